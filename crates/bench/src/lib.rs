@@ -1,0 +1,1 @@
+//! Benchmarks: ratios against a stated limit, in one run.

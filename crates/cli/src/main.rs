@@ -1,0 +1,2 @@
+//! The binary `igor`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Carries agents: supervisor, API, metrics.

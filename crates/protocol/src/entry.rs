@@ -1,0 +1,125 @@
+//! The closed set of journal entries.
+//!
+//! Numbers of kinds are part of the format. A kind that is not built yet has its number reserved and is refused
+//! with [`codec::Error::Unsupported`]: 3 effect result, 6 custody.
+
+mod checkpoint;
+mod genesis;
+mod message;
+mod order;
+mod run;
+mod seal;
+
+pub use checkpoint::{Checkpoint, CheckpointKind, Receipt};
+pub use genesis::{Genesis, GenesisBody, Policy};
+pub use message::{Content, Message, MessageId, Sender};
+pub use order::{Action, Order, OrderBody};
+pub use run::{Call, Failure, Log, Observation, Outcome, Request, Run, Trigger};
+pub use seal::Seal;
+
+use crate::{codec, limits::ENTRY_BYTES_MAX, units::Timestamp};
+use minicbor::{Decode, Encode};
+
+/// One item of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Entry {
+    /// When it was written, by the custodian's clock, which never goes back within a journal.
+    #[n(0)]
+    pub at: Timestamp,
+    /// What happened.
+    #[n(1)]
+    pub body: Body,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[allow(clippy::large_enum_variant)] // entries are made one at a time and soon become bytes
+pub enum Body {
+    /// The agent begins. Only ever entry 0.
+    #[n(0)]
+    Genesis(#[n(0)] Genesis),
+    /// One call into the guest.
+    #[n(1)]
+    Run(#[n(0)] Run),
+    /// A message came in.
+    #[n(2)]
+    Message(#[n(0)] Message),
+    /// The state between runs, with the ledger.
+    #[n(4)]
+    Checkpoint(#[n(0)] Checkpoint),
+    /// An order of the owner.
+    #[n(5)]
+    Order(#[n(0)] Order),
+    /// The custodian vouches for everything before.
+    #[n(7)]
+    Seal(#[n(0)] Seal),
+    /// The agent ended; a fund order revives one that is exhausted.
+    #[n(8)]
+    End(#[n(0)] EndCause),
+}
+
+/// Why an agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum EndCause {
+    /// Its money ended. A fund order revives it.
+    #[n(0)]
+    Exhausted,
+    /// It said that it is done.
+    #[n(1)]
+    Completed,
+    /// Its owner ordered it.
+    #[n(2)]
+    Recalled,
+}
+
+impl EndCause {
+    /// The name used in events, timelines and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::Completed => "completed",
+            Self::Recalled => "recalled",
+        }
+    }
+}
+
+impl Body {
+    /// The name of the kind, used in timelines and documents.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Genesis(_) => "genesis",
+            Self::Run(_) => "run",
+            Self::Message(_) => "message",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Order(_) => "order",
+            Self::Seal(_) => "seal",
+            Self::End(_) => "end",
+        }
+    }
+}
+
+impl Entry {
+    /// The deterministic bytes, which the chain covers.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Decodes one entry from all of `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Self, codec::Error> {
+        if let Some(kind) = reserved_kind(bytes) {
+            return Err(codec::Error::Unsupported { what: "journal entry kind", number: kind });
+        }
+        codec::decode("journal entry", bytes, ENTRY_BYTES_MAX)
+    }
+}
+
+/// The kind number, where it is one that a later version may use.
+fn reserved_kind(bytes: &[u8]) -> Option<u64> {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    decoder.array().ok()?;
+    decoder.u64().ok()?;
+    decoder.array().ok()?;
+    let kind = decoder.u64().ok()?;
+    matches!(kind, 3 | 6 | 9..).then_some(kind)
+}

@@ -1,0 +1,1 @@
+//! All of wasmtime: engine, hostcalls, meter, compile child and cache.

@@ -1,0 +1,50 @@
+//! What is durable: journals, programs, manifests and checkpoint states.
+//!
+//! One trait, [`Store`], with one implementation so far: [`disk`], a directory of this machine.
+//!
+//! Invariants kept here:
+//! - An append that returned survives whatever its store's documentation says that it survives.
+//! - An append is accepted only where it links: agent, position, head and epoch all as the store has them, checked
+//!   where writes are ordered and nowhere else.
+//! - What was once durable is either read back as it was or reported as damage, never skipped over.
+//! - This crate reads no clock and draws no randomness.
+
+use igor_protocol::{AgentId, Chain, Commit, Hash, Seq};
+use std::future::Future;
+
+pub mod disk;
+mod error;
+pub mod files;
+
+pub use error::Error;
+
+/// Where journals and blobs are durable.
+///
+/// `create` and `append` return once the commit is durable. If the future is dropped before, or an error other than
+/// [`Error::Conflict`] comes back, the fate of the commit is unknown: the caller's memory may be ahead of the journal
+/// or behind it, so it drops the instance, reads again and replays.
+pub trait Store: Send + Sync + 'static {
+    /// Begins a journal with its first commit, which starts at position 0.
+    fn create(&self, commit: Commit) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Appends to a journal. The commit must start where the journal ends and have its epoch or a higher one.
+    fn append(&self, commit: Commit) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The end of a journal, or nothing if there is no such agent.
+    fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error>;
+
+    /// The commits of a journal from the one that holds `from`, in order, each verified to link to the one before.
+    fn read(&self, agent: AgentId, from: Seq) -> Result<Commits, Error>;
+
+    /// Every agent that has a journal here.
+    fn list(&self) -> Result<Vec<AgentId>, Error>;
+
+    /// Makes a blob durable under the hash of its bytes. Call it before the entry that names it is committed.
+    fn put_blob(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Hash, Error>> + Send;
+
+    /// Reads a blob, checked against its hash; nothing if it is not here, an error if it is longer than `bytes_max`.
+    fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error>;
+}
+
+/// Commits of one journal, read lazily.
+pub type Commits = Box<dyn Iterator<Item = Result<Commit, Error>> + Send>;
