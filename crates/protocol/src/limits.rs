@@ -27,6 +27,6 @@ pub const MESSAGE_ATTEMPTS_MAX: u32 = 3;
 /// Failed ticks in a row after which an agent is suspended.
 pub const FAILURES_MAX: u32 = 5;
 /// Receipts that an agent can read back.
-pub const RECEIPTS_KEPT: usize = 16;
+pub const RECEIPTS_KEPT: usize = 8;
 /// Longest cause text that is kept with a failed run, in bytes.
 pub const CAUSE_BYTES_MAX: usize = 512;

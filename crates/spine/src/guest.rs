@@ -139,6 +139,8 @@ pub enum Hold {
 pub enum Stop {
     /// The run went over a limit on what it may observe, log or request: it fails as over its limit.
     OverLimit(&'static str),
+    /// The run waited until its time ended.
+    Timeout,
     /// Replay asks for something else than the journal has.
     Diverged {
         /// What the journal has next.
