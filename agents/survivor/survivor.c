@@ -6,7 +6,9 @@
  */
 #include "igor.h"
 
+/* What one tick takes: an inbox may hold more than a tick's limits allow. */
 #define MESSAGES_PER_TICK_MAX 64
+#define MESSAGE_BYTES_PER_TICK_MAX (512 * 1024)
 #define STATE_VERSION 1
 #define FNV_OFFSET UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x100000001b3)
@@ -74,7 +76,8 @@ int32_t agent_tick(void) {
     state.ticks++;
     absorb(&state.ticks, sizeof state.ticks);
 
-    for (int taken = 0; taken < MESSAGES_PER_TICK_MAX; taken++) {
+    size_t bytes = 0;
+    for (int taken = 0; taken < MESSAGES_PER_TICK_MAX && bytes < MESSAGE_BYTES_PER_TICK_MAX; taken++) {
         int32_t len = igor_message_next(message, sizeof message);
         if (len == IGOR_NONE) {
             describe(&text);
@@ -84,6 +87,7 @@ int32_t agent_tick(void) {
         }
         if (len < 0) fail("survivor: message_next failed");
         state.messages++;
+        bytes += (size_t)len;
         absorb(message, (size_t)len);
         describe(&text);
         if (igor_message_reply(text.bytes, text.len) != IGOR_OK) fail("survivor: message_reply failed");

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use igor_sdk::{Agent, Context, Next, Trigger, UnixNanos, log};
+use igor_sdk::{Agent, Batch, Context, Next, Trigger, UnixNanos, log};
 use serde::{Deserialize, Serialize};
-
-/// A tick answers this many messages; what is left waits for the next one, so that no tick grows without bound.
-const MESSAGES_PER_TICK_MAX: usize = 64;
 
 /// All that the agent remembers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,17 +30,15 @@ impl Agent for Heartbeat {
             log!(context, "tick {}, {} s old", self.ticks, age.as_secs());
         }
 
-        for _ in 0..MESSAGES_PER_TICK_MAX {
-            if context.next_message().is_none() {
-                return Next::Wait;
-            }
+        let mut batch = Batch::default();
+        while batch.next(context).is_some() {
             self.messages += 1;
             let answer = format!("tick {}, message {}, restart {}", self.ticks, self.messages, self.restarts);
             if let Err(error) = context.reply(answer.as_bytes()) {
                 log!(context, "no reply to message {}: {error}", self.messages);
             }
         }
-        Next::MoreWork
+        batch.then()
     }
 }
 

@@ -14,11 +14,8 @@ pub use book::{Book, Event, FAST_DAYS, Report, SLOW_DAYS, STARTING_CASH};
 pub use money::Dollars;
 pub use price::{Day, Malformed};
 
-use igor_sdk::{Agent, Context, Next, log};
+use igor_sdk::{Agent, Batch, Context, Next, log};
 use serde::{Deserialize, Serialize};
-
-/// A tick takes this many messages; what is left waits for the next one, so that a tick's cost has a bound.
-pub const MESSAGES_PER_TICK_MAX: usize = 64;
 
 /// The agent: its state is its book.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,10 +29,8 @@ impl Agent for Strategy {
     }
 
     fn tick(&mut self, context: &mut impl Context) -> Next {
-        for _ in 0..MESSAGES_PER_TICK_MAX {
-            let Some(message) = context.next_message() else {
-                return Next::Wait;
-            };
+        let mut batch = Batch::default();
+        while let Some(message) = batch.next(context) {
             if is_report(&message) {
                 let report = self.book.report().to_json();
                 if let Err(error) = context.reply(report.as_bytes()) {
@@ -45,7 +40,7 @@ impl Agent for Strategy {
                 log!(context, "{event}");
             }
         }
-        Next::MoreWork
+        batch.then()
     }
 }
 

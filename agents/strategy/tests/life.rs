@@ -1,7 +1,7 @@
 //! However a life is cut into ticks and restarts, it comes to the same end.
 
-use igor_agent_strategy::{MESSAGES_PER_TICK_MAX, Strategy, uninterrupted};
-use igor_sdk::{Next, decode_state, encode_state, mock::Node};
+use igor_agent_strategy::{Strategy, uninterrupted};
+use igor_sdk::{Batch, Next, decode_state, encode_state, mock::Node};
 use proptest::prelude::*;
 
 const PRICES: &str = include_str!("../prices/msft-daily.csv");
@@ -36,7 +36,7 @@ fn an_agent_comes_to_the_same_as_the_book() {
     let mut node = Node::<Strategy>::start();
     PRICES.lines().for_each(|line| node.host.send(line));
     assert_eq!(node.tick(), Next::MoreWork);
-    assert_eq!(node.host.taken.len(), MESSAGES_PER_TICK_MAX);
+    assert_eq!(node.host.taken.len(), Batch::MESSAGES_MAX);
     assert_eq!(report(&mut node), uninterrupted(PRICES).to_json());
     let trades = node.host.logs.iter().filter(|line| line.contains("bought") || line.contains("sold")).count();
     assert_eq!(trades as u64, uninterrupted(PRICES).trades);

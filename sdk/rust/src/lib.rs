@@ -6,7 +6,7 @@
 //! machine, it goes on from exactly the state that it had; a tick never runs by halves.
 //!
 //! ```
-//! use igor_sdk::{Agent, Context, Next, log};
+//! use igor_sdk::{Agent, Batch, Context, Next, log};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Serialize, Deserialize)]
@@ -20,11 +20,12 @@
 //!     }
 //!
 //!     fn tick(&mut self, context: &mut impl Context) -> Next {
-//!         while let Some(message) = context.next_message() {
+//!         let mut batch = Batch::default();
+//!         while let Some(message) = batch.next(context) {
 //!             self.seen += 1;
 //!             log!(context, "message {} has {} bytes", self.seen, message.len());
 //!         }
-//!         Next::Wait
+//!         batch.then()
 //!     }
 //! }
 //!
@@ -42,6 +43,7 @@
 //! [`Context::now`]. The functions below it are described in `docs/abi.md`.
 
 mod agent;
+mod batch;
 mod context;
 mod exports;
 #[cfg(target_arch = "wasm32")]
@@ -51,6 +53,7 @@ pub mod mock;
 mod state;
 
 pub use agent::{Agent, Next};
+pub use batch::Batch;
 pub use context::{Context, Microcredits, ReplyError, Trigger, UnixNanos};
 pub use state::{StateError, decode_state, encode_state};
 

@@ -17,6 +17,8 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 pub const LOG_LINE_BYTES_MAX: usize = 4 * 1024;
 /// A run that logs more fails.
 pub const LOG_RUN_BYTES_MAX: usize = 64 * 1024;
+/// A run that takes more random bytes and messages fails.
+pub const OBSERVED_RUN_BYTES_MAX: usize = 1024 * 1024;
 
 /// The world of an agent under test. Set what it shall see, and look at what it did.
 #[derive(Clone, Debug)]
@@ -46,6 +48,7 @@ pub struct Host {
     /// Whether this tick has taken a message, so that there is one to reply to.
     has_message: bool,
     log_bytes: usize,
+    observed_bytes: usize,
 }
 
 impl Default for Host {
@@ -65,6 +68,7 @@ impl Default for Host {
             gap: Duration::ZERO,
             has_message: false,
             log_bytes: 0,
+            observed_bytes: 0,
         }
     }
 }
@@ -92,6 +96,12 @@ impl Host {
         self.gap = gap;
         self.has_message = false;
         self.log_bytes = 0;
+        self.observed_bytes = 0;
+    }
+
+    fn observe(&mut self, bytes: usize) {
+        self.observed_bytes += bytes;
+        assert!(self.observed_bytes <= OBSERVED_RUN_BYTES_MAX, "observation limit: more than 1 MiB in one run");
     }
 
     fn in_tick(&self) -> bool {
@@ -106,6 +116,7 @@ impl Context for Host {
     }
 
     fn random(&mut self, buffer: &mut [u8]) {
+        self.observe(buffer.len());
         for byte in buffer {
             *byte = splitmix(&mut self.seed).to_le_bytes()[0];
         }
@@ -144,6 +155,7 @@ impl Context for Host {
     fn next_message(&mut self) -> Option<Vec<u8>> {
         assert!(self.in_tick(), "messages are for ticks");
         let body = self.inbox.pop_front()?;
+        self.observe(body.len());
         self.taken.push((body.clone(), None));
         self.has_message = true;
         Some(body)

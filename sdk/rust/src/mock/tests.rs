@@ -95,6 +95,12 @@ fn a_flood_of_log_lines_fails_the_run() {
 }
 
 #[test]
+#[should_panic(expected = "observation limit")]
+fn a_run_observes_no_more_than_its_limit() {
+    Host::default().random(&mut vec![0; OBSERVED_RUN_BYTES_MAX + 1]);
+}
+
+#[test]
 #[should_panic(expected = "has ended itself")]
 fn an_ended_agent_is_not_ticked() {
     let mut node = Node::<Puppet>::start();
