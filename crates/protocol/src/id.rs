@@ -42,17 +42,13 @@ impl FromStr for AgentId {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let parsed = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| ParseError)?;
-        if parsed.hrp() != HRP || text.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(ParseError);
-        }
         let mut bytes = [0; 32];
         let mut iter = parsed.byte_iter();
         for byte in &mut bytes {
             *byte = iter.next().ok_or(ParseError)?;
         }
-        if iter.next().is_some() {
-            return Err(ParseError);
-        }
-        Ok(Self(Hash(bytes)))
+        let id = Self(Hash(bytes));
+        // Refuses another prefix, capitals, more bytes, and padding bits that are not zero: an id has one text.
+        if id.to_string() == text { Ok(id) } else { Err(ParseError) }
     }
 }

@@ -53,7 +53,9 @@ impl fmt::Debug for KeyPair {
 
 fn message(domain: Domain, parts: &[&[u8]]) -> Vec<u8> {
     let mut message = domain.0.to_vec();
-    parts.iter().for_each(|part| message.extend_from_slice(part));
+    for part in parts {
+        message.extend_from_slice(part);
+    }
     message
 }
 

@@ -33,7 +33,8 @@ impl Ceiling {
     pub fn of(&self, fuel: Fuel, hostcalls: u64) -> Nanos {
         let by_fuel = u128::from(fuel.0) * u128::from(self.picos_per_fuel) / 1000;
         let by_calls = u128::from(hostcalls) * u128::from(self.per_hostcall.0);
-        Nanos(u64::try_from(u128::from(self.base.0) + by_fuel + by_calls).unwrap_or(u64::MAX))
+        let sum = u128::from(self.base.0).saturating_add(by_fuel).saturating_add(by_calls);
+        Nanos(u64::try_from(sum).unwrap_or(u64::MAX))
     }
 }
 

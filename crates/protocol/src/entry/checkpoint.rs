@@ -76,9 +76,9 @@ pub struct Receipt {
 
 impl Receipt {
     /// A receipt, signed by the node that was paid. The signature of `unsigned` is replaced.
-    pub fn sign(unsigned: Self, node: &KeyPair) -> Self {
-        let signature = node.sign(Domain::RECEIPT, &[&unsigned.signed_bytes()]);
-        Self { signature, ..unsigned }
+    pub fn sign(mut unsigned: Self, node: &KeyPair) -> Self {
+        unsigned.signature = node.sign(Domain::RECEIPT, &[&unsigned.signed_bytes()]);
+        unsigned
     }
 
     /// Whether `node` signed it.

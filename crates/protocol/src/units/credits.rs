@@ -99,14 +99,12 @@ impl FromStr for Credits {
 // without leading zeros.
 impl<C> Encode<C> for Credits {
     fn encode<W: minicbor::encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), minicbor::encode::Error<W::Error>> {
-        match u64::try_from(self.0) {
-            Ok(small) => e.u64(small)?.ok(),
-            Err(_) => {
-                let bytes = self.0.to_be_bytes();
-                let skip = (self.0.leading_zeros() / 8) as usize;
-                e.tag(Tag::new(2))?.bytes(&bytes[skip..])?.ok()
-            }
+        if let Ok(small) = u64::try_from(self.0) {
+            return e.u64(small)?.ok();
         }
+        let bytes = self.0.to_be_bytes();
+        let skip = (self.0.leading_zeros() / 8) as usize;
+        e.tag(Tag::new(2))?.bytes(&bytes[skip..])?.ok()
     }
 }
 

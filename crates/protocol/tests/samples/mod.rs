@@ -1,0 +1,216 @@
+//! Valid values of every kind, the same on every run: keys from fixed seeds, times from a fixed moment.
+#![allow(dead_code)] // each test binary uses its part
+
+use igor_protocol::{
+    AgentId, Chain, Commit, Credits, Entry, Epoch, Fuel, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Signature, Terms,
+    Tick, Timestamp,
+    archive::{self, Part, Writer},
+    entry::{
+        Action, Body, Call, Checkpoint, CheckpointKind, Content, EndCause, Failure, Genesis, GenesisBody, Message,
+        MessageId, Observation, Order, OrderBody, Outcome, Policy, Receipt, Request, Run, Seal, Sender, Trigger,
+    },
+    ledger::{CheckpointRef, OpenMessage},
+    limits::INLINE_BYTES_MAX,
+};
+
+/// 2026-01-01T00:00:00Z.
+pub(crate) const START: Timestamp = Timestamp(1_767_225_600_000_000_000);
+
+pub(crate) fn owner() -> KeyPair {
+    KeyPair::from_seed(&[1; 32])
+}
+
+pub(crate) fn node() -> KeyPair {
+    KeyPair::from_seed(&[2; 32])
+}
+
+pub(crate) fn genesis() -> Genesis {
+    let body = GenesisBody {
+        owner: owner().public(),
+        nonce: [3; 16],
+        name: "strategy".into(),
+        program: Hash::of_blob(b"the program"),
+        manifest: Manifest::default().hash(),
+        runtime: "wasmtime-48.0.8/1/abi-1".into(),
+        custodian: node().public(),
+        terms: Terms { price_per_ns: 1_000_000_000, price_per_fuel: 0 },
+        budget: "12.5".parse().unwrap(),
+        issuer: owner().public(),
+        policy: Policy { custodians: vec![node().public()], terms_max: None },
+        expires: Timestamp(u64::MAX),
+    };
+    body.sign(&owner(), &node())
+}
+
+pub(crate) fn agent() -> AgentId {
+    genesis().body.agent_id()
+}
+
+pub(crate) fn order(action: Action, counter: u64) -> Order {
+    OrderBody { agent: agent(), term: 0, counter, at: START, action }.sign(&owner())
+}
+
+pub(crate) fn run(call: Call, outcome: Outcome) -> Run {
+    Run {
+        call,
+        tick: Tick(7),
+        started_seq: Seq(12),
+        observations: vec![],
+        requests: vec![],
+        logs: vec![],
+        outcome,
+        fuel: Fuel(123_456),
+        duration: Nanos(78_901),
+        waited: Nanos::ZERO,
+        cost: Credits::from_units(78_901_000_000_000),
+        runtime: None,
+    }
+}
+
+/// A tick that saw and asked for one of everything.
+pub(crate) fn full_run() -> Run {
+    Run {
+        observations: vec![
+            Observation::Clock(START),
+            Observation::Random(vec![0xa5; 24]),
+            Observation::Balance(12_500_000),
+            Observation::Price(-1),
+            Observation::ReceiptCount(1),
+            Observation::Receipt(Some(vec![1, 2, 3].into())),
+            Observation::Receipt(None),
+            Observation::MessageTooLong { bytes: 300 },
+            Observation::Message(Seq(11)),
+            Observation::NoMessage,
+            Observation::Waited,
+        ],
+        requests: vec![
+            Request::Reply { message: Seq(11), body: Content::of(b"done") },
+            Request::Reply { message: Seq(10), body: Content::of(&[7; INLINE_BYTES_MAX + 1]) },
+            Request::WakeAt(Timestamp(START.0 + 60_000_000_000)),
+            Request::Finish,
+        ],
+        logs: vec!["bought 3 at 41.25".into(), String::new(), "é".into()],
+        waited: Nanos::from_millis(20),
+        ..run(Call::Tick(Trigger::Message), Outcome::Ok { more_work: true })
+    }
+}
+
+pub(crate) fn receipt() -> Receipt {
+    let unsigned = Receipt {
+        agent: agent(),
+        from: Tick(1),
+        to: Tick(7),
+        cost: Credits::from_units(552_307),
+        balance: Credits::from_units(12_499_999_999_999_447_693),
+        head: Hash::of_blob(b"the head before the checkpoint"),
+        signature: Signature([0; 64]),
+    };
+    Receipt::sign(unsigned, &node())
+}
+
+/// A ledger with something in every field.
+pub(crate) fn ledger() -> Ledger {
+    Ledger {
+        balance: Credits::from_units(12_499_999_999_999_447_693),
+        funded: "12.5".parse().unwrap(),
+        spent: Credits::from_units(552_307),
+        order_counter: 1,
+        fund_order: Some(order(Action::Fund { total: "12.5".parse().unwrap() }, 1)),
+        tick: Tick(7),
+        failures: 1,
+        wake_at: Some(Timestamp(START.0 + 60_000_000_000)),
+        more_work: true,
+        ended: Some(EndCause::Exhausted),
+        open: vec![OpenMessage { seq: Seq(11), bytes: 42, attempts: 1 }],
+        receipts: vec![receipt()],
+        receipted: Credits::from_units(552_307),
+        checkpoint: Some(CheckpointRef { seq: Seq(2), tick: Tick(0), root: Hash::of_blob(b"state"), bytes: 5 }),
+        runtime: Some("wasmtime-48.0.8/1/abi-1".into()),
+        at: START,
+        ..Ledger::default()
+    }
+}
+
+pub(crate) fn checkpoint() -> Checkpoint {
+    Checkpoint {
+        kind: CheckpointKind::State,
+        tick: Tick(7),
+        root: Hash::of_blob(b"the state"),
+        bytes: 9,
+        ledger: ledger(),
+        remembered: Content::of(&remembered()),
+        receipt: receipt(),
+    }
+}
+
+/// The memory of one sender with one opaque id and one stream, built by its byte table.
+pub(crate) fn remembered() -> Vec<u8> {
+    let mut bytes = vec![0x81, 0x81, 0x83]; // [[[sender, ids, streams]]]
+    bytes.extend([0x82, 0x00, 0x81, 0x00]); // uid 0
+    bytes.extend([0x81, 0x82, 0x50]); // [[digest, seq]]
+    bytes.extend([0x11; 16]);
+    bytes.push(0x09);
+    bytes.extend([0x81, 0x83, 0x61, b's', 0x05, 0x0b]); // [["s", 5, 11]]
+    bytes
+}
+
+/// One or more entries of every kind, by name.
+pub(crate) fn bodies() -> Vec<(&'static str, Body)> {
+    let failed = Outcome::failed(Failure::Trap, "unreachable executed");
+    let init =
+        Run { runtime: Some("wasmtime-48.0.8/1/abi-1".into()), ..run(Call::Init, Outcome::Ok { more_work: false }) };
+    let resumed = Call::Tick(Trigger::Resumed { gap: Nanos::from_secs(5) });
+    let message = |sender, id, body: &[u8]| Body::Message(Message { sender, id, body: Content::of(body) });
+    let numbered = MessageId::Numbered { stream: "prices".into(), n: 3270 };
+    let seal = Seal::sign(&node(), &agent(), Epoch::default(), Seq(3), &Hash::of_blob(b"a head"));
+    vec![
+        ("genesis", Body::Genesis(genesis())),
+        ("run-init", Body::Run(init)),
+        ("run-tick-everything", Body::Run(full_run())),
+        ("run-tick-resumed", Body::Run(run(resumed, Outcome::Ok { more_work: false }))),
+        ("run-tick-failed", Body::Run(run(Call::Tick(Trigger::Interval), failed))),
+        ("run-checkpoint", Body::Run(run(Call::Checkpoint, Outcome::Ok { more_work: false }))),
+        ("run-resume", Body::Run(run(Call::Resume, Outcome::Ok { more_work: false }))),
+        ("message-uid-opaque", message(Sender::Uid(1000), MessageId::Opaque("m-1".into()), b"report")),
+        ("message-token-numbered", message(Sender::Token("ci".into()), numbered, b"2003-02-18,48.68,50.0")),
+        ("message-key-blob", message(Sender::Key(owner().public()), MessageId::Opaque("big".into()), &[9; 5000])),
+        ("checkpoint", Body::Checkpoint(checkpoint())),
+        ("order-fund", Body::Order(order(Action::Fund { total: "36893488147419103232".parse().unwrap() }, 1))),
+        ("order-recall", Body::Order(order(Action::Recall, 2))),
+        ("seal", Body::Seal(seal)),
+        ("end-exhausted", Body::End(EndCause::Exhausted)),
+        ("end-completed", Body::End(EndCause::Completed)),
+        ("end-recalled", Body::End(EndCause::Recalled)),
+    ]
+}
+
+pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
+    let at = |n: usize| Timestamp(START.0 + n as u64 * 1_000_000);
+    bodies().into_iter().enumerate().map(|(n, (name, body))| (name, Entry { at: at(n), body })).collect()
+}
+
+/// Genesis alone; then a message, a run and a seal, in a later epoch so that every field counts.
+pub(crate) fn commits() -> Vec<(&'static str, Commit)> {
+    let all = entries();
+    let named = |name: &str| &all.iter().find(|(n, _)| *n == name).expect("a sample of that name").1;
+    let first = Commit::new(Chain::begin(agent()), [named("genesis")]);
+    let start = Chain { epoch: Epoch { term: 1, n: 300 }, ..first.end() };
+    let second = Commit::new(start, ["message-uid-opaque", "run-tick-everything", "seal"].map(named));
+    vec![("first", first), ("second", second)]
+}
+
+/// A portable file with a blob in two parts, an empty blob and both commits.
+pub(crate) fn archive() -> Vec<u8> {
+    let (mut writer, mut bytes) = Writer::begin();
+    let (hash, total) = (Hash::of_blob(b"state"), 5);
+    bytes.extend(writer.part(&Part { hash, total, offset: 0, bytes: b"sta".to_vec() }));
+    bytes.extend(writer.part(&Part { hash, total, offset: 3, bytes: b"te".to_vec() }));
+    for part in archive::parts(Hash::of_blob(b""), b"") {
+        bytes.extend(writer.part(&part));
+    }
+    for (_, commit) in commits() {
+        bytes.extend(writer.commit(&commit));
+    }
+    bytes.extend(writer.finish());
+    bytes
+}
