@@ -71,6 +71,9 @@ pub enum Ended {
     Failed(Failure, String),
     /// The membrane stopped it; the membrane knows why.
     Stopped(Stop),
+    /// The host could not carry it, for instance because memory that the limits allow was not to be had. This says
+    /// nothing about the guest: the run is undone without a record of its outcome and may be tried again.
+    HostFailed(String),
 }
 
 /// A question to the world, whose answer is journaled.
