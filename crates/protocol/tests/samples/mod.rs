@@ -1,6 +1,8 @@
 //! Valid values of every kind, the same on every run: keys from fixed seeds, times from a fixed moment.
 #![allow(dead_code)] // each test binary uses its part
 
+pub(crate) mod life;
+
 use igor_protocol::{
     AgentId, Chain, Commit, Credits, Entry, Epoch, Fuel, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Signature, Terms,
     Tick, Timestamp,
@@ -12,6 +14,9 @@ use igor_protocol::{
     ledger::{CheckpointRef, OpenMessage},
     limits::INLINE_BYTES_MAX,
 };
+
+/// The runtime that all samples ran on.
+pub(crate) const RUNTIME: &str = "wasmtime-48.0.8/1/abi-1";
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: Timestamp = Timestamp(1_767_225_600_000_000_000);
@@ -31,7 +36,7 @@ pub(crate) fn genesis() -> Genesis {
         name: "strategy".into(),
         program: Hash::of_blob(b"the program"),
         manifest: Manifest::default().hash(),
-        runtime: "wasmtime-48.0.8/1/abi-1".into(),
+        runtime: RUNTIME.into(),
         custodian: node().public(),
         terms: Terms { price_per_ns: 1_000_000_000, price_per_fuel: 0 },
         budget: "12.5".parse().unwrap(),
@@ -125,7 +130,7 @@ pub(crate) fn ledger() -> Ledger {
         receipts: vec![receipt()],
         receipted: Credits::from_units(552_307),
         checkpoint: Some(CheckpointRef { seq: Seq(2), tick: Tick(0), root: Hash::of_blob(b"state"), bytes: 5 }),
-        runtime: Some("wasmtime-48.0.8/1/abi-1".into()),
+        runtime: Some(RUNTIME.into()),
         at: START,
         ..Ledger::default()
     }
@@ -157,20 +162,19 @@ pub(crate) fn remembered() -> Vec<u8> {
 /// One or more entries of every kind, by name.
 pub(crate) fn bodies() -> Vec<(&'static str, Body)> {
     let failed = Outcome::failed(Failure::Trap, "unreachable executed");
-    let init =
-        Run { runtime: Some("wasmtime-48.0.8/1/abi-1".into()), ..run(Call::Init, Outcome::Ok { more_work: false }) };
+    let init = Run { runtime: Some(RUNTIME.into()), ..run(Call::Init, Outcome::Ok { more_work: false }) };
     let resumed = Call::Tick(Trigger::Resumed { gap: Nanos::from_secs(5) });
     let message = |sender, id, body: &[u8]| Body::Message(Message { sender, id, body: Content::of(body) });
     let numbered = MessageId::Numbered { stream: "prices".into(), n: 3270 };
     let seal = Seal::sign(&node(), &agent(), Epoch::default(), Seq(3), &Hash::of_blob(b"a head"));
     vec![
         ("genesis", Body::Genesis(genesis())),
-        ("run-init", Body::Run(init)),
+        ("run-init", Body::Run(init.clone())),
         ("run-tick-everything", Body::Run(full_run())),
         ("run-tick-resumed", Body::Run(run(resumed, Outcome::Ok { more_work: false }))),
         ("run-tick-failed", Body::Run(run(Call::Tick(Trigger::Interval), failed))),
         ("run-checkpoint", Body::Run(run(Call::Checkpoint, Outcome::Ok { more_work: false }))),
-        ("run-resume", Body::Run(run(Call::Resume, Outcome::Ok { more_work: false }))),
+        ("run-resume", Body::Run(Run { call: Call::Resume, ..init.clone() })),
         ("message-uid-opaque", message(Sender::Uid(1000), MessageId::Opaque("m-1".into()), b"report")),
         ("message-token-numbered", message(Sender::Token("ci".into()), numbered, b"2003-02-18,48.68,50.0")),
         ("message-key-blob", message(Sender::Key(owner().public()), MessageId::Opaque("big".into()), &[9; 5000])),
@@ -199,16 +203,19 @@ pub(crate) fn commits() -> Vec<(&'static str, Commit)> {
     vec![("first", first), ("second", second)]
 }
 
-/// A portable file with a blob in two parts, an empty blob and both commits.
+/// A portable file: the manifest, the state in two parts, an empty blob, and a life.
 pub(crate) fn archive() -> Vec<u8> {
     let (mut writer, mut bytes) = Writer::begin();
-    let (hash, total) = (Hash::of_blob(b"state"), 5);
-    bytes.extend(writer.part(&Part { hash, total, offset: 0, bytes: b"sta".to_vec() }));
-    bytes.extend(writer.part(&Part { hash, total, offset: 3, bytes: b"te".to_vec() }));
-    for part in archive::parts(Hash::of_blob(b""), b"") {
-        bytes.extend(writer.part(&part));
+    let (hash, total) = (Hash::of_blob(life::STATE), life::STATE.len() as u64);
+    let (one, two) = life::STATE.split_at(3);
+    bytes.extend(writer.part(&Part { hash, total, offset: 0, bytes: one.to_vec() }));
+    bytes.extend(writer.part(&Part { hash, total, offset: 3, bytes: two.to_vec() }));
+    for blob in [Manifest::default().encode(), vec![]] {
+        for part in archive::parts(Hash::of_blob(&blob), &blob) {
+            bytes.extend(writer.part(&part));
+        }
     }
-    for (_, commit) in commits() {
+    for commit in life::commits() {
         bytes.extend(writer.commit(&commit));
     }
     bytes.extend(writer.finish());
