@@ -1,6 +1,7 @@
 //! Every property of `igor_protocol::fuzz` over its samples and seeded mutations of them.
 //!
 //! `IGOR_FUZZ_ITERATIONS` (default 2000) says how many, `IGOR_FUZZ_SEED` (default 1) which ones.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
 
 mod samples;
 

@@ -1,4 +1,5 @@
 //! A whole journal: it verifies, and no bit of it can be changed unseen.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
 
 mod samples;
 

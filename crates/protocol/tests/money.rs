@@ -1,4 +1,5 @@
 //! Amounts and bills against arithmetic that cannot overflow.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
 
 use igor_protocol::{
     Credits, Fuel, Nanos, Terms,

@@ -2,6 +2,7 @@
 //!
 //! `IGOR_BLESS=1 cargo test -p igor-protocol --test vectors` writes the file; a change in a line that was released is
 //! a break of the format and needs a new version, beside the old one.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
 
 mod samples;
 

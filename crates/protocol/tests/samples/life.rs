@@ -25,6 +25,7 @@ impl Blobs for LifeBlobs {
     }
 }
 
+#[allow(clippy::large_enum_variant)] // a handful
 enum Step {
     Run(Run),
     Checkpoint,
