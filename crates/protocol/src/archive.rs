@@ -143,13 +143,14 @@ fn hasher() -> blake3::Hasher {
 pub struct Parser {
     buffer: Vec<u8>,
     hasher: blake3::Hasher,
+    position: u64,
     header: bool,
     ended: bool,
 }
 
 impl Default for Parser {
     fn default() -> Self {
-        Self { buffer: Vec::new(), hasher: hasher(), header: false, ended: false }
+        Self { buffer: Vec::new(), hasher: hasher(), position: 0, header: false, ended: false }
     }
 }
 
@@ -186,7 +187,7 @@ impl Parser {
             }
         };
         self.hasher.update(&self.buffer[..end]);
-        self.buffer.drain(..end);
+        self.consume(end);
         if self.ended && !self.buffer.is_empty() {
             return Err(Error::Trailing);
         }
@@ -200,6 +201,16 @@ impl Parser {
             (true, false) => Err(Error::Trailing),
             (false, _) => Err(Error::Truncated),
         }
+    }
+
+    /// Where in the file the next frame begins, in bytes. A reader may come back to it.
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.buffer.drain(..bytes);
+        self.position += bytes as u64;
     }
 
     fn read_header(&mut self) -> Result<bool, Error> {
@@ -218,7 +229,7 @@ impl Parser {
             return Err(Error::Frame("the header's reserved bytes are not zero"));
         }
         self.hasher.update(&self.buffer[..HEADER_BYTES]);
-        self.buffer.drain(..HEADER_BYTES);
+        self.consume(HEADER_BYTES);
         self.header = true;
         Ok(true)
     }
