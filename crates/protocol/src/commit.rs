@@ -70,6 +70,39 @@ struct Wire {
     head: Hash,
 }
 
+/// Where a commit's bytes say that it belongs, read without hashing them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// The chain before it.
+    pub start: Chain,
+    /// The chain after it.
+    pub end: Chain,
+}
+
+impl Outline {
+    /// Reads the outline of a commit that was checked before; of others, what they claim.
+    pub fn of(bytes: &[u8]) -> Result<Self, Error> {
+        let malformed = |e: minicbor::decode::Error| codec::Error::Malformed { what: "commit", why: e.to_string() };
+        if let Some(number) = version(bytes).filter(|number| *number != u64::from(VERSION)) {
+            return Err(codec::Error::Unsupported { what: "commit version", number }.into());
+        }
+        let mut d = minicbor::Decoder::new(bytes);
+        let fields = (|| {
+            d.array()?;
+            d.u8()?;
+            let (agent, epoch) = (d.decode()?, d.decode()?);
+            let start = Chain { agent, epoch, next: d.decode()?, head: d.decode()? };
+            Ok((start, d.array()?.unwrap_or(0)))
+        })();
+        let (start, count) = fields.map_err(malformed)?;
+        let entries = usize::try_from(count).ok().filter(|n| (1..=COMMIT_ENTRIES_MAX).contains(n));
+        let entries = entries.ok_or(Error::Count(usize::try_from(count).unwrap_or(usize::MAX)))?;
+        let next = start.next.0.checked_add(entries as u64).map(Seq).ok_or(Error::Count(entries))?;
+        let head = bytes.last_chunk::<32>().map_or(Hash::ZERO, |head| Hash(*head));
+        Ok(Self { start, end: Chain { next, head, ..start } })
+    }
+}
+
 /// Why bytes are not a commit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

@@ -1,0 +1,196 @@
+//! The store in a directory of this machine: our own log, since it is the heart of everything.
+//!
+//! Commits of all agents go into one shared log in segments that are made and zeroed beforehand; one thread
+//! writes what has come together and syncs once for all. A mover copies full segments into one file per agent
+//! and drops them. Blobs and local values are files. The bytes are in `docs/formats/disk.md`.
+//!
+//! What survives what:
+//!
+//! | what | process killed | power cut | disk full | bits lost on the disk |
+//! | --- | --- | --- | --- | --- |
+//! | a commit, blob, local value or archive whose call returned | there | there | there | reported, never skipped |
+//! | one whose call did not return | there or not, whole | there or not, whole | there or not, whole | - |
+//! | a commit refused with [`Error::Full`], [`Error::Conflict`], [`Error::Fenced`] | not there | not there | not there | - |
+//!
+//! - Damage is an error everywhere but in the very last group of the log: that one may look as if its write had
+//!   been cut off, and then counts as never written. After 100 ms without a commit an empty group follows and a
+//!   mark says so elsewhere in the file, so the window is that short; under load the mark follows every 64
+//!   groups, and until then zeros from some group to the end look like a log that ended there.
+//! - What a restart finds may be in the page cache only. It writes the last group again, and syncs it and the
+//!   names it found, before it believes them.
+//! - A failed sync poisons the store: the kernel may have dropped what was not written, so nothing here knows what
+//!   is durable. Everything is refused from then on; the process must end, and the next start recovers.
+//! - When the disk is full, commits are refused, with the agent named, and are accepted again once there is space.
+//!   The last quarter of a segment (at most 1 MiB) is kept for commits with a checkpoint or an end, and a reserve
+//!   file gives way to their blobs.
+//! - Sectors are taken to be written whole or not at all, as disks promise.
+
+mod agent_file;
+mod archive;
+mod core;
+mod home;
+mod lock;
+mod log;
+mod mover;
+mod reader;
+mod reading;
+mod recovery;
+mod segment;
+mod small;
+mod spares;
+mod table;
+mod threads;
+
+pub use self::{core::Core, home::FORMAT, reader::Reader, small::LOCAL_BYTES_MAX};
+
+use self::{
+    home::Home,
+    lock::Lock,
+    log::Pending,
+    table::Shared,
+    threads::{Threads, ToBlobs, ToLog},
+};
+use crate::{
+    Commits, Error, Store,
+    files::{Files, RealFiles},
+};
+use igor_protocol::{AgentId, Chain, Commit, Hash, Seq};
+use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
+use tokio::sync::oneshot;
+
+/// How a store is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What the lock says about this process to others, besides its pid: its socket, say.
+    pub note: String,
+    /// The size of the first segment, in bytes. Each next one is four times as large.
+    pub segment_bytes_first: u64,
+    /// The size at which segments stop growing, in bytes.
+    pub segment_bytes_max: u64,
+    /// Room kept for blobs of agents that end because the disk is full, in bytes.
+    pub reserve_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { note: String::new(), segment_bytes_first: 1 << 20, segment_bytes_max: 32 << 20, reserve_bytes: 4 << 20 }
+    }
+}
+
+/// The store in a directory.
+///
+/// Dropping it waits until what was asked for is durable. Requests that are waiting take memory for their commits:
+/// at most one commit a waiting caller.
+pub struct Disk {
+    home: Arc<Home>,
+    table: Shared,
+    threads: Threads,
+    _lock: Option<Lock>,
+}
+
+impl Disk {
+    /// Opens a home, or makes one, takes its lock and recovers. Waits for disks: not for an async thread.
+    pub fn open(home: &Path, options: &Options) -> Result<Self, Error> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(home);
+        made.map_err(|e| Home::new(Arc::new(RealFiles::new(home))).error("", e))?;
+        let lock = Lock::exclusive(home, &options.note)?;
+        Ok(Self { _lock: Some(lock), ..Self::open_files(Arc::new(RealFiles::new(home)), options)? })
+    }
+
+    /// Opens over other files. The caller sees to it that no other process has them.
+    pub fn open_files(files: Arc<dyn Files>, options: &Options) -> Result<Self, Error> {
+        let core = Core::open(files, options)?;
+        let (home, table) = (core.home.clone(), core.table.clone());
+        Ok(Self { home, table, threads: Threads::start(core)?, _lock: None })
+    }
+
+    /// Whether the journal is an archive.
+    pub fn is_archive(&self, agent: AgentId) -> bool {
+        self.table.lock().archives.contains_key(&agent)
+    }
+
+    /// Comes back once the store is poisoned, with the cause. The process should then end.
+    pub async fn poisoned(&self) -> Error {
+        let mut poisoned = self.home.watch_poison();
+        // The sender lives as long as `self`, so this waits for the value.
+        drop(poisoned.wait_for(|poisoned| *poisoned).await);
+        self.home.check().err().unwrap_or_else(gone)
+    }
+
+    /// Adopts a foreign journal, verified by the caller, as an archive: readable, never appendable. All of it is
+    /// there or nothing. An archive that is here already is replaced by a journal that contains it. Waits for disks.
+    pub fn adopt_archive(
+        &self,
+        agent: AgentId,
+        commits: impl Iterator<Item = Result<Commit, Error>>,
+    ) -> Result<Chain, Error> {
+        archive::adopt(&self.home, &self.table, agent, commits)
+    }
+
+    /// Makes a small value of the node durable, of at most [`LOCAL_BYTES_MAX`] bytes, in place of the one before.
+    /// It is not part of any journal. Waits for disks.
+    pub fn put_local(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        small::put_local(&self.home, name, bytes)
+    }
+
+    /// Reads a local value.
+    pub fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        small::get_local(&self.home, name)
+    }
+
+    /// Removes a local value durably. Waits for disks.
+    pub fn remove_local(&self, name: &str) -> Result<(), Error> {
+        small::remove_local(&self.home, name)
+    }
+
+    /// The names of all local values, sorted.
+    pub fn list_local(&self) -> Result<Vec<String>, Error> {
+        small::list_local(&self.home)
+    }
+
+    fn order(&self, commit: &Commit) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.threads.log.send(ToLog::Append(Pending::new(commit)?, answer)).map_err(|_| gone())?;
+        Ok(answered)
+    }
+}
+
+impl Store for Disk {
+    async fn create(&self, commit: Commit) -> Result<(), Error> {
+        if commit.first() != Seq(0) {
+            let (agent, offered) = (commit.agent(), commit.first());
+            return Err(Error::Conflict { agent, tail: self.tail(agent)?.map(Box::new), offered });
+        }
+        self.append(commit).await
+    }
+
+    async fn append(&self, commit: Commit) -> Result<(), Error> {
+        self.order(&commit)?.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error> {
+        Ok(self.table.lock().tail(agent))
+    }
+
+    fn read(&self, agent: AgentId, from: Seq) -> Result<Commits, Error> {
+        reading::read(&self.home, &self.table, agent, from)
+    }
+
+    fn list(&self) -> Result<Vec<AgentId>, Error> {
+        Ok(self.table.lock().agents())
+    }
+
+    async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.threads.blobs.send(ToBlobs::Put(bytes, answer)).map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+        small::get_blob(&self.home, hash, bytes_max)
+    }
+}
+
+fn gone() -> Error {
+    Error::Poisoned { why: "a thread of the store is gone".into() }
+}

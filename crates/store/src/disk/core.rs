@@ -1,0 +1,129 @@
+//! The store as plain functions over [`Files`], one call after the other: what the threads of a [`super::Disk`]
+//! share out among themselves, and what a simulator drives.
+
+use super::{
+    Options, archive,
+    home::Home,
+    log::{Log, Pending, Staged},
+    mover, reading,
+    recovery::{Believe, scan},
+    segment::{GROUP_HEADER_BYTES, GROUPS_AT},
+    small,
+    spares::Spares,
+    table::Shared,
+};
+use crate::{Commits, Error, files::Files};
+use igor_protocol::{AgentId, Chain, Commit, Hash, Seq};
+use std::sync::Arc;
+
+/// An open store.
+pub struct Core {
+    pub(crate) home: Arc<Home>,
+    pub(crate) table: Shared,
+    pub(crate) spares: Arc<Spares>,
+    pub(crate) log: Log,
+}
+
+impl Core {
+    /// Opens a home, or makes one, and recovers. The caller holds the home's lock.
+    ///
+    /// What it returns with is durable: the end of the log is written again and synced before it is believed.
+    pub fn open(files: Arc<dyn Files>, options: &Options) -> Result<Self, Error> {
+        let home = Arc::new(Home::new(files));
+        home.prepare()?;
+        home.tidy()?;
+        let found = scan(&home, Believe::AllButTheLast)?;
+        let newest = found.table.segments.keys().next_back().copied().unwrap_or(0);
+        let (spare, stale): (Vec<_>, Vec<_>) = found.spare.into_iter().partition(|spare| spare.number > newest);
+        let link = found.table.link;
+        let table = Shared::new(found.table);
+        let spares = Spares::new(home.clone(), table.clone(), options.clone(), spare.into_iter().next());
+        let spares = Arc::new(spares);
+        let needed = found.last.as_ref().map_or(0, |last| last.body.len() + GROUP_HEADER_BYTES + 8);
+        let segment = spares.take(GROUPS_AT + needed as u64)?;
+        let mut log = Log::begin(home.clone(), table.clone(), spares.clone(), segment, link);
+        if let Some(last) = &found.last {
+            log.repeat(last)?;
+        }
+        // What they held is durable elsewhere only now.
+        found.obsolete.iter().for_each(|name| home.discard(name));
+        for segment in stale {
+            home.discard(&segment.name);
+        }
+        Ok(Self { home, table, spares, log })
+    }
+
+    /// Takes a commit into the open group; flushes before if there is no room. It is durable after
+    /// [`Core::flush`], and must not be acknowledged before.
+    pub fn stage(&mut self, commit: &Commit) -> Result<(), Error> {
+        let pending = Pending::new(commit)?;
+        if self.log.stage(&pending)? == Staged::FlushFirst {
+            self.log.flush()?;
+            self.log.stage(&pending)?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything that was staged durable.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.log.flush()
+    }
+
+    /// What the log does when nothing came for a while.
+    pub fn close_idle(&mut self) -> Result<(), Error> {
+        self.log.close_idle()
+    }
+
+    /// What the mover does in the background: makes the next segment, moves full segments to the agents' files.
+    pub fn maintain(&mut self) -> Result<(), Error> {
+        self.spares.prepare()?;
+        let Some(moved) = mover::copy(&self.home, &self.table)? else { return Ok(()) };
+        self.log.write_watermarks(moved.covered, &moved.held)?;
+        mover::drop_segments(&self.home, &self.table, moved);
+        Ok(())
+    }
+
+    /// The durable end of a journal.
+    pub fn tail(&self, agent: AgentId) -> Option<Chain> {
+        self.table.lock().tail(agent)
+    }
+
+    /// Every agent that has a journal here, sorted.
+    pub fn list(&self) -> Vec<AgentId> {
+        self.table.lock().agents()
+    }
+
+    /// The durable commits of a journal from the one that holds `from`.
+    pub fn read(&self, agent: AgentId, from: Seq) -> Result<Commits, Error> {
+        reading::read(&self.home, &self.table, agent, from)
+    }
+
+    /// Makes a blob durable.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Hash, Error> {
+        small::put_blob(&self.home, &self.spares, bytes)
+    }
+
+    /// Reads a blob.
+    pub fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+        small::get_blob(&self.home, hash, bytes_max)
+    }
+
+    /// Makes a local value durable.
+    pub fn put_local(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        small::put_local(&self.home, name, bytes)
+    }
+
+    /// Reads a local value.
+    pub fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        small::get_local(&self.home, name)
+    }
+
+    /// Adopts a foreign journal as an archive.
+    pub fn adopt_archive(
+        &self,
+        agent: AgentId,
+        commits: impl Iterator<Item = Result<Commit, Error>>,
+    ) -> Result<Chain, Error> {
+        archive::adopt(&self.home, &self.table, agent, commits)
+    }
+}

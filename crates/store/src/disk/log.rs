@@ -1,0 +1,273 @@
+//! The end of the log: where commits are ordered, checked and made durable.
+//!
+//! Invariants: a commit is checked against the journal's end here and nowhere else, after all that were ordered
+//! before it; a group is written only when the one before it is durable; the table learns of a commit only when
+//! it is durable; after a write or sync that failed nothing is written any more.
+
+use super::{
+    agent_file::encode_held,
+    home::Home,
+    recovery::LastGroup,
+    segment::{Builder, GROUPS_AT, Link, Segment},
+    spares::Spares,
+    table::{Held, InUse, Journal, Location, Shared},
+};
+use crate::{Error, files::SyncPoint};
+use igor_protocol::{AgentId, Body, Chain, Commit, Entry, limits::COMMIT_BYTES_MAX};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// A record that is a commit's bytes.
+pub(crate) const COMMIT: u8 = 1;
+/// A record that says what the agent files hold.
+pub(crate) const WATERMARKS: u8 = 2;
+/// A group is written once it has this many bytes; a single longer commit makes a longer one.
+const GROUP_BYTES: usize = 4 << 20;
+/// Under load, this many groups after a mark the next one is written.
+const GROUPS_PER_MARK: u32 = 64;
+
+/// A commit as the log takes it. Encoding it is the caller's work, so that it is done on the caller's thread.
+pub(crate) struct Pending {
+    pub(crate) start: Chain,
+    pub(crate) end: Chain,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Pending {
+    pub(crate) fn new(commit: &Commit) -> Result<Self, Error> {
+        let bytes = commit.encode();
+        if bytes.len() > COMMIT_BYTES_MAX {
+            return Err(Error::TooLarge { what: "a commit", bytes: bytes.len() as u64, max: COMMIT_BYTES_MAX as u64 });
+        }
+        Ok(Self { start: commit.start(), end: commit.end(), bytes })
+    }
+}
+
+/// What became of a commit that was given to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Staged {
+    /// It is in the open group, durable after the next flush.
+    Taken,
+    /// The open group has no room: flush, then give it again.
+    FlushFirst,
+}
+
+pub(crate) struct Log {
+    home: Arc<Home>,
+    table: Shared,
+    spares: Arc<Spares>,
+    segment: Arc<Segment>,
+    /// Where in the segment the next group goes.
+    at: u64,
+    link: Link,
+    group: Builder,
+    staged: Vec<(Chain, Chain, Location)>,
+    /// The ends of journals as the open group will leave them.
+    ends: BTreeMap<AgentId, Chain>,
+    groups_since_mark: u32,
+    marks: u64,
+    /// Whether the last group is an empty one.
+    closed: bool,
+}
+
+impl Log {
+    /// Goes on after `link` in a fresh segment.
+    pub(crate) fn begin(
+        home: Arc<Home>,
+        table: Shared,
+        spares: Arc<Spares>,
+        segment: Arc<Segment>,
+        link: Link,
+    ) -> Self {
+        let log = Self {
+            home,
+            table,
+            spares,
+            segment,
+            at: GROUPS_AT,
+            link,
+            group: Builder::new(),
+            staged: Vec::new(),
+            ends: BTreeMap::new(),
+            groups_since_mark: 0,
+            marks: 0,
+            closed: true,
+        };
+        log.enter_segment();
+        log
+    }
+
+    /// Writes a group again that a restart found at the end, so that it is durable before it is believed.
+    pub(crate) fn repeat(&mut self, last: &LastGroup) -> Result<(), Error> {
+        self.group.repeat(&last.body);
+        let moved = |(start, end, location): &(Chain, Chain, Location)| {
+            let at = self.at + (location.at - last.at);
+            (*start, *end, Location { segment: self.segment.number, at, ..*location })
+        };
+        self.staged = last.commits.iter().map(moved).collect();
+        self.write(SyncPoint::RecoveredGroup)
+    }
+
+    /// Puts a commit in the open group, or says why it cannot be in the journal.
+    pub(crate) fn stage(&mut self, commit: &Pending) -> Result<Staged, Error> {
+        self.home.check()?;
+        self.check_link(commit)?;
+        let size = self.group.size_with(commit.bytes.len());
+        let empty = self.group.body_bytes() == 0;
+        if !empty && (self.group.body_bytes() + commit.bytes.len() > GROUP_BYTES || size > self.room()) {
+            return Ok(Staged::FlushFirst);
+        }
+        let named = |e| match e {
+            Error::Full { .. } => self.home.full(format!("agent {}", commit.start.agent)),
+            other => other,
+        };
+        if self.room() < size + self.reserved() && self.spares.is_full().map_err(named)? && !is_last_wish(&commit.bytes)
+        {
+            return Err(self.home.full(format!("agent {}", commit.start.agent)));
+        }
+        if size > self.room() {
+            let segment = self.spares.take(GROUPS_AT + size).map_err(named)?;
+            self.next_segment(segment);
+        }
+        let at = self.at + self.group.push(COMMIT, &commit.bytes) as u64;
+        let bytes = u32::try_from(commit.bytes.len()).unwrap_or(u32::MAX);
+        let location = Location { first: commit.start.next.0, segment: self.segment.number, at, bytes };
+        self.staged.push((commit.start, commit.end, location));
+        self.ends.insert(commit.start.agent, commit.end);
+        Ok(Staged::Taken)
+    }
+
+    /// Makes the open group durable: one write, one sync. On success everything that was staged may be
+    /// acknowledged.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        if self.group.body_bytes() == 0 { Ok(()) } else { self.write(SyncPoint::Group) }
+    }
+
+    /// Closes the last group with an empty one, so that it is not the last any more and damage to it cannot be
+    /// taken for a tear. To be called when nothing came for a while.
+    pub(crate) fn close_idle(&mut self) -> Result<(), Error> {
+        self.flush()?;
+        if self.closed || self.group.size_with(0) > self.room() {
+            return Ok(());
+        }
+        self.groups_since_mark = GROUPS_PER_MARK;
+        self.write(SyncPoint::Group)
+    }
+
+    pub(crate) fn segment_number(&self) -> u64 {
+        self.segment.number
+    }
+
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Makes durable what the agent files hold. Everything up to the group number `covered` is in them.
+    pub(crate) fn write_watermarks(&mut self, covered: u64, held: &[Held]) -> Result<(), Error> {
+        self.flush()?;
+        let mut record = Vec::with_capacity(8 + held.len() * 96);
+        record.extend_from_slice(&covered.to_be_bytes());
+        for held in held {
+            record.extend_from_slice(&encode_held(*held));
+        }
+        let size = self.group.size_with(record.len());
+        if size > self.room() {
+            let segment = self.spares.take(GROUPS_AT + 2 * size)?;
+            self.next_segment(segment);
+        }
+        self.group.push(WATERMARKS, &record);
+        self.write(SyncPoint::Watermarks)
+    }
+
+    fn check_link(&self, commit: &Pending) -> Result<(), Error> {
+        let agent = commit.start.agent;
+        let tail = self.ends.get(&agent).copied().or_else(|| self.table.lock().journal_tail(agent));
+        let Some(tail) = tail else {
+            let begin = Chain { epoch: commit.start.epoch, ..Chain::begin(agent) };
+            if self.table.lock().archives.contains_key(&agent) {
+                return Err(Error::Archived { agent });
+            }
+            let begins = commit.start == begin;
+            return if begins {
+                Ok(())
+            } else {
+                Err(Error::Conflict { agent, tail: None, offered: commit.start.next })
+            };
+        };
+        if commit.start.epoch < tail.epoch {
+            return Err(Error::Fenced { agent, epoch: tail.epoch, offered: commit.start.epoch });
+        }
+        if (commit.start.next, commit.start.head) != (tail.next, tail.head) {
+            return Err(Error::Conflict { agent, tail: Some(Box::new(tail)), offered: commit.start.next });
+        }
+        Ok(())
+    }
+
+    fn room(&self) -> u64 {
+        self.segment.size - self.at.min(self.segment.size)
+    }
+
+    /// Room at the end of a segment that only checkpoints and ends may use when no other segment can be made.
+    fn reserved(&self) -> u64 {
+        (self.segment.size / 4).min(1 << 20)
+    }
+
+    fn next_segment(&mut self, segment: Arc<Segment>) {
+        self.segment = segment;
+        self.at = GROUPS_AT;
+        self.enter_segment();
+    }
+
+    fn enter_segment(&self) {
+        let entry = InUse { segment: self.segment.clone(), before: self.link, last: self.link };
+        self.table.lock().segments.insert(self.segment.number, entry);
+    }
+
+    fn write(&mut self, point: SyncPoint) -> Result<(), Error> {
+        self.home.check()?;
+        let before = self.link;
+        let (link, bytes) = self.group.finish(&self.segment, before);
+        let length = bytes.len() as u64;
+        let mut written = self.segment.file.write_at(bytes, self.at);
+        if self.groups_since_mark >= GROUPS_PER_MARK && written.is_ok() {
+            // Of the group before: this one is not durable yet, and the mark may be while it is not.
+            self.marks += 1;
+            self.groups_since_mark = 0;
+            written = self.segment.write_mark(self.marks, before);
+        }
+        // A write into blocks that are there already does not run out of space: whatever failed, what is on the
+        // disk is not known.
+        written
+            .map_err(|e| self.home.poison(format!("{}: {e}", self.home.files.path(&self.segment.name).display())))?;
+        self.home.sync(&*self.segment.file, &self.segment.name, point)?;
+        self.at += length;
+        self.link = link;
+        self.groups_since_mark += 1;
+        self.closed = self.group.body_bytes() == 0;
+        self.group.clear();
+        self.ends.clear();
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        let mut table = self.table.lock();
+        table.link = self.link;
+        if let Some(in_use) = table.segments.get_mut(&self.segment.number) {
+            in_use.last = self.link;
+        }
+        for (start, end, location) in self.staged.drain(..) {
+            let begin = || Journal { tail: start, held: None, recent: Vec::new(), points: Vec::new() };
+            let journal = table.journals.entry(start.agent).or_insert_with(begin);
+            journal.tail = end;
+            journal.recent.push(location);
+        }
+    }
+}
+
+/// Whether a commit is one that an agent needs room for even when the disk is full.
+fn is_last_wish(commit: &[u8]) -> bool {
+    let Ok(commit) = Commit::decode(commit) else { return false };
+    commit.entries().any(|(_, _, entry)| {
+        Entry::decode(entry).is_ok_and(|entry| matches!(entry.body, Body::Checkpoint(_) | Body::End(_)))
+    })
+}

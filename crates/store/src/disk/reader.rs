@@ -1,0 +1,83 @@
+//! Looking at a home that no node runs on, without changing a byte of it.
+//!
+//! Works right after a crash and on a read-only file system. What it shows of the log's very end is what a node
+//! would recover if it started now; a power cut before that may still take away what was never acknowledged.
+
+use super::{
+    home::Home,
+    lock::Lock,
+    reading,
+    recovery::{Believe, scan},
+    small,
+    table::Shared,
+};
+use crate::{
+    Commits, Error,
+    files::{Files, RealFiles},
+};
+use igor_protocol::{AgentId, Chain, Hash, Seq};
+use std::{path::Path, sync::Arc};
+
+/// A read-only view of a home. While it exists, nodes on this home wait a little or refuse to start.
+pub struct Reader {
+    home: Arc<Home>,
+    table: Shared,
+    _lock: Option<Lock>,
+}
+
+impl Reader {
+    /// Opens the view. A home that a node runs on is refused with [`Error::Locked`]: ask the node.
+    pub fn open(home: &Path) -> Result<Self, Error> {
+        if !home.is_dir() {
+            return Err(Error::NotAHome { path: home.into(), why: "there is no such directory".into() });
+        }
+        let lock = Lock::shared(home)?;
+        Ok(Self { _lock: lock, ..Self::open_files(Arc::new(RealFiles::new(home)))? })
+    }
+
+    /// Opens the view over other files. The caller sees to it that nobody writes.
+    pub fn open_files(files: Arc<dyn Files>) -> Result<Self, Error> {
+        let home = Arc::new(Home::new(files));
+        if !home.check_format()? {
+            let why = "it has no file `format`; a home is made by `igor run`".into();
+            return Err(Error::NotAHome { path: home.files.path(""), why });
+        }
+        let table = Shared::new(scan(&home, Believe::All)?.table);
+        Ok(Self { home, table, _lock: None })
+    }
+
+    /// The end of a journal, or nothing if there is no such agent.
+    pub fn tail(&self, agent: AgentId) -> Option<Chain> {
+        self.table.lock().tail(agent)
+    }
+
+    /// Whether the journal is an archive.
+    pub fn is_archive(&self, agent: AgentId) -> bool {
+        self.table.lock().archives.contains_key(&agent)
+    }
+
+    /// Every agent that has a journal here, archives too, sorted.
+    pub fn list(&self) -> Vec<AgentId> {
+        self.table.lock().agents()
+    }
+
+    /// The commits of a journal from the one that holds `from`; see [`crate::Store::read`].
+    pub fn read(&self, agent: AgentId, from: Seq) -> Result<Commits, Error> {
+        reading::read(&self.home, &self.table, agent, from)
+    }
+
+    /// Reads a blob; see [`crate::Store::get_blob`].
+    pub fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+        small::get_blob(&self.home, hash, bytes_max)
+    }
+
+    /// Reads a local value.
+    pub fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        small::get_local(&self.home, name)
+    }
+
+    /// The names of all local values, sorted.
+    pub fn list_local(&self) -> Result<Vec<String>, Error> {
+        small::list_local(&self.home)
+    }
+}

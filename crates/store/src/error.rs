@@ -1,0 +1,163 @@
+//! What can go wrong, by what the caller must do.
+
+use igor_protocol::{AgentId, Chain, Epoch, Seq};
+use std::{io, path::PathBuf};
+
+/// Why the store refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The commit does not link to the journal's end. Nothing was written. Read again and replay.
+    #[error("agent {agent}: this commit starts at seq=`{offered}`, but the journal {}", ends(tail.as_deref()))]
+    Conflict {
+        /// Whose journal.
+        agent: AgentId,
+        /// The journal's end; nothing where there is none.
+        tail: Option<Box<Chain>>,
+        /// Where the commit starts.
+        offered: Seq,
+    },
+    /// Somebody has a newer custody. Nothing was written. Drop the instance.
+    #[error(
+        "agent {agent}: custody has passed on; this commit is of epoch=`{offered}`, the journal is at epoch=`{epoch}`"
+    )]
+    Fenced {
+        /// Whose journal.
+        agent: AgentId,
+        /// The journal's epoch.
+        epoch: Epoch,
+        /// The commit's epoch.
+        offered: Epoch,
+    },
+    /// The agent's journal is kept here as an archive: readable, never appendable.
+    #[error("agent {agent} is an archive here: it can be read and verified, not continued")]
+    Archived {
+        /// Whose journal.
+        agent: AgentId,
+    },
+    /// There is no such journal.
+    #[error("agent {agent} has no journal here")]
+    Unknown {
+        /// Whose journal.
+        agent: AgentId,
+    },
+    /// A journal does not have what was once durable. It is not skipped over; restore the files from a copy.
+    #[error("agent {agent}: the journal is damaged at seq=`{seq}` in {}: {why}; restore this file from a copy", path.display())]
+    Corrupt {
+        /// Whose journal.
+        agent: AgentId,
+        /// The first position that cannot be read.
+        seq: Seq,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A file that belongs to no single agent does not have what was once durable.
+    #[error("{} is damaged at byte {at}: {why}; restore it from a copy", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        at: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// The operating system refused. Whether a write took effect is unknown.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No space. Nothing was written and nothing was lost; the agent goes on once there is space.
+    #[error("no space left on the disk of {}: {what} was not written; free some space, nothing is lost", path.display())]
+    Full {
+        /// The home.
+        path: PathBuf,
+        /// What was refused: an agent, by its id, or a blob or a value.
+        what: String,
+    },
+    /// A sync failed, so it is not known what is durable. The process must end; the next start recovers.
+    #[error("the disk failed to make a write durable ({why}); igor must stop, and recovers when it is started again")]
+    Poisoned {
+        /// The first failure.
+        why: String,
+    },
+    /// Another process has this home.
+    #[error("{} is in use by process {pid}{}; stop that one first, or use another --home", path.display(), in_brackets(note))]
+    Locked {
+        /// The home.
+        path: PathBuf,
+        /// The other process; 0 where it is not known.
+        pid: u32,
+        /// What the other process wrote about itself, such as its socket.
+        note: String,
+    },
+    /// A home of another version.
+    #[error("{} has format {found}, this igor writes format {known}; use the igor that made it, or another --home", path.display())]
+    OtherVersion {
+        /// The file that says so.
+        path: PathBuf,
+        /// The version found.
+        found: u64,
+        /// The version that this program knows.
+        known: u64,
+    },
+    /// Not a home.
+    #[error("{} is not an igor home: {why}", path.display())]
+    NotAHome {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing or in the way.
+        why: String,
+    },
+    /// The file system does not take writes.
+    #[error("{} is read-only; mount it writable, or use another --home", path.display())]
+    ReadOnly {
+        /// The home.
+        path: PathBuf,
+    },
+    /// Longer than it may be.
+    #[error("{what} is too large: {bytes} bytes, at most {max} are allowed")]
+    TooLarge {
+        /// What.
+        what: &'static str,
+        /// Its length.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// A name that a local value cannot have.
+    #[error("name=`{name}` cannot name a local value: use 1 to 64 of a-z, 0-9, '-' and '_'")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Error {
+    /// Whether the refused write certainly did not happen, so that memory is not ahead of the journal.
+    pub fn nothing_written(&self) -> bool {
+        matches!(
+            self,
+            Self::Conflict { .. }
+                | Self::Fenced { .. }
+                | Self::Archived { .. }
+                | Self::Full { .. }
+                | Self::TooLarge { .. }
+                | Self::BadName { .. }
+        )
+    }
+}
+
+fn ends(tail: Option<&Chain>) -> String {
+    tail.map_or_else(
+        || "does not exist".into(),
+        |tail| format!("ends at seq=`{}` with head=`{}`", tail.next, tail.head),
+    )
+}
+
+fn in_brackets(note: &str) -> String {
+    if note.is_empty() { String::new() } else { format!(" ({note})") }
+}
