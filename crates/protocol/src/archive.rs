@@ -7,8 +7,11 @@
 //! - No frame is longer than [`FRAME_BYTES_MAX`]; a reader never holds more than one.
 //! - A file that was cut, extended or changed by any bit is refused: nothing counts before [`Parser::finish`].
 
-use crate::{Commit, Hash, codec, commit, limits::{BLOB_BYTES_MAX, COMMIT_BYTES_MAX}};
 use crate::hash::Domain;
+use crate::{
+    Commit, Hash, codec, commit,
+    limits::{BLOB_BYTES_MAX, COMMIT_BYTES_MAX},
+};
 use minicbor::{Decode, Encode};
 
 /// First bytes of every file: name, format version (2 bytes, big-endian), zeros.

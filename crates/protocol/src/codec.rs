@@ -58,7 +58,11 @@ pub fn encode_into<T: Encode<()>>(value: &T, bytes: &mut Vec<u8>) {
 }
 
 /// Decodes exactly one value from all of `bytes`, which must be its deterministic encoding.
-pub fn decode<T: for<'b> Decode<'b, ()> + Encode<()>>(what: &'static str, bytes: &[u8], max: usize) -> Result<T, Error> {
+pub fn decode<T: for<'b> Decode<'b, ()> + Encode<()>>(
+    what: &'static str,
+    bytes: &[u8],
+    max: usize,
+) -> Result<T, Error> {
     if bytes.len() > max {
         return Err(Error::TooLarge { what, bytes: bytes.len() as u64, max: max as u64 });
     }

@@ -4,8 +4,7 @@
 //! have been checked to do so. Nothing else is said of the entries: [`crate::ledger`] says whether they are right.
 
 use crate::{
-    AgentId, Entry, Hash,
-    codec,
+    AgentId, Entry, Hash, codec,
     hash::Domain,
     limits::{COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX},
     units::{Epoch, Seq},

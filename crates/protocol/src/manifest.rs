@@ -3,7 +3,11 @@
 //! People write it as TOML (`agent.toml`, or a custom section of the module); the journal knows this deterministic
 //! form by its hash, so that a bill or a limit can be checked by anyone.
 
-use crate::{codec, terms::Ceiling, units::{Fuel, Nanos}};
+use crate::{
+    codec,
+    terms::Ceiling,
+    units::{Fuel, Nanos},
+};
 use minicbor::{Decode, Encode};
 
 /// The effective capabilities and limits of an agent, fixed at Genesis.
@@ -152,7 +156,12 @@ impl Manifest {
             ("limits.memory_bytes", l.memory_bytes, (1 << 16..=4 << 30).contains(&l.memory_bytes), "64 KiB to 4 GiB"),
             ("limits.table_elements", l.table_elements.into(), l.table_elements <= 10_000_000, "at most 10000000"),
             ("limits.tick_fuel", l.tick_fuel.0, (10_000..=1 << 50).contains(&l.tick_fuel.0), "10000 to 2^50"),
-            ("limits.tick_time", l.tick_time.0, (1_000_000..=3_600_000_000_000).contains(&l.tick_time.0), "1 ms to 1 h"),
+            (
+                "limits.tick_time",
+                l.tick_time.0,
+                (1_000_000..=3_600_000_000_000).contains(&l.tick_time.0),
+                "1 ms to 1 h",
+            ),
             ("limits.state_bytes", l.state_bytes, l.state_bytes <= crate::limits::BLOB_BYTES_MAX, "at most 1 GiB"),
             ("limits.log_bytes", l.log_bytes.into(), l.log_bytes <= 1 << 20, "at most 1 MiB"),
             ("limits.observations", l.observations.into(), l.observations <= 50_000, "at most 50000"),

@@ -27,7 +27,9 @@ pub enum Error {
         what: String,
     },
     /// The journal was written by another runtime, and there are runs to replay.
-    #[error("the journal's last runs were made by runtime {journal}; this igor has {here}: run it with that version once, or verify and go on from a checkpoint")]
+    #[error(
+        "the journal's last runs were made by runtime {journal}; this igor has {here}: run it with that version once, or verify and go on from a checkpoint"
+    )]
     Runtime {
         /// The runtime in the journal.
         journal: String,
@@ -48,6 +50,9 @@ pub enum Error {
     /// The very first run failed; it is recorded and charged.
     #[error("agent_init failed: {0}")]
     Init(String),
+    /// The machine failed under a run, which is not recorded: it may go well when it is tried again.
+    #[error("this machine could not carry out a run: {0}")]
+    Host(String),
     /// Bytes that do not decode.
     #[error(transparent)]
     Codec(#[from] codec::Error),

@@ -2,15 +2,14 @@
 
 use super::message::Content;
 use crate::{
-    AgentId, Hash, KeyPair, NodeId, Signature,
-    codec,
+    AgentId, Hash, KeyPair, NodeId, Signature, codec,
     hash::Domain,
     ledger::Ledger,
     units::{Credits, Tick},
 };
 use minicbor::{Decode, Encode};
 
-/// A checkpoint. Committed together with the Run(checkpoint) before it and the Run(resume) after it.
+/// A checkpoint. Committed together with the Run(checkpoint) and the Run(resume) before it, which took and proved it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Checkpoint {
     /// How the state was taken.

@@ -1,8 +1,7 @@
 //! The first entry: who owns the agent, what it runs, who runs it at which price, and with how much money.
 
 use crate::{
-    AgentId, Hash, KeyPair, NodeId, OwnerId, Signature, Terms,
-    codec,
+    AgentId, Hash, KeyPair, NodeId, OwnerId, Signature, Terms, codec,
     hash::Domain,
     units::{Credits, Timestamp},
 };

@@ -2,7 +2,11 @@
 //!
 //! Action numbers that are reserved: 2 upgrade, 3 approve, 4 takeover, 5 policy.
 
-use crate::{AgentId, KeyPair, PublicKey, Signature, codec, hash::Domain, units::{Credits, Timestamp}};
+use crate::{
+    AgentId, KeyPair, PublicKey, Signature, codec,
+    hash::Domain,
+    units::{Credits, Timestamp},
+};
 use minicbor::{Decode, Encode};
 
 /// A signed order.

@@ -2,8 +2,7 @@
 
 use super::{Fault, Ledger, Remembered, rules};
 use crate::{
-    AgentId, Chain, Commit, Entry, Hash, KeyPair, Manifest,
-    codec,
+    AgentId, Chain, Commit, Entry, Hash, KeyPair, Manifest, codec,
     entry::{Body, Checkpoint, CheckpointKind, Content, Genesis, GenesisBody, Receipt, Seal},
     units::{Seq, Tick, Timestamp},
 };
@@ -28,10 +27,10 @@ pub struct Book {
 pub(super) enum Barrier {
     /// None is under way.
     Open,
-    /// Run(checkpoint) stands; Checkpoint, or a Run(resume) that failed, follows.
+    /// Run(checkpoint) stands; the Run(resume) that proves its state, or fails, follows.
     Taken,
-    /// Checkpoint stands; the Run(resume) that proves it follows.
-    Written,
+    /// The state was proved; Checkpoint follows.
+    Proved,
 }
 
 /// Entries that were pushed and will become one commit.
@@ -90,7 +89,7 @@ impl Book {
         book.chain = chain;
         book.ledger = checkpoint.ledger.clone();
         book.remembered = remembered;
-        book.barrier = Barrier::Taken;
+        book.barrier = Barrier::Proved;
         Ok(book)
     }
 
@@ -125,7 +124,7 @@ impl Book {
         Seal::sign(node, &self.chain.agent, self.chain.epoch, last, &self.chain.head)
     }
 
-    /// Pushes a Checkpoint of this state. It must follow a Run(checkpoint).
+    /// Pushes a Checkpoint of this state. It must follow the Run(resume) that proved it.
     pub fn push_checkpoint(
         &mut self,
         draft: &mut Draft,
@@ -146,10 +145,10 @@ impl Book {
         self.push(draft, Entry { at, body: Body::Checkpoint(checkpoint) })
     }
 
-    /// The commit of what was pushed. All of it must be complete: a checkpoint with the run that proves it.
+    /// The commit of what was pushed. A checkpoint must be complete: the run that took the state, the one that proved it, and the entry.
     pub fn commit(&self, draft: Draft) -> Result<Commit, Fault> {
         if self.barrier != Barrier::Open {
-            return Err(Fault::Place("a checkpoint and the resume that proves it are committed together"));
+            return Err(Fault::Place("a checkpoint and the runs that took and proved it are committed together"));
         }
         Ok(Commit::from_encoded(draft.start, draft.entries))
     }
@@ -181,7 +180,7 @@ impl Book {
             entries.push((seq, head, entry));
         }
         if self.barrier != Barrier::Open {
-            let fault = Fault::Place("a checkpoint and the resume that proves it are committed together");
+            let fault = Fault::Place("a checkpoint and the runs that took and proved it are committed together");
             return Err((commit.first(), fault));
         }
         Ok(entries)

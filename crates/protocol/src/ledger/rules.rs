@@ -4,12 +4,9 @@ mod run;
 
 pub(super) use run::run;
 
-use super::{
-    Book, CheckpointRef, Fault, Known, OpenMessage,
-    book::Barrier,
-};
+use super::{Book, CheckpointRef, Fault, Known, OpenMessage, book::Barrier};
 use crate::{
-    entry::{Action, Body, Checkpoint, CheckpointKind, Content, EndCause, Genesis, Message, Order, Run, Seal, Call},
+    entry::{Action, Body, Call, Checkpoint, CheckpointKind, Content, EndCause, Genesis, Message, Order, Run, Seal},
     limits::{NAME_BYTES_MAX, RECEIPTS_KEPT},
     units::{Seq, Timestamp},
 };
@@ -23,12 +20,14 @@ pub(super) fn check_place(book: &Book, body: &Body, at: Timestamp) -> Result<(),
         return Err(Fault::Place("a journal begins with its Genesis, and has no other"));
     }
     match (book.barrier, body) {
-        (Barrier::Open, Body::Checkpoint(_)) => return Err(Fault::Place("a checkpoint follows its own run")),
+        (Barrier::Open, Body::Checkpoint(_)) => {
+            return Err(Fault::Place("a checkpoint follows the runs that took and proved it"));
+        }
         (Barrier::Open, _)
-        | (Barrier::Taken, Body::Checkpoint(_) | Body::Run(Run { call: Call::Resume, .. }))
-        | (Barrier::Written, Body::Run(Run { call: Call::Resume, .. })) => {}
-        (Barrier::Taken | Barrier::Written, _) => {
-            return Err(Fault::Place("a checkpoint and the resume that proves it stand together"));
+        | (Barrier::Taken, Body::Run(Run { call: Call::Resume, .. }))
+        | (Barrier::Proved, Body::Checkpoint(_)) => {}
+        (Barrier::Taken | Barrier::Proved, _) => {
+            return Err(Fault::Place("a checkpoint and the runs that took and proved it stand together"));
         }
     }
     match (book.ledger.ended, body) {
@@ -125,7 +124,7 @@ pub(super) fn checkpoint(book: &mut Book, checkpoint: &Checkpoint) -> Result<(),
         root: checkpoint.root,
         bytes: checkpoint.bytes,
     });
-    book.barrier = Barrier::Written;
+    book.barrier = Barrier::Open;
     Ok(())
 }
 

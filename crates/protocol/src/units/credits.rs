@@ -91,14 +91,22 @@ impl FromStr for Credits {
         }
         let whole: u128 = whole.parse().map_err(|_| ParseError::TooLarge)?;
         let rest: u128 = format!("{decimals:0<DECIMALS$}").parse().map_err(|_| ParseError::Syntax)?;
-        whole.checked_mul(UNITS_PER_CREDIT).and_then(|units| units.checked_add(rest)).map(Self).ok_or(ParseError::TooLarge)
+        whole
+            .checked_mul(UNITS_PER_CREDIT)
+            .and_then(|units| units.checked_add(rest))
+            .map(Self)
+            .ok_or(ParseError::TooLarge)
     }
 }
 
 // RFC 8949 3.4.3: an integer that fits 64 bits is a plain integer; a larger one a byte string with tag 2,
 // without leading zeros.
 impl<C> Encode<C> for Credits {
-    fn encode<W: minicbor::encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), minicbor::encode::Error<W::Error>> {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
         if let Ok(small) = u64::try_from(self.0) {
             return e.u64(small)?.ok();
         }

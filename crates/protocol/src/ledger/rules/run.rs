@@ -21,8 +21,9 @@ pub(crate) fn run(book: &mut Book, run: &Run, at: Timestamp) -> Result<(), Fault
     if run.outcome.is_ok() && matches!(run.call, Call::Init | Call::Resume) {
         ledger.runtime.clone_from(&run.runtime);
     }
-    book.barrier = match (run.call, run.outcome.is_ok()) {
-        (Call::Checkpoint, true) => Barrier::Taken,
+    book.barrier = match (book.barrier, run.call, run.outcome.is_ok()) {
+        (Barrier::Open, Call::Checkpoint, true) => Barrier::Taken,
+        (Barrier::Taken, Call::Resume, true) => Barrier::Proved,
         _ => Barrier::Open,
     };
     if let Call::Tick(_) = run.call {
@@ -70,16 +71,10 @@ fn check_call(book: &Book, run: &Run) -> Result<(), Fault> {
     if matches!(run.call, Call::Init | Call::Resume) != run.runtime.is_some() {
         return Err(Fault::Place("init and resume name the runtime, and no other run does"));
     }
-    if run.call == Call::Resume {
-        let restored = match book.barrier {
-            Barrier::Written => run.outcome.is_ok(),
-            Barrier::Taken => !run.outcome.is_ok(),
-            // On its own: another runtime goes on from a checkpoint that nothing has run since.
-            Barrier::Open => ledger.checkpoint.is_some_and(|checkpoint| checkpoint.tick == ledger.tick),
-        };
-        if !restored {
-            return Err(Fault::Place("a resume goes on from a checkpoint, and proves it or leaves none"));
-        }
+    // On its own: another runtime goes on from a checkpoint that nothing has run since.
+    let stands_alone = run.call == Call::Resume && book.barrier == Barrier::Open;
+    if stands_alone && ledger.checkpoint.is_none_or(|checkpoint| checkpoint.tick != ledger.tick) {
+        return Err(Fault::Place("a resume goes on from the state that was just taken, or from the last checkpoint"));
     }
     if let Outcome::Failed { cause, .. } = &run.outcome
         && cause.len() > CAUSE_BYTES_MAX

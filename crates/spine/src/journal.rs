@@ -1,0 +1,200 @@
+//! The end of one agent's journal: what was committed, and the only maker of [`Committed`].
+//!
+//! Invariants kept here:
+//! - The book in memory is what the store has, plus one draft that is being appended.
+//! - A [`Committed`] exists only for what the store has confirmed.
+//! - The journal's time rises, whatever the wall clock does.
+//! - A seal comes before anything is released to others, else within [`SEAL_WITHIN`] of the first unsealed entry.
+
+use crate::{Error, World};
+use igor_protocol::{
+    Body, Chain, Credits, Entry, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Timestamp,
+    entry::{Content, GenesisBody, Run, Seal},
+    ledger::{Book, Draft, Fault},
+};
+use igor_store::Store;
+use std::sync::Arc;
+
+/// Longest time that entries stay without a seal.
+pub(crate) const SEAL_WITHIN: Nanos = Nanos::from_millis(100);
+/// A commit carries a seal when the last one is this old, so that a busy agent needs no commits for seals alone.
+const SEAL_EVERY: Nanos = Nanos::from_millis(80);
+
+/// Something that is durable. Only the journal makes one.
+#[derive(Debug)]
+pub struct Committed<T> {
+    value: T,
+}
+
+impl<T> Committed<T> {
+    /// What was committed.
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+
+    /// Borrows what was committed.
+    pub const fn get(&self) -> &T {
+        &self.value
+    }
+}
+
+/// One agent's journal, open for appending.
+pub(crate) struct Journal<S, W> {
+    pub(crate) store: Arc<S>,
+    pub(crate) world: Arc<W>,
+    pub(crate) key: Arc<KeyPair>,
+    book: Book,
+    draft: Draft,
+    clock: JournalClock,
+    /// When the first entry without a seal was committed.
+    unsealed: Option<Nanos>,
+    last_seal: Nanos,
+}
+
+/// The journal's time: the wall clock when it was opened, moved on by the monotonic one, never before the last entry.
+struct JournalClock {
+    wall: Timestamp,
+    monotonic: Nanos,
+}
+
+impl JournalClock {
+    fn start<W: World>(world: &W, last: Timestamp) -> Self {
+        Self { wall: world.wall_clock().max(last), monotonic: world.monotonic() }
+    }
+
+    fn now<W: World>(&self, world: &W) -> Timestamp {
+        self.wall.after(world.monotonic().saturating_sub(self.monotonic))
+    }
+}
+
+impl<S: Store, W: World> Journal<S, W> {
+    /// Goes on with a journal whose book was read from the store, or begins one whose Genesis is in `draft`.
+    pub(crate) fn new(store: Arc<S>, world: Arc<W>, key: Arc<KeyPair>, mut book: Book, draft: Option<Draft>) -> Self {
+        book.append_own();
+        let clock = JournalClock::start(&*world, book.ledger().at);
+        // What was read may end without a seal.
+        let unsealed = Some(world.monotonic());
+        let draft = draft.unwrap_or_else(|| book.draft());
+        Self { store, world, key, book, draft, clock, unsealed, last_seal: Nanos::ZERO }
+    }
+
+    /// The time that entries written now carry.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now(&*self.world)
+    }
+
+    /// The moment on the monotonic clock at which the journal's time is `at`.
+    pub(crate) fn moment(&self, at: Timestamp) -> Nanos {
+        self.clock.monotonic.saturating_add(at.since(self.clock.wall))
+    }
+
+    pub(crate) const fn book(&self) -> &Book {
+        &self.book
+    }
+
+    pub(crate) const fn ledger(&self) -> &Ledger {
+        self.book.ledger()
+    }
+
+    pub(crate) const fn chain(&self) -> Chain {
+        self.book.chain()
+    }
+
+    pub(crate) const fn manifest(&self) -> &Manifest {
+        self.book.manifest()
+    }
+
+    pub(crate) const fn genesis(&self) -> &GenesisBody {
+        self.book.genesis()
+    }
+
+    /// What a run may be charged: its bill, and no more than the balance.
+    pub(crate) fn bill(&self, run: &Run) -> (Credits, Credits) {
+        let ceiling = self.manifest().ceiling.of(run.fuel, run.hostcalls());
+        let bill = self.genesis().terms.bill(run.duration, ceiling, run.fuel);
+        (bill, bill.min(self.ledger().balance))
+    }
+
+    /// Adds an entry to the next commit.
+    pub(crate) fn push(&mut self, body: Body) -> Result<(Seq, Hash), Error> {
+        let at = self.now();
+        let seq = self.chain().next;
+        self.book.push(&mut self.draft, Entry { at, body }).map_err(|fault| Error::Journal { seq, fault })
+    }
+
+    /// Adds a Checkpoint to the next commit.
+    pub(crate) fn push_checkpoint(&mut self, root: Hash, bytes: u64) -> Result<(Seq, Hash), Error> {
+        let (at, seq) = (self.now(), self.chain().next);
+        let pushed = self.book.push_checkpoint(&mut self.draft, &self.key, root, bytes, at);
+        pushed.map_err(|fault| Error::Journal { seq, fault })
+    }
+
+    /// Whether an entry could stand at the end of the journal, without adding it.
+    pub(crate) fn try_entry(&self, body: Body) -> Result<(), Fault> {
+        let mut book = self.book.clone();
+        let mut draft = book.draft();
+        book.push(&mut draft, Entry { at: self.now(), body }).map(drop)
+    }
+
+    /// Appends what was pushed and returns once it is durable. With `seal`, or when one is due, a seal comes last.
+    ///
+    /// After an error the journal must be dropped and opened again.
+    pub(crate) async fn commit<T>(&mut self, value: T, seal: bool) -> Result<Committed<T>, Error> {
+        if !self.draft.is_empty() || (seal && self.unsealed.is_some()) {
+            self.append(seal).await?;
+        }
+        Ok(Committed { value })
+    }
+
+    async fn append(&mut self, seal: bool) -> Result<(), Error> {
+        let begun = self.world.monotonic();
+        let sealed = seal || begun >= self.last_seal.saturating_add(SEAL_EVERY);
+        if sealed {
+            let (at, seq) = (self.now(), self.chain().next);
+            let pushed = self.book.push_seal(&mut self.draft, &self.key, at);
+            pushed.map_err(|fault| Error::Journal { seq, fault })?;
+            (self.last_seal, self.unsealed) = (begun, None);
+        } else {
+            self.unsealed.get_or_insert(begun);
+        }
+        let draft = std::mem::replace(&mut self.draft, self.book.draft());
+        let seq = self.chain().next;
+        let commit = self.book.commit(draft).map_err(|fault| Error::Journal { seq, fault })?;
+        if commit.first() == Seq(0) {
+            self.store.create(commit).await?;
+        } else {
+            self.store.append(commit).await?;
+        }
+        Ok(())
+    }
+
+    /// When the next seal must come, where entries are without one.
+    pub(crate) fn seal_due(&self) -> Option<Nanos> {
+        self.unsealed.map(|since| since.saturating_add(SEAL_WITHIN))
+    }
+
+    /// A signature over everything that is committed, for someone who waits for an answer.
+    pub(crate) fn vouch(&self) -> (Seq, Hash, Seal) {
+        let chain = self.chain();
+        (Seq(chain.next.0.saturating_sub(1)), chain.head, self.book.seal(&self.key))
+    }
+
+    /// Keeps bytes where an entry can name them: inline, or as a durable blob.
+    pub(crate) async fn keep(&self, bytes: Vec<u8>) -> Result<Content, Error> {
+        let content = Content::of(&bytes);
+        if let Content::Blob { .. } = content {
+            self.store.put_blob(bytes).await?;
+        }
+        Ok(content)
+    }
+}
+
+/// Reads what an entry holds, inline or as a blob.
+pub(crate) fn open_content<S: Store>(store: &S, content: &Content) -> Result<Vec<u8>, Error> {
+    match content {
+        Content::Inline(bytes) => Ok(bytes.clone()),
+        Content::Blob { hash, bytes } => {
+            store.get_blob(*hash, *bytes)?.ok_or(Error::MissingBlob { what: "a message body", hash: *hash })
+        }
+    }
+}

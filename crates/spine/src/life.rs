@@ -1,0 +1,307 @@
+//! One agent's life, as one visible loop: wait, run, commit, release.
+//!
+//! ```text
+//!   create ──► init ──┐
+//!                     ▼
+//!   open ──► recover ─► wait ──► run ──► commit ──► release ──┐
+//!                     ▲   │       │ failed: undo (restore)     │
+//!                     │   │       └───────────────────────────►┤
+//!                     └───┼────────────────────────────────────┘
+//!                         ├─► money ended, finished, recalled ─► checkpoint ─► End
+//!                         ├─► five failures in a row ─► suspended
+//!                         └─► stop ─► checkpoint ─► stopped
+//! ```
+//!
+//! Invariants kept here:
+//! - Between two rounds of the loop the guest, the inbox and the book are those of the journal's end.
+//! - The guest is absent whenever it may differ from that: after a failed run, until it was restored.
+
+mod checkpoint;
+mod due;
+mod inbox;
+mod recover;
+mod run;
+mod tick;
+
+pub(crate) use run::stopped;
+
+use crate::{
+    Error, World,
+    command::Command,
+    event::{Event, Outbox, Snapshot, Status},
+    guest::Program,
+    journal::Journal,
+    membrane::Inbox,
+};
+use igor_protocol::{
+    Body, KeyPair, Manifest, Nanos, Seq,
+    entry::{EndCause, Genesis, Receipt},
+    ledger::Book,
+};
+use igor_store::Store;
+use std::{collections::VecDeque, sync::Arc};
+use tokio::sync::mpsc;
+
+/// What an agent lives on.
+pub struct Parts<P, S, W> {
+    /// Its program, compiled.
+    pub program: Arc<P>,
+    /// Where its journal is durable.
+    pub store: Arc<S>,
+    /// Clock and entropy.
+    pub world: Arc<W>,
+    /// The node's key: seals, receipts.
+    pub key: Arc<KeyPair>,
+}
+
+/// How the operator wants it to live.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Time between the starts of two interval ticks; zero: one after the other.
+    pub interval: Nanos,
+    /// Time between two checkpoints; zero: after every tick.
+    pub checkpoint_interval: Nanos,
+    /// Stop after so many more ticks that count.
+    pub ticks: Option<u64>,
+    /// Begin paused.
+    pub paused: bool,
+    /// Try once more although it is suspended.
+    pub forgive: bool,
+}
+
+/// How a life ended. The journal is complete, and another life may follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was asked to, or did its ticks.
+    Stopped,
+    /// The agent ended.
+    Ended(EndCause),
+    /// The agent does not go on by itself.
+    Suspended {
+        /// Why.
+        cause: String,
+    },
+}
+
+/// An agent that is ready to run.
+pub struct Life<P: Program, S, W> {
+    program: Arc<P>,
+    journal: Journal<S, W>,
+    guest: Option<P::Guest>,
+    inbox: Inbox,
+    receipts: Arc<[Receipt]>,
+    /// Time that the agent did not run for, until a tick has told it.
+    gap: Option<Nanos>,
+    /// Fuel that a replay from the last checkpoint would take.
+    replay_fuel: u64,
+    /// Runs that were re-executed to get here.
+    replayed: u64,
+    /// It was there before this life.
+    resumed: bool,
+    /// Messages below were there for a tick that counted.
+    offered: Seq,
+    /// No tick before this moment: after a failure.
+    not_before: Nanos,
+    /// When the last checkpoint was made or tried.
+    checkpointed: Nanos,
+    /// A checkpoint comes before the next tick: after an undo.
+    checkpoint_first: bool,
+    /// Why the last tick that failed did so.
+    last_failure: Option<String>,
+    /// Commands that wait for the end of a run.
+    deferred: VecDeque<Command>,
+}
+
+impl<P: Program, S: Store, W: World> Life<P, S, W> {
+    /// Begins a new agent: commits its Genesis, then its Run(init).
+    ///
+    /// Program and manifest must be in the store as blobs. If `agent_init` fails that is recorded, and opening the
+    /// agent tries it again.
+    pub async fn create(parts: Parts<P, S, W>, genesis: Genesis, manifest: Manifest) -> Result<Self, Error> {
+        let begun = Book::begin(genesis, manifest, parts.world.wall_clock());
+        let (book, draft) = begun.map_err(|fault| Error::Journal { seq: Seq(0), fault })?;
+        let mut journal = Journal::new(parts.store, parts.world, parts.key, book, Some(draft));
+        journal.commit((), true).await?;
+        let mut life = Self::assemble(parts.program, journal);
+        life.init().await?;
+        Ok(life)
+    }
+
+    fn assemble(program: Arc<P>, journal: Journal<S, W>) -> Self {
+        let checkpointed = journal.world.monotonic();
+        Self {
+            program,
+            receipts: journal.ledger().receipts.clone().into(),
+            journal,
+            guest: None,
+            inbox: Inbox::default(),
+            gap: None,
+            replay_fuel: 0,
+            replayed: 0,
+            resumed: false,
+            offered: Seq(0),
+            not_before: Nanos::ZERO,
+            checkpointed,
+            checkpoint_first: false,
+            last_failure: None,
+            deferred: VecDeque::new(),
+        }
+    }
+
+    /// Lives until something ends it. Every event was committed before `outbox` has it.
+    pub async fn run(
+        mut self,
+        settings: Settings,
+        mut commands: mpsc::Receiver<Command>,
+        mut outbox: impl Outbox,
+    ) -> Result<Ending, Error> {
+        let mut course = Course::new(settings, self.journal.ledger().failures);
+        let started =
+            Event::Started { tick: self.journal.ledger().tick, resumed: self.resumed, replayed: self.replayed };
+        let committed = self.journal.commit(vec![started], false).await?;
+        outbox.release(committed);
+        loop {
+            if let Some(ending) = self.ending(&course, &mut outbox).await? {
+                return Ok(ending);
+            }
+            outbox.watch(&self.snapshot(course.status()));
+            match self.next(&course, &mut commands).await {
+                due::Next::Seal => drop(self.journal.commit((), true).await?),
+                due::Next::Checkpoint => self.checkpoint(&mut outbox).await?,
+                due::Next::Tick(trigger) => {
+                    outbox.watch(&self.snapshot(Status::Running));
+                    let counted = self.tick(trigger, &mut commands, &mut outbox).await?;
+                    course.ticked(counted);
+                }
+                due::Next::Command(command) => self.command(command, &mut course, &mut commands, &mut outbox).await?,
+            }
+        }
+    }
+
+    /// Whether the life is over: what the journal, the operator or the agent said.
+    async fn ending(&mut self, course: &Course, outbox: &mut impl Outbox) -> Result<Option<Ending>, Error> {
+        let ledger = self.journal.ledger();
+        let tick = ledger.tick;
+        if let Some(cause) = ledger.ended {
+            return self
+                .tell(Event::Ended { cause, tick }, Status::Ended, outbox)
+                .await
+                .map(|()| Some(Ending::Ended(cause)));
+        }
+        let end = match ledger {
+            ledger if ledger.recalled => Some(EndCause::Recalled),
+            ledger if ledger.finished => Some(EndCause::Completed),
+            ledger if ledger.is_exhausted() => Some(EndCause::Exhausted),
+            _ => None,
+        };
+        if let Some(cause) = end {
+            self.final_checkpoint(outbox).await?;
+            self.journal.push(Body::End(cause))?;
+            self.tell(Event::Ended { cause, tick }, Status::Ended, outbox).await?;
+            return Ok(Some(Ending::Ended(cause)));
+        }
+        if let Some(cause) = self.suspension(course) {
+            let event = Event::Suspended { tick, cause: cause.clone() };
+            self.tell(event, Status::Suspended, outbox).await?;
+            return Ok(Some(Ending::Suspended { cause }));
+        }
+        if course.stop {
+            self.final_checkpoint(outbox).await?;
+            self.tell(Event::Stopped { tick: self.journal.ledger().tick }, Status::Stopped, outbox).await?;
+            return Ok(Some(Ending::Stopped));
+        }
+        Ok(None)
+    }
+
+    /// Seals, then tells the last thing of this life.
+    async fn tell(&mut self, event: Event, status: Status, outbox: &mut impl Outbox) -> Result<(), Error> {
+        let committed = self.journal.commit(vec![event], true).await?;
+        outbox.watch(&self.snapshot(status));
+        outbox.release(committed);
+        Ok(())
+    }
+
+    async fn command(
+        &mut self,
+        command: Command,
+        course: &mut Course,
+        commands: &mut mpsc::Receiver<Command>,
+        outbox: &mut impl Outbox,
+    ) -> Result<(), Error> {
+        match command {
+            Command::Deliver { parcel, answer } => {
+                let next = self.deliver((parcel, answer), commands, outbox).await?;
+                self.deferred.extend(next);
+            }
+            Command::Lookup { sender, id, answer } => {
+                let _ = answer.send(self.lookup(&sender, &id));
+            }
+            Command::Order { order, answer } => {
+                let refused = self.journal.try_entry(Body::Order(order.clone())).err();
+                let taken = match refused {
+                    Some(fault) => Err(crate::command::Refused::Order(fault)),
+                    None => {
+                        let (seq, _) = self.journal.push(Body::Order(order))?;
+                        self.journal.commit((), true).await?;
+                        Ok(seq)
+                    }
+                };
+                let _ = answer.send(taken);
+            }
+            Command::Pause { answer } => {
+                course.paused = true;
+                let _ = answer.send(());
+            }
+            Command::Resume { answer } => {
+                course.paused = false;
+                let _ = answer.send(());
+            }
+            Command::Stop => course.stop = true,
+        }
+        Ok(())
+    }
+
+    /// What those who watch are shown.
+    fn snapshot(&self, status: Status) -> Snapshot {
+        let ledger = self.journal.ledger();
+        Snapshot {
+            status,
+            cause: None,
+            chain: self.journal.chain(),
+            tick: ledger.tick,
+            checkpoint_tick: ledger.checkpoint.map(|checkpoint| checkpoint.tick),
+            checkpoint_bytes: ledger.checkpoint.map_or(0, |checkpoint| checkpoint.bytes),
+            balance: ledger.balance,
+            funded: ledger.funded,
+            spent: ledger.spent,
+            open_messages: ledger.open.len(),
+        }
+    }
+}
+
+/// Where the operator steers.
+struct Course {
+    settings: Settings,
+    paused: bool,
+    stop: bool,
+    /// Failures in a row that the operator forgave.
+    forgiven: Option<u32>,
+}
+
+impl Course {
+    fn new(settings: Settings, failures: u32) -> Self {
+        let forgiven = settings.forgive.then_some(failures);
+        Self { paused: settings.paused, stop: settings.ticks == Some(0), forgiven, settings }
+    }
+
+    const fn status(&self) -> Status {
+        if self.paused { Status::Paused } else { Status::Idle }
+    }
+
+    fn ticked(&mut self, counted: bool) {
+        if let (true, Some(left)) = (counted, &mut self.settings.ticks) {
+            *left = left.saturating_sub(1);
+            self.stop |= *left == 0;
+        }
+    }
+}

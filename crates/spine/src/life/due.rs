@@ -1,0 +1,106 @@
+//! What happens next, and when.
+
+use super::{Course, Life};
+use crate::{World, command::Command, guest::Program};
+use igor_protocol::{Nanos, Tick, entry::Trigger, limits::FAILURES_MAX};
+use igor_store::Store;
+use tokio::sync::mpsc;
+
+/// Least time between a tick that wants more work and the next.
+const MORE_WORK_GAP: Nanos = Nanos::from_millis(10);
+/// A checkpoint is forced when replay would take this many times a tick's fuel limit.
+const REPLAY_TICKS: u64 = 2;
+/// An agent without checkpoints is suspended when its replay would take this many times a tick's fuel limit.
+const REPLAY_TICKS_MAX: u64 = 1_000;
+
+/// One closed set of things that the loop does.
+pub(super) enum Next {
+    Command(Command),
+    Tick(Trigger),
+    Checkpoint,
+    Seal,
+}
+
+impl<P: Program, S: Store, W: World> Life<P, S, W> {
+    /// Waits for whatever comes first. Commands go before ticks.
+    pub(super) async fn next(&mut self, course: &Course, commands: &mut mpsc::Receiver<Command>) -> Next {
+        if let Some(command) = self.deferred.pop_front() {
+            return Next::Command(command);
+        }
+        match commands.try_recv() {
+            Ok(command) => return Next::Command(command),
+            Err(mpsc::error::TryRecvError::Disconnected) => return Next::Command(Command::Stop),
+            Err(mpsc::error::TryRecvError::Empty) => {}
+        }
+        let Some((moment, next)) = self.due(course) else {
+            return Next::Command(commands.recv().await.unwrap_or(Command::Stop));
+        };
+        if moment <= self.journal.world.monotonic() {
+            return next;
+        }
+        tokio::select! {
+            biased;
+            command = commands.recv() => Next::Command(command.unwrap_or(Command::Stop)),
+            () = self.journal.world.sleep_until(moment) => next,
+        }
+    }
+
+    /// The next thing that time brings, and its moment on the monotonic clock.
+    fn due(&self, course: &Course) -> Option<(Nanos, Next)> {
+        let seal = self.journal.seal_due().map(|moment| (moment, Next::Seal));
+        let tick = self.tick_due(course).map(|(moment, trigger)| (moment, Next::Tick(trigger)));
+        let checkpoint = self.checkpoint_due(course).map(|moment| (moment, Next::Checkpoint));
+        // On a tie the earlier in this list wins.
+        [checkpoint, seal, tick].into_iter().flatten().min_by_key(|(moment, _)| *moment)
+    }
+
+    fn tick_due(&self, course: &Course) -> Option<(Nanos, Trigger)> {
+        if course.paused {
+            return None;
+        }
+        let ledger = self.journal.ledger();
+        let interval = (ledger.tick > Tick(0))
+            .then(|| self.journal.moment(ledger.tick_started).saturating_add(course.settings.interval))
+            .unwrap_or_default();
+        let resumed = self.gap.map(|gap| (Nanos::ZERO, Trigger::Resumed { gap }));
+        let message = self.has_news().then_some((Nanos::ZERO, Trigger::Message));
+        let wake = ledger.wake_at.map(|at| (self.journal.moment(at), Trigger::Wake));
+        let more_work = ledger
+            .more_work
+            .then(|| (self.journal.moment(ledger.run_ended).saturating_add(MORE_WORK_GAP), Trigger::MoreWork));
+        let first = [resumed, message, wake, more_work, Some((interval, Trigger::Interval))];
+        let (moment, trigger) = first.into_iter().flatten().min_by_key(|(moment, _)| *moment)?;
+        Some((moment.max(self.not_before), trigger))
+    }
+
+    /// Whether a message is open that no tick which counted had before it.
+    fn has_news(&self) -> bool {
+        self.journal.ledger().open.last().is_some_and(|newest| newest.seq >= self.offered)
+            || self.journal.ledger().open.iter().any(|open| open.attempts > 0)
+    }
+
+    fn checkpoint_due(&self, course: &Course) -> Option<Nanos> {
+        if !self.is_dirty() || course.paused {
+            return None;
+        }
+        let planned = self.checkpointed.saturating_add(course.settings.checkpoint_interval);
+        let limit = self.journal.manifest().limits.tick_fuel.0.saturating_mul(REPLAY_TICKS);
+        // One that was refused is not tried again at once, whatever replay would take.
+        let retry = self.checkpointed.saturating_add(Nanos::from_secs(1));
+        let forced = (self.checkpoint_first || self.replay_fuel > limit).then(|| retry.min(planned));
+        Some(if self.checkpoint_first { Nanos::ZERO } else { forced.unwrap_or(planned) })
+    }
+
+    /// Why the agent does not go on by itself, if so.
+    pub(super) fn suspension(&self, course: &Course) -> Option<String> {
+        let failures = self.journal.ledger().failures;
+        if failures >= FAILURES_MAX && course.forgiven != Some(failures) {
+            let cause = self.last_failure.clone().unwrap_or_else(|| "see its timeline".to_owned());
+            return Some(format!("{failures} ticks failed in a row; the last: {cause}"));
+        }
+        let limit = self.journal.manifest().limits.tick_fuel.0.saturating_mul(REPLAY_TICKS_MAX);
+        (!self.program.can_checkpoint() && self.replay_fuel > limit).then(|| {
+            "it cannot be checkpointed (it has no agent_checkpoint), and replaying it would take too long".to_owned()
+        })
+    }
+}

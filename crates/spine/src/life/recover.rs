@@ -1,0 +1,287 @@
+//! From a journal to an agent that goes on: find the last checkpoint, restore it, replay what came after.
+//!
+//! Nothing is written here but what a new runtime or a missing init needs; a crash at any point of it changes nothing.
+
+use super::{Life, Parts};
+use crate::{
+    Error, World,
+    guest::Program,
+    journal::{Journal, open_content},
+    membrane::Inbox,
+    replay::{Depth, Replayer},
+};
+use igor_protocol::{
+    AgentId, Body, Chain, Commit, Entry, Hash, Manifest, Seq,
+    entry::{Call, Checkpoint, Genesis, Run},
+    ledger::{Book, Remembered},
+};
+use igor_store::Store;
+use std::sync::Arc;
+
+/// Entries that the search for the last checkpoint reads first; it goes back four times as far each time.
+const SEARCH_ENTRIES: u64 = 256;
+
+/// What an agent is by its Genesis.
+pub(crate) fn read_genesis<S: Store>(store: &S, agent: AgentId) -> Result<(Genesis, Manifest), Error> {
+    let body = entry_at(store, agent, Seq(0))?.ok_or(Error::NoJournal(agent))?;
+    let fault = |fault| Error::Journal { seq: Seq(0), fault };
+    let Body::Genesis(genesis) = body else {
+        return Err(fault(igor_protocol::ledger::Fault::Place("a journal begins with its Genesis")));
+    };
+    let hash = genesis.body.manifest;
+    let bytes = store.get_blob(hash, 64 << 10)?.ok_or(Error::MissingBlob { what: "the manifest", hash })?;
+    let manifest = Manifest::decode(&bytes).map_err(|_| fault(igor_protocol::ledger::Fault::Blob(hash)))?;
+    Ok((genesis, manifest))
+}
+
+/// One entry of a journal.
+pub(crate) fn entry_at<S: Store>(store: &S, agent: AgentId, seq: Seq) -> Result<Option<Body>, Error> {
+    let Some(commit) = store.read(agent, seq)?.next() else { return Ok(None) };
+    let commit = commit?;
+    let found = commit.entries().find(|(at, ..)| *at == seq);
+    Ok(found.map(|(_, _, encoded)| Entry::decode(encoded)).transpose()?.map(|entry| entry.body))
+}
+
+/// The last checkpoint of a journal: its commit, the chain before its entry, the entry, and the run that proved it.
+struct Last {
+    commit: Commit,
+    chain: Chain,
+    checkpoint: Checkpoint,
+    proof: Run,
+}
+
+fn last_checkpoint<S: Store>(store: &S, agent: AgentId, end: Seq) -> Result<Option<Last>, Error> {
+    let mut back = SEARCH_ENTRIES;
+    loop {
+        let from = Seq(end.0.saturating_sub(back));
+        let mut last = None;
+        for commit in store.read(agent, from)? {
+            let commit = commit?;
+            if let Some(found) = checkpoint_in(&commit)? {
+                last = Some(found);
+            }
+        }
+        if last.is_some() || from == Seq(0) {
+            return Ok(last);
+        }
+        back = back.saturating_mul(4);
+    }
+}
+
+fn checkpoint_in(commit: &Commit) -> Result<Option<Last>, Error> {
+    let (mut chain, mut proof) = (commit.start(), None);
+    for (_, _, encoded) in commit.entries() {
+        match Entry::decode(encoded)?.body {
+            Body::Run(run) if run.call == Call::Resume => proof = Some(run),
+            Body::Checkpoint(checkpoint) => {
+                return Ok(proof.map(|proof| Last { commit: commit.clone(), chain, checkpoint, proof }));
+            }
+            _ => {}
+        }
+        chain = chain.link(encoded);
+    }
+    Ok(None)
+}
+
+/// A book and an instance at the end of a journal.
+struct Recovered<P: Program> {
+    book: Book,
+    guest: Option<P::Guest>,
+    inbox: Inbox,
+    fuel: u64,
+    executed: u64,
+}
+
+async fn recover<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: AgentId) -> Result<Recovered<P>, Error> {
+    let (genesis, manifest) = read_genesis(store, agent)?;
+    let end = store.tail(agent)?.ok_or(Error::NoJournal(agent))?.next;
+    let mut replayer = Replayer::new(program.clone(), manifest.clone(), Depth::Counted);
+    let refused = |seq| move |fault| Error::Journal { seq, fault };
+    let (mut book, from) = match last_checkpoint(store, agent, end)? {
+        None => (Book::before_genesis(&genesis, manifest).map_err(refused(Seq(0)))?, Seq(0)),
+        Some(Last { commit, chain, checkpoint, proof }) => {
+            let seq = chain.next;
+            same_runtime(program, proof.runtime.as_ref(), end, commit.next(), store, agent)?;
+            let remembered = Remembered::decode(&open_content(store, &checkpoint.remembered)?)?;
+            let open = open_messages(store, agent, &checkpoint)?;
+            let state = store.get_blob(checkpoint.root, checkpoint.bytes)?;
+            let state =
+                state.ok_or(Error::MissingBlob { what: "the state of the last checkpoint", hash: checkpoint.root })?;
+            replayer.begin_at(state, open);
+            let begun = Book::before_checkpoint(&genesis, manifest, chain, &checkpoint, remembered);
+            let mut book = begun.map_err(refused(seq))?;
+            if proof.runtime.as_deref() == Some(program.runtime()) {
+                step(&mut replayer, Seq(seq.0 - 1), &Body::Run(proof), &book).await?;
+            }
+            let rest = book.apply_entries(&commit, seq).map_err(|(seq, fault)| Error::Journal { seq, fault })?;
+            follow(&mut replayer, store, &book, rest, program).await?;
+            (book, commit.next())
+        }
+    };
+    if from < end {
+        for commit in store.read(agent, from)? {
+            let entries = book.apply(&commit?).map_err(|(seq, fault)| Error::Journal { seq, fault })?;
+            follow(&mut replayer, store, &book, entries, program).await?;
+        }
+    }
+    let (fuel, executed) = (replayer.fuel, replayer.executed);
+    let (guest, inbox) = replayer.into_parts();
+    Ok(Recovered { book, guest, inbox, fuel, executed })
+}
+
+/// Runs of another runtime cannot be replayed here; a checkpoint with nothing after it can be gone on from.
+fn same_runtime<P: Program, S: Store>(
+    program: &Arc<P>,
+    runtime: Option<&String>,
+    end: Seq,
+    after: Seq,
+    store: &S,
+    agent: AgentId,
+) -> Result<(), Error> {
+    let journal = runtime.cloned().unwrap_or_default();
+    if journal == program.runtime() || after >= end {
+        return Ok(());
+    }
+    let mut last = journal;
+    for commit in store.read(agent, after)? {
+        for (_, _, encoded) in commit?.entries() {
+            match Entry::decode(encoded)?.body {
+                Body::Run(Run { call: Call::Resume, runtime: Some(runtime), .. }) => last = runtime,
+                Body::Run(run) if run.outcome.is_ok() && last != program.runtime() => {
+                    return Err(Error::Runtime { journal: last, here: program.runtime().to_owned() });
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn follow<P: Program, S: Store>(
+    replayer: &mut Replayer<P>,
+    store: &S,
+    book: &Book,
+    entries: Vec<(Seq, Hash, Entry)>,
+    program: &Arc<P>,
+) -> Result<(), Error> {
+    for (seq, _, entry) in entries {
+        match &entry.body {
+            Body::Message(message) => replayer.message(seq, open_content(store, &message.body)?),
+            Body::Run(run) if run.runtime.as_deref().is_some_and(|runtime| runtime != program.runtime()) => {
+                if run.call == Call::Init && run.outcome.is_ok() {
+                    let journal = run.runtime.clone().unwrap_or_default();
+                    return Err(Error::Runtime { journal, here: program.runtime().to_owned() });
+                }
+            }
+            body => step(replayer, seq, body, book).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn step<P: Program>(replayer: &mut Replayer<P>, seq: Seq, body: &Body, book: &Book) -> Result<(), Error> {
+    let tick = if let Body::Run(run) = body { run.tick } else { book.ledger().tick };
+    replayer.entry(body, book.ledger()).await.map_err(|what| Error::Diverged { seq, tick, what })
+}
+
+/// The bodies of the messages that were open at a checkpoint.
+fn open_messages<S: Store>(store: &S, agent: AgentId, checkpoint: &Checkpoint) -> Result<Inbox, Error> {
+    let mut inbox = Inbox::default();
+    let mut commits: Option<(Seq, igor_store::Commits)> = None;
+    let mut current: Option<Commit> = None;
+    for open in &checkpoint.ledger.open {
+        // Open messages are mostly neighbours; a far one is looked up by itself.
+        let near = commits.as_ref().is_some_and(|(at, _)| open.seq.0.saturating_sub(at.0) < 4096);
+        if !near && current.as_ref().is_none_or(|commit| commit.next() <= open.seq) {
+            commits = Some((open.seq, store.read(agent, open.seq)?));
+        }
+        while current.as_ref().is_none_or(|commit| commit.next() <= open.seq) {
+            let Some((at, rest)) = commits.as_mut() else { break };
+            let Some(commit) = rest.next().transpose()? else { break };
+            *at = commit.next();
+            current = Some(commit);
+        }
+        let encoded = current.iter().flat_map(Commit::entries).find(|(seq, ..)| *seq == open.seq);
+        if let Some(Body::Message(message)) =
+            encoded.map(|(_, _, bytes)| Entry::decode(bytes)).transpose()?.map(|e| e.body)
+        {
+            let body = open_content(store, &message.body)?;
+            Arc::make_mut(&mut inbox).insert(open.seq, body.into());
+        }
+    }
+    Ok(inbox)
+}
+
+impl<P: Program, S: Store, W: World> Life<P, S, W> {
+    /// Goes on with an agent that is in the store: exactly at its last committed run.
+    pub async fn open(parts: Parts<P, S, W>, agent: AgentId) -> Result<Self, Error> {
+        let Parts { program, store, world, key } = parts;
+        let recovered = recover(&program, &*store, agent).await?;
+        let mut life = Self::assemble(program, Journal::new(store, world, key, recovered.book, None));
+        life.guest = recovered.guest;
+        life.inbox = recovered.inbox;
+        life.replay_fuel = recovered.fuel;
+        life.replayed = recovered.executed;
+        life.resumed = true;
+        if life.journal.ledger().ended.is_some_and(|cause| cause != igor_protocol::entry::EndCause::Exhausted) {
+            return Ok(life);
+        }
+        match life.journal.ledger().runtime.clone() {
+            None => life.init().await?,
+            Some(runtime) => {
+                life.gap = Some(life.journal.now().since(life.journal.ledger().run_ended));
+                if runtime != life.program.runtime() {
+                    life.change_runtime().await?;
+                }
+            }
+        }
+        Ok(life)
+    }
+
+    /// The instance as the journal has it, after the one in memory was dropped.
+    pub(super) async fn restore(&mut self) -> Result<P::Guest, Error> {
+        let agent = self.journal.chain().agent;
+        let recovered = recover(&self.program, &*self.journal.store, agent).await?;
+        self.inbox = recovered.inbox;
+        self.replay_fuel = recovered.fuel;
+        recovered.guest.ok_or_else(|| Error::Init("it was never initialised".to_owned()))
+    }
+
+    /// `agent_init` on the very first instance.
+    pub(super) async fn init(&mut self) -> Result<(), Error> {
+        let mut guest = self.program.instantiate();
+        let finished = self.call(&mut guest, Call::Init, Vec::new()).await?;
+        let failed = match &finished.run.outcome {
+            igor_protocol::entry::Outcome::Ok { .. } => None,
+            igor_protocol::entry::Outcome::Failed { failure, cause } => Some(format!("{}: {cause}", failure.name())),
+        };
+        self.replay_fuel = finished.run.fuel.0;
+        self.journal.push(Body::Run(finished.run))?;
+        self.journal.commit((), true).await?;
+        if let Some(cause) = failed {
+            return Err(Error::Init(cause));
+        }
+        self.guest = Some(guest);
+        Ok(())
+    }
+
+    /// Another runtime goes on from the last checkpoint, which nothing has run since.
+    async fn change_runtime(&mut self) -> Result<(), Error> {
+        let last = self.journal.ledger().checkpoint;
+        let Some(last) = last.filter(|last| last.tick == self.journal.ledger().tick) else {
+            let journal = self.journal.ledger().runtime.clone().unwrap_or_default();
+            return Err(Error::Runtime { journal, here: self.program.runtime().to_owned() });
+        };
+        let state = self.journal.store.get_blob(last.root, last.bytes)?;
+        let state = state.ok_or(Error::MissingBlob { what: "the state of the last checkpoint", hash: last.root })?;
+        let mut guest = self.program.instantiate();
+        let finished = self.call(&mut guest, Call::Resume, state).await?;
+        if !finished.run.outcome.is_ok() {
+            return Err(Error::Init(format!("the last checkpoint does not restore: {:?}", finished.run.outcome)));
+        }
+        self.journal.push(Body::Run(finished.run))?;
+        self.journal.commit((), true).await?;
+        self.guest = Some(guest);
+        Ok(())
+    }
+}
