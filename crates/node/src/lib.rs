@@ -1,1 +1,5 @@
-//! Carries agents: supervisor, API, metrics.
+//! Carries agents: home, supervisor, API, metrics; and the client of that API.
+
+pub mod api;
+pub mod client;
+pub mod home;

@@ -1,0 +1,373 @@
+//! What the API says and hears, as types. Both sides use these; docs/api.md shows them as JSON.
+//!
+//! Invariants kept here:
+//! - Money is a decimal string of credits, an epoch the string `term.n`, a hash lower-case hex, a key a `did:key`,
+//!   a duration an integer whose name ends in `_ns`.
+//! - Fields may be added to answers, never removed; requests with unknown fields are refused.
+//! - Bytes are a string where they are UTF-8, else base64 in the field that ends in `_base64`.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use igor_protocol::{
+    AgentId, Credits, Epoch, Hash, NodeId, OwnerId, Seq, Signature, Tick,
+    entry::{GenesisBody, MessageId, Seal},
+};
+use igor_spine::event::Snapshot;
+use serde::{Deserialize, Serialize};
+
+mod event;
+mod text;
+
+pub use event::Event;
+
+/// The version of the API, the first part of every path but `/metrics`.
+pub const API_VERSION: u32 = 1;
+/// Most messages in one request.
+pub const BATCH_MAX: usize = 256;
+/// Longest request body, in bytes.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest time that a request may ask to wait for a reply, in seconds.
+pub const WAIT_SECONDS_MAX: u64 = 60;
+
+/// Where an agent's journal is durable, as long as there is no shared store.
+pub const DURABLE_ON: &str = "this disk only";
+
+/// `GET /v1/node`: who answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// The version of igor.
+    pub version: String,
+    /// The version of this API.
+    pub api: u32,
+    /// The node's key.
+    #[serde(with = "text")]
+    pub node: NodeId,
+    /// The runtime that it executes agents with.
+    pub runtime: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Agents that it runs now.
+    pub running: usize,
+}
+
+/// `GET /v1/agents`: all agents with a journal on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agents {
+    /// By name.
+    pub agents: Vec<AgentInfo>,
+}
+
+/// `GET /v1/agents/NAME`: one agent as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentInfo {
+    /// Its id.
+    #[serde(with = "text")]
+    pub agent: AgentId,
+    /// Its alias on this node.
+    pub name: String,
+    /// running, idle, stopped, paused, suspended, ended or archived.
+    pub status: String,
+    /// Why, where the status needs words.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cause: Option<String>,
+    /// Its last attempted tick.
+    #[serde(with = "text::tick")]
+    pub tick: Tick,
+    /// The position of its last entry.
+    #[serde(with = "text::seq")]
+    pub seq: Seq,
+    /// Its epoch.
+    #[serde(with = "text::epoch")]
+    pub epoch: Epoch,
+    /// The head of its chain after the last entry.
+    #[serde(with = "text")]
+    pub head: Hash,
+    /// The node that may run it.
+    #[serde(with = "text")]
+    pub custodian: NodeId,
+    /// Whose it is.
+    #[serde(with = "text")]
+    pub owner: OwnerId,
+    /// What it can still spend.
+    #[serde(with = "text")]
+    pub balance: Credits,
+    /// What it was given.
+    #[serde(with = "text")]
+    pub funded: Credits,
+    /// What it spent.
+    #[serde(with = "text")]
+    pub spent: Credits,
+    /// What a second of execution costs.
+    #[serde(with = "text")]
+    pub price_per_second: Credits,
+    /// The hash of its program.
+    #[serde(with = "text")]
+    pub program: Hash,
+    /// The runtime of its last init or resume; empty where it was never initialised.
+    pub runtime: String,
+    /// The last tick that its last checkpoint includes; null where there is none.
+    #[serde(with = "text::tick_option")]
+    pub checkpoint_tick: Option<Tick>,
+    /// The length of the state in the last checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Messages that no tick has taken.
+    pub open_messages: usize,
+    /// What a committed entry survives.
+    pub durable_on: String,
+}
+
+impl AgentInfo {
+    /// An agent from what its journal says for ever and what it is doing now.
+    pub fn new(name: &str, genesis: &GenesisBody, runtime: Option<&str>, now: &Snapshot) -> Self {
+        Self {
+            agent: now.chain.agent,
+            name: name.to_owned(),
+            status: now.status.name().to_owned(),
+            cause: now.cause.clone(),
+            tick: now.tick,
+            seq: Seq(now.chain.next.0.saturating_sub(1)),
+            epoch: now.chain.epoch,
+            head: now.chain.head,
+            custodian: genesis.custodian,
+            owner: genesis.owner,
+            balance: now.balance,
+            funded: now.funded,
+            spent: now.spent,
+            price_per_second: genesis.terms.per_second(),
+            program: genesis.program,
+            runtime: runtime.unwrap_or_default().to_owned(),
+            checkpoint_tick: now.checkpoint_tick,
+            checkpoint_bytes: now.checkpoint_bytes,
+            open_messages: now.open_messages,
+            durable_on: DURABLE_ON.to_owned(),
+        }
+    }
+}
+
+/// `POST /v1/agents/NAME/messages`: messages to take in, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// One to [`BATCH_MAX`] of them.
+    pub messages: Vec<Outgoing>,
+}
+
+/// One message on its way to an agent: named by `id`, or numbered by `stream` and `n`; with `body` or `body_base64`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outgoing {
+    /// Any text of 1 to 128 bytes. The same id is the same message.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub id: Option<String>,
+    /// The name of a stream of numbered messages.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stream: Option<String>,
+    /// The number in the stream, counted from 1, without gaps.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub n: Option<u64>,
+    /// What it says, where that is UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub body: Option<String>,
+    /// What it says, in base64.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub body_base64: Option<String>,
+}
+
+/// Why an [`Outgoing`] is not a message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAMessage {
+    /// No name, or two.
+    #[error("a message has either `id`, or `stream` and `n`")]
+    Name,
+    /// No body, or two.
+    #[error("a message has either `body` or `body_base64`")]
+    Body,
+    /// A body that is not base64.
+    #[error("`body_base64` is not base64: {0}")]
+    Base64(String),
+}
+
+impl Outgoing {
+    /// A message with this name and body.
+    pub fn new(id: MessageId, body: &[u8]) -> Self {
+        let (text, base64) = split(body);
+        let named = Self { body: text, body_base64: base64, ..Self::default() };
+        match id {
+            MessageId::Opaque(id) => Self { id: Some(id), ..named },
+            MessageId::Numbered { stream, n } => Self { stream: Some(stream), n: Some(n), ..named },
+        }
+    }
+
+    /// Its name and body.
+    pub fn into_parts(self) -> Result<(MessageId, Vec<u8>), NotAMessage> {
+        let id = match (self.id, self.stream, self.n) {
+            (Some(id), None, None) => MessageId::Opaque(id),
+            (None, Some(stream), Some(n)) => MessageId::Numbered { stream, n },
+            _ => return Err(NotAMessage::Name),
+        };
+        let body = match (self.body, self.body_base64) {
+            (None, None) | (Some(_), Some(_)) => return Err(NotAMessage::Body),
+            (text, base64) => join(text, base64).map_err(NotAMessage::Base64)?.unwrap_or_default(),
+        };
+        Ok((id, body))
+    }
+}
+
+/// The answer to a [`Batch`]: one for each message, in the same order.
+///
+/// The status of the response is 202 where all were taken, else that of the first that was not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchAnswer {
+    /// One for each message.
+    pub results: Vec<MessageAnswer>,
+}
+
+/// What became of one message of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MessageAnswer {
+    /// It is committed.
+    Taken(Taken),
+    /// It was not taken.
+    Refused {
+        /// The HTTP status that it would have had alone.
+        status: u16,
+        /// Why.
+        error: ErrorBody,
+    },
+}
+
+/// A committed message, with the node's signature over a head of the chain that includes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// The position of its entry. For a number below the highest of its stream: of the highest one.
+    #[serde(with = "text::seq")]
+    pub seq: Seq,
+    /// It came before; nothing was added.
+    pub duplicate: bool,
+    /// The epoch.
+    #[serde(with = "text::epoch")]
+    pub epoch: Epoch,
+    /// The last position that the signature covers.
+    #[serde(with = "text::seq")]
+    pub sealed_seq: Seq,
+    /// The head of the chain after `sealed_seq`.
+    #[serde(with = "text")]
+    pub head: Hash,
+    /// The custodian's signature over (agent, epoch, `sealed_seq`, head), as docs/formats describes a seal.
+    #[serde(with = "text::signature")]
+    pub signature: Signature,
+}
+
+impl Taken {
+    /// Whether the custodian signed this for the agent: the sender's proof that it was taken in.
+    pub fn is_signed_by(&self, node: &NodeId, agent: &AgentId) -> bool {
+        let seal = Seal { signature: self.signature };
+        self.seq <= self.sealed_seq && seal.is_signed_by(node, agent, self.epoch, self.sealed_seq, &self.head)
+    }
+}
+
+/// `GET /v1/agents/NAME/messages/ID`: what is known of a message that the asking sender sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageStatus {
+    /// How far it is.
+    pub state: MessageState,
+    /// The position of its entry.
+    #[serde(with = "text::seq")]
+    pub seq: Seq,
+    /// The reply, where there is one and it is UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reply: Option<String>,
+    /// The reply, where there is one and it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reply_base64: Option<String>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cause: Option<String>,
+}
+
+/// How far a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageState {
+    /// It waits for a tick.
+    Open,
+    /// A tick took it; a reply, where the agent gave one, stands beside.
+    Closed,
+    /// The ticks that took it failed too often.
+    Failed,
+}
+
+impl MessageStatus {
+    /// A message that has no reply (yet).
+    pub const fn new(state: MessageState, seq: Seq) -> Self {
+        Self { state, seq, reply: None, reply_base64: None, cause: None }
+    }
+
+    /// The same with this reply.
+    #[must_use]
+    pub fn with_reply(self, reply: Option<&[u8]>) -> Self {
+        let (reply, reply_base64) = reply.map_or((None, None), split);
+        Self { reply, reply_base64, ..self }
+    }
+
+    /// The bytes of the reply, or nothing where there is none. An error if they are not base64.
+    pub fn reply_bytes(&self) -> Result<Option<Vec<u8>>, String> {
+        join(self.reply.clone(), self.reply_base64.clone())
+    }
+}
+
+/// `GET /v1/agents/NAME/streams/STREAM`: how far a stream of the asking sender is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamInfo {
+    /// The stream.
+    pub stream: String,
+    /// Its highest number; 0 where nothing came yet.
+    pub highest: u64,
+}
+
+/// `POST /v1/agents/NAME/orders`: an order was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderTaken {
+    /// The position of its entry.
+    #[serde(with = "text::seq")]
+    pub seq: Seq,
+}
+
+/// `POST /v1/agents/NAME/pause`, `resume` and `stop`: how the agent is after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Controlled {
+    /// As in [`AgentInfo::status`].
+    pub status: String,
+}
+
+/// The body of every refusal that the API itself makes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: ErrorBody,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// One word for programs; docs/api.md lists them.
+    pub code: String,
+    /// Words for people: what, and the way out.
+    pub message: String,
+}
+
+/// Bytes as JSON carries them: a string where they are UTF-8, else base64.
+fn split(bytes: &[u8]) -> (Option<String>, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(STANDARD.encode(bytes))),
+    }
+}
+
+fn join(text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>, String> {
+    match (text, base64) {
+        (Some(text), _) => Ok(Some(text.into_bytes())),
+        (None, Some(base64)) => STANDARD.decode(base64).map(Some).map_err(|e| e.to_string()),
+        (None, None) => Ok(None),
+    }
+}
