@@ -1,0 +1,88 @@
+//! A store in memory, whose every step is a point at which the process may crash.
+
+use crate::executor::point;
+use igor_protocol::{AgentId, Chain, Commit, Hash, Seq, verify::Blobs};
+use igor_store::{Commits, Error, Store};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Journals and blobs that survive a simulated crash of everything else.
+///
+/// A commit is durable in the middle of its append, between two points: a crash at the first loses it, one at the
+/// second keeps it without anyone being told.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    journals: BTreeMap<AgentId, Vec<Commit>>,
+    blobs: BTreeMap<Hash, Vec<u8>>,
+}
+
+impl MemoryStore {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every commit of a journal, durable now.
+    pub fn commits(&self, agent: AgentId) -> Vec<Commit> {
+        self.lock().journals.get(&agent).cloned().unwrap_or_default()
+    }
+
+    fn add(&self, commit: Commit) -> Result<(), Error> {
+        let mut state = self.lock();
+        let journal = state.journals.entry(commit.agent()).or_default();
+        let end = journal.last().map_or(Chain::begin(commit.agent()), Commit::end);
+        if commit.start() != end {
+            return Err(Error::Conflict { agent: commit.agent(), tail: Some(Box::new(end)), offered: commit.first() });
+        }
+        journal.push(commit);
+        Ok(())
+    }
+}
+
+impl Store for MemoryStore {
+    async fn create(&self, commit: Commit) -> Result<(), Error> {
+        self.append(commit).await
+    }
+
+    async fn append(&self, commit: Commit) -> Result<(), Error> {
+        point().await;
+        self.add(commit)?;
+        point().await;
+        Ok(())
+    }
+
+    fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error> {
+        Ok(self.lock().journals.get(&agent).and_then(|journal| journal.last()).map(Commit::end))
+    }
+
+    fn read(&self, agent: AgentId, from: Seq) -> Result<Commits, Error> {
+        let commits = self.commits(agent).into_iter().filter(move |commit| commit.next() > from);
+        Ok(Box::new(commits.map(Ok)))
+    }
+
+    fn list(&self) -> Result<Vec<AgentId>, Error> {
+        Ok(self.lock().journals.keys().copied().collect())
+    }
+
+    async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, Error> {
+        point().await;
+        let hash = Hash::of_blob(&bytes);
+        self.lock().blobs.insert(hash, bytes);
+        point().await;
+        Ok(hash)
+    }
+
+    fn get_blob(&self, hash: Hash, _: u64) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.lock().blobs.get(&hash).cloned())
+    }
+}
+
+impl Blobs for MemoryStore {
+    fn blob(&self, hash: Hash, _: u64) -> Option<Vec<u8>> {
+        self.lock().blobs.get(&hash).cloned()
+    }
+}
