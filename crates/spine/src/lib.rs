@@ -21,5 +21,5 @@ mod world;
 
 pub use error::Error;
 pub use journal::Committed;
-pub use life::{Ending, Life, Settings};
+pub use life::{Ending, Life, Parts, Settings};
 pub use world::World;
