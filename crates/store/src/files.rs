@@ -109,15 +109,17 @@ pub enum SyncPoint {
     ArchiveName,
     /// Names that a restart found, before they are believed.
     FoundNames,
-    /// The mark of a home's format, before anything else is in it.
+    /// The names of a new home's directories, before it is marked as one.
+    Directories,
+    /// The mark of a home's format, before it is given its name.
     Format,
-    /// The names of a new home's directories and mark.
+    /// The name of that mark, before anything is put in the home.
     FormatName,
 }
 
 impl SyncPoint {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Group,
         Self::RecoveredGroup,
         Self::Segment,
@@ -132,6 +134,7 @@ impl SyncPoint {
         Self::Archive,
         Self::ArchiveName,
         Self::FoundNames,
+        Self::Directories,
         Self::Format,
         Self::FormatName,
     ];

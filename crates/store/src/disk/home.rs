@@ -55,7 +55,8 @@ impl Home {
                 return Err(Error::NotAHome { path: self.files.path(""), why });
             }
         }
-        // The directories are made durable with the mark, so whoever finds the mark finds them.
+        // Whoever finds the mark finds the directories.
+        self.sync_dir("", SyncPoint::Directories)?;
         let text = format!("igor-home {FORMAT}\n");
         self.replace("", FORMAT_FILE, text.as_bytes(), SyncPoint::Format, SyncPoint::FormatName)
     }
@@ -176,7 +177,7 @@ impl Home {
             }
             self.sync_dir(directory, SyncPoint::FoundNames)?;
         }
-        Ok(())
+        self.sync_dir("", SyncPoint::FoundNames)
     }
 
     pub(crate) fn error(&self, name: &str, source: io::Error) -> Error {
