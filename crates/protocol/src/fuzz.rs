@@ -14,6 +14,7 @@ mod mutate;
 use crate::{
     AgentId, Commit, Credits, Entry, Hash, Manifest, PublicKey,
     archive::{self, Frame},
+    commit::Outline,
     entry::Order,
     ledger::Remembered,
 };
@@ -43,9 +44,11 @@ pub fn entry(bytes: &[u8]) -> bool {
     Entry::decode(bytes).is_ok_and(|entry| same(&entry.encode(), bytes))
 }
 
-/// [`Commit::decode`]: one commit, one byte string, and a chain that holds.
+/// [`Commit::decode`]: one commit, one byte string, a chain that holds, and an outline that agrees.
 pub fn commit(bytes: &[u8]) -> bool {
+    let outline = Outline::of(bytes);
     Commit::decode(bytes).is_ok_and(|commit| {
+        assert_eq!(outline, Ok(Outline { start: commit.start(), end: commit.end() }));
         let end = commit.entries().fold(commit.start(), |chain, (_, _, entry)| chain.link(entry));
         assert_eq!(end, commit.end());
         same(&commit.encode(), bytes)

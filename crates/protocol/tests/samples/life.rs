@@ -54,7 +54,7 @@ pub(crate) fn commits() -> Vec<Commit> {
     life.commit(vec![Step::Other(Body::Message(first)), Step::Other(Body::Message(second))]);
     life.commit(vec![Step::Run(answered)]);
     life.commit(vec![Step::Run(failed)]);
-    life.commit(vec![Step::Run(run(Call::Checkpoint, DONE)), Step::Checkpoint, Step::Run(started(Call::Resume))]);
+    life.commit(vec![Step::Run(run(Call::Checkpoint, DONE)), Step::Run(started(Call::Resume)), Step::Checkpoint]);
     life.commit(vec![Step::Other(Body::Order(order(fund, 1)))]);
     let end = Body::End(EndCause::Recalled);
     life.commit(vec![Step::Other(Body::Order(order(Action::Recall, 5))), Step::Other(end)]);
