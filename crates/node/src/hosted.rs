@@ -1,0 +1,296 @@
+//! A life that this node carries: what it is asked, what it tells, and how it ended.
+//!
+//! Invariants kept here:
+//! - What the life tells is committed; it goes on whoever listens, and nobody is waited for.
+//! - Who waits for a reply gets it once its run is committed, or learns that the life is over.
+
+use crate::{Error, events::Projector, follow::Follower, metrics::AgentMetrics};
+use igor_protocol::{AgentId, Nanos, Seq, entry::GenesisBody};
+use igor_spine::{
+    Committed, Ending,
+    command::Command,
+    event::{Event, Outbox, Snapshot, Status},
+};
+use igor_store::disk::Disk;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::api::wire;
+
+/// Commands that wait for a life at once; more wait to be put in.
+pub(crate) const COMMANDS: usize = 1024;
+
+/// How a life ended.
+pub type Over = Arc<Result<Ending, Error>>;
+
+/// One life, from its start to its end.
+#[derive(Debug)]
+pub struct Hosted {
+    name: String,
+    genesis: GenesisBody,
+    runtime: String,
+    /// What it was when it began: events are told from there.
+    began: Snapshot,
+    resumed: bool,
+    commands: mpsc::Sender<Command>,
+    now: watch::Receiver<Snapshot>,
+    over: watch::Receiver<Option<Over>>,
+    replies: Arc<Replies>,
+}
+
+/// What a life is at its beginning, and the ends of its channels.
+pub(crate) struct Beginning {
+    pub(crate) name: String,
+    pub(crate) genesis: GenesisBody,
+    pub(crate) runtime: String,
+    pub(crate) began: Snapshot,
+    pub(crate) resumed: bool,
+    pub(crate) metrics: AgentMetrics,
+}
+
+/// What the task of a life needs.
+pub(crate) struct Ends {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) outbox: Told,
+    pub(crate) over: watch::Sender<Option<Over>>,
+}
+
+impl Hosted {
+    pub(crate) fn begin(beginning: Beginning) -> (Self, Ends) {
+        let Beginning { name, genesis, runtime, began, resumed, metrics } = beginning;
+        let (commands, commanded) = mpsc::channel(COMMANDS);
+        let (told_now, now) = watch::channel(began.clone());
+        let (told_over, over) = watch::channel(None);
+        let replies = Arc::new(Replies::default());
+        let outbox = Told { now: told_now, replies: replies.clone(), metrics };
+        let hosted = Self { name, genesis, runtime, began, resumed, commands, now, over, replies };
+        (hosted, Ends { commands: commanded, outbox, over: told_over })
+    }
+
+    /// Whose life it is.
+    pub fn agent(&self) -> AgentId {
+        self.began.chain.agent
+    }
+
+    /// The agent's name on this node.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its Genesis says.
+    pub const fn genesis(&self) -> &GenesisBody {
+        &self.genesis
+    }
+
+    /// Whether it was there before this life.
+    pub const fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// What it was when this life began.
+    pub const fn began(&self) -> &Snapshot {
+        &self.began
+    }
+
+    /// The agent as it is now; after the end of this life, as it was then.
+    pub fn info(&self) -> wire::AgentInfo {
+        let mut now = self.now.borrow().clone();
+        match self.over.borrow().as_deref() {
+            None | Some(Ok(Ending::Ended(_))) => {}
+            Some(Ok(Ending::Suspended { cause })) => now.cause = Some(cause.clone()),
+            Some(Ok(Ending::Stopped)) => now.status = Status::Stopped,
+            Some(Err(e)) => (now.status, now.cause) = (Status::Stopped, Some(e.to_string())),
+        }
+        wire::AgentInfo::new(&self.name, &self.genesis, Some(&self.runtime), &now)
+    }
+
+    /// The snapshots of the life from now on.
+    pub(crate) fn watch(&self) -> watch::Receiver<Snapshot> {
+        let mut now = self.now.clone();
+        now.mark_unchanged();
+        now
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        self.over.borrow().is_some()
+    }
+
+    /// Waits for its end.
+    pub async fn over(&self) -> Over {
+        let mut over = self.over.clone();
+        loop {
+            if let Some(ended) = over.borrow_and_update().clone() {
+                return ended;
+            }
+            if over.changed().await.is_err() {
+                return Arc::new(Err(Error::Vanished));
+            }
+        }
+    }
+
+    /// Asks it for something.
+    pub(crate) async fn command(&self, command: Command) -> Result<(), Error> {
+        self.commands.send(command).await.map_err(|_| Error::NotRunning { name: self.name.clone() })
+    }
+
+    /// Asks it to checkpoint and stop, and waits until it did.
+    pub async fn stop(&self) -> Over {
+        // One that is over has nothing to stop.
+        drop(self.commands.send(Command::Stop).await);
+        self.over().await
+    }
+
+    /// The one who waits for the reply to the message at this position. Ask for it before asking whether the message
+    /// is open, so that no reply is missed.
+    pub(crate) fn await_reply(&self, message: Seq) -> oneshot::Receiver<Closed> {
+        self.replies.wait_for(message)
+    }
+
+    /// Everything that happens in this life, in order, from its start to its end.
+    pub fn events(self: &Arc<Self>, store: Arc<Disk>) -> Events {
+        let (began, resumed) = (&self.began, self.resumed);
+        let started = wire::Event::Started { agent: self.agent(), name: self.name.clone(), tick: began.tick, resumed };
+        // What an agent did before its first life began to run (its init) is news as well.
+        let from = if resumed { began.chain.next } else { Seq(0) };
+        let projector = if resumed {
+            Projector::new(self.agent(), began.funded, began.spent)
+        } else {
+            Projector::new(self.agent(), Default::default(), Default::default())
+        };
+        let follower = Follower::new(store, self.agent(), from, Some(self.clone()));
+        Events { life: self.clone(), follower, projector, from, held: VecDeque::from([started]), ended: false }
+    }
+
+    /// What happens in this life from now on.
+    pub fn events_from_now(self: &Arc<Self>, store: Arc<Disk>) -> Events {
+        let now = self.now.borrow().clone();
+        let projector = Projector::new(self.agent(), now.funded, now.spent);
+        let from = now.chain.next;
+        let follower = Follower::new(store, self.agent(), from, Some(self.clone()));
+        Events { life: self.clone(), follower, projector, from, held: VecDeque::new(), ended: false }
+    }
+}
+
+/// The events of a life, read from its journal.
+pub struct Events {
+    life: Arc<Hosted>,
+    follower: Follower,
+    projector: Projector,
+    from: Seq,
+    held: VecDeque<wire::Event>,
+    ended: bool,
+}
+
+impl Events {
+    /// The next event; waits for it. Nothing after the end of the life: [`Hosted::over`] says how it ended.
+    pub async fn next(&mut self) -> Result<Option<wire::Event>, Error> {
+        loop {
+            if let Some(event) = self.held.pop_front() {
+                return Ok(Some(event));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            match self.follower.next().await? {
+                Some(commit) => {
+                    for (seq, head, bytes) in commit.entries().filter(|(seq, ..)| *seq >= self.from) {
+                        let entry = igor_protocol::Entry::decode(bytes).map_err(igor_spine::Error::from)?;
+                        self.held.extend(self.projector.entry(commit.epoch(), seq, head, &entry));
+                    }
+                }
+                None => {
+                    self.ended = true;
+                    let tick = self.life.now.borrow().tick;
+                    let last = match &*self.life.over().await {
+                        Ok(Ending::Stopped) => Some(wire::Event::Stopped { tick }),
+                        Ok(Ending::Ended(cause)) => Some(wire::Event::Ended { cause: cause.name().to_owned(), tick }),
+                        Ok(Ending::Suspended { cause }) => Some(wire::Event::Suspended { tick, cause: cause.clone() }),
+                        Err(_) => None,
+                    };
+                    self.held.extend(last);
+                }
+            }
+        }
+    }
+}
+
+/// A message that was closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Closed {
+    pub(crate) reply: Option<Vec<u8>>,
+    pub(crate) failed: bool,
+}
+
+/// Those who wait for replies. Each is a request of the API, so their number is bounded by its connections.
+#[derive(Debug, Default)]
+struct Replies(Mutex<HashMap<Seq, Vec<oneshot::Sender<Closed>>>>);
+
+impl Replies {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Seq, Vec<oneshot::Sender<Closed>>>> {
+        // No update can fail in the middle.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for(&self, message: Seq) -> oneshot::Receiver<Closed> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.lock();
+        // Those who gave up leave room here.
+        waiting.retain(|_, senders| {
+            senders.retain(|sender| !sender.is_closed());
+            !senders.is_empty()
+        });
+        waiting.entry(message).or_default().push(sender);
+        receiver
+    }
+
+    fn close(&self, message: Seq, closed: &Closed) {
+        let waiting = self.lock().remove(&message);
+        for sender in waiting.into_iter().flatten() {
+            drop(sender.send(closed.clone()));
+        }
+    }
+}
+
+/// What a life tells.
+pub(crate) struct Told {
+    now: watch::Sender<Snapshot>,
+    replies: Arc<Replies>,
+    metrics: AgentMetrics,
+}
+
+impl Outbox for Told {
+    fn release(&mut self, committed: Committed<Vec<Event>>) {
+        for event in committed.into_inner() {
+            self.metrics.count(&event);
+            match event {
+                Event::MessageClosed { message, reply, failed } => {
+                    self.replies.close(message, &Closed { reply, failed });
+                }
+                Event::CheckpointRefused { tick, cause } => {
+                    let agent = self.now.borrow().chain.agent;
+                    tracing::warn!(%agent, %tick, cause, "a checkpoint was refused; the last one stays");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn watch(&mut self, snapshot: &Snapshot) {
+        self.now.send_replace(snapshot.clone());
+    }
+
+    fn appended(&mut self, took: Nanos) {
+        self.metrics.appended(took);
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        // Nobody answers those who wait any more.
+        self.replies.lock().clear();
+    }
+}

@@ -1,0 +1,153 @@
+//! An agent at the end of its journal, without running it.
+//!
+//! Reads from the last checkpoint on. What came before is believed, as a restart believes it: `verify` is what
+//! doubts it.
+
+use igor_protocol::{
+    Body, Chain, Commit, Entry, Hash, Seq, codec,
+    entry::{Checkpoint, Content, Genesis},
+    ledger::{Book, Fault, Remembered},
+    verify::Blobs,
+};
+use igor_spine::event::{Snapshot, Status};
+
+/// Entries that the search for the last checkpoint reads first; it goes back four times as far each time.
+const SEARCH_ENTRIES: u64 = 256;
+
+/// Why a journal cannot be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error<E> {
+    /// Its source failed.
+    #[error(transparent)]
+    Source(#[from] E),
+    /// An entry is wrong.
+    #[error("the journal breaks a rule at seq=`{seq}`: {fault}")]
+    Bad {
+        /// Its position.
+        seq: Seq,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+}
+
+impl<E> Error<E> {
+    fn bad(seq: Seq, fault: impl Into<Fault>) -> Self {
+        Self::Bad { seq, fault: fault.into() }
+    }
+}
+
+/// The book of an agent whose journal ends before `end`. `read` gives the commits from the one that holds a position.
+pub fn book_at_end<E, I: Iterator<Item = Result<Commit, E>>>(
+    read: impl Fn(Seq) -> Result<I, E>,
+    blobs: &dyn Blobs,
+    end: Seq,
+) -> Result<Book, Error<E>> {
+    let empty = || Error::bad(Seq(0), Fault::Place("a journal begins with its Genesis"));
+    let first = read(Seq(0))?.next().ok_or_else(empty)??;
+    let before = igor_protocol::verify::begin(&first, blobs).map_err(|fault| Error::bad(Seq(0), fault))?;
+    let (mut book, from) = match last_checkpoint(&read, end)? {
+        None => (before, Seq(0)),
+        Some(last) => (begin_at(&last, &first, &before, blobs)?, last.commit.next()),
+    };
+    if from < end {
+        for commit in read(from)? {
+            book.apply(&commit?).map_err(|(seq, fault)| Error::Bad { seq, fault })?;
+        }
+    }
+    Ok(book)
+}
+
+/// What a book says of its agent. An agent that does not run is stopped, unless its journal or its operator says more.
+pub fn snapshot(book: &Book, paused: bool) -> Snapshot {
+    let ledger = book.ledger();
+    let status = if ledger.ended.is_some() {
+        Status::Ended
+    } else if ledger.is_suspended() {
+        Status::Suspended
+    } else if paused {
+        Status::Paused
+    } else {
+        Status::Stopped
+    };
+    Snapshot {
+        status,
+        cause: ledger.ended.map(|cause| cause.name().to_owned()),
+        chain: book.chain(),
+        tick: ledger.tick,
+        checkpoint_tick: ledger.checkpoint.map(|checkpoint| checkpoint.tick),
+        checkpoint_bytes: ledger.checkpoint.map_or(0, |checkpoint| checkpoint.bytes),
+        balance: ledger.balance,
+        funded: ledger.funded,
+        spent: ledger.spent,
+        open_messages: ledger.open.len(),
+    }
+}
+
+/// A checkpoint: its commit, the chain before its entry, and the entry.
+struct Last {
+    commit: Commit,
+    chain: Chain,
+    checkpoint: Checkpoint,
+}
+
+fn last_checkpoint<E, I: Iterator<Item = Result<Commit, E>>>(
+    read: &impl Fn(Seq) -> Result<I, E>,
+    end: Seq,
+) -> Result<Option<Last>, Error<E>> {
+    let mut back = SEARCH_ENTRIES;
+    loop {
+        let from = Seq(end.0.saturating_sub(back));
+        let mut last = None;
+        for commit in read(from)? {
+            let commit = commit?;
+            let mut chain = commit.start();
+            let mut found = None;
+            for (seq, _, bytes) in commit.entries() {
+                if let Body::Checkpoint(checkpoint) = decode(seq, bytes)? {
+                    found = Some((chain, checkpoint));
+                }
+                chain = chain.link(bytes);
+            }
+            last = found.map(|(chain, checkpoint)| Last { commit, chain, checkpoint }).or(last);
+        }
+        if last.is_some() || from == Seq(0) {
+            return Ok(last);
+        }
+        back = back.saturating_mul(4);
+    }
+}
+
+fn begin_at<E>(last: &Last, first: &Commit, before: &Book, blobs: &dyn Blobs) -> Result<Book, Error<E>> {
+    let seq = last.chain.next;
+    let content = open(&last.checkpoint.remembered, blobs).map_err(|fault| Error::bad(seq, fault))?;
+    let remembered = Remembered::decode(&content).map_err(|e| Error::bad(seq, e))?;
+    let genesis = genesis(first)?;
+    let (manifest, checkpoint) = (before.manifest().clone(), &last.checkpoint);
+    let begun = Book::before_checkpoint(&genesis, manifest, last.chain, checkpoint, remembered);
+    let mut book = begun.map_err(|fault| Error::bad(seq, fault))?;
+    book.apply_entries(&last.commit, seq).map_err(|(seq, fault)| Error::Bad { seq, fault })?;
+    Ok(book)
+}
+
+/// The Genesis that the first commit of a journal begins with.
+pub(crate) fn genesis<E>(first: &Commit) -> Result<Genesis, Error<E>> {
+    let wrong = || Error::bad(Seq(0), Fault::Place("a journal begins with its Genesis"));
+    let (seq, _, bytes) = first.entries().next().ok_or_else(wrong)?;
+    match decode(seq, bytes)? {
+        Body::Genesis(genesis) if seq == Seq(0) => Ok(genesis),
+        _ => Err(wrong()),
+    }
+}
+
+fn decode<E>(seq: Seq, bytes: &[u8]) -> Result<Body, Error<E>> {
+    Entry::decode(bytes).map(|entry| entry.body).map_err(|e: codec::Error| Error::bad(seq, e))
+}
+
+fn open(content: &Content, blobs: &dyn Blobs) -> Result<Vec<u8>, Fault> {
+    match content {
+        Content::Inline(bytes) => Ok(bytes.clone()),
+        Content::Blob { hash, bytes } => {
+            blobs.blob(*hash, *bytes).filter(|found| Hash::of_blob(found) == *hash).ok_or(Fault::Blob(*hash))
+        }
+    }
+}

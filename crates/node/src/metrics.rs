@@ -1,0 +1,211 @@
+//! What a node counts and measures, for Prometheus.
+//!
+//! Invariant: the number of series is bounded: labels are agents of this home, and words from closed sets.
+
+use crate::api::wire::AgentInfo;
+use igor_protocol::{Credits, Nanos};
+use igor_spine::event::Event;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+};
+
+/// Bounds of the commit latency's buckets, in seconds: a fast disk to a dying one.
+const COMMIT_BUCKETS: [f64; 12] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
+/// How ticks end, in the order of [`AgentMetrics::ticks`].
+const OUTCOMES: [&str; 8] =
+    ["ok", "trap", "out_of_fuel", "timeout", "out_of_memory", "out_of_money", "over_limit", "stack_overflow"];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAgent {
+    agent: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOutcome {
+    agent: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfStatus {
+    status: u16,
+}
+
+type AgentGauge = Family<OfAgent, Gauge<f64, AtomicU64>>;
+
+/// All metrics of a node.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    ticks: Family<OfOutcome, Counter>,
+    fuel: Family<OfAgent, Counter>,
+    run_seconds: Family<OfAgent, Counter<f64, AtomicU64>>,
+    commits: Family<OfAgent, Histogram, fn() -> Histogram>,
+    starts: Family<OfAgent, Counter>,
+    replayed: Family<OfAgent, Counter>,
+    checkpoints_refused: Family<OfAgent, Counter>,
+    messages_closed: Family<OfAgent, Counter>,
+    requests: Family<OfStatus, Counter>,
+    balance: AgentGauge,
+    checkpoint_bytes: AgentGauge,
+    open_messages: AgentGauge,
+    journal_entries: AgentGauge,
+    running: AgentGauge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// The metrics that one agent's life changes, looked up once.
+#[derive(Debug)]
+pub(crate) struct AgentMetrics {
+    ticks: [Counter; OUTCOMES.len()],
+    fuel: Counter,
+    run_seconds: Counter<f64, AtomicU64>,
+    commits: Histogram,
+    replayed: Counter,
+    checkpoints_refused: Counter,
+    messages_closed: Counter,
+}
+
+impl Metrics {
+    /// Registers all of them.
+    pub(crate) fn new() -> Arc<Self> {
+        let metrics = Self {
+            registry: Mutex::new(Registry::with_prefix("igor")),
+            ticks: Family::default(),
+            fuel: Family::default(),
+            run_seconds: Family::default(),
+            commits: Family::new_with_constructor(|| Histogram::new(COMMIT_BUCKETS)),
+            starts: Family::default(),
+            replayed: Family::default(),
+            checkpoints_refused: Family::default(),
+            messages_closed: Family::default(),
+            requests: Family::default(),
+            balance: Family::default(),
+            checkpoint_bytes: Family::default(),
+            open_messages: Family::default(),
+            journal_entries: Family::default(),
+            running: Family::default(),
+        };
+        metrics.register();
+        Arc::new(metrics)
+    }
+
+    fn register(&self) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let r = &mut *registry;
+        r.register("ticks", "Attempted ticks, by how they ended", self.ticks.clone());
+        r.register("fuel", "Fuel used by ticks", self.fuel.clone());
+        r.register_with_unit("run", "Billable time of ticks", Unit::Seconds, self.run_seconds.clone());
+        r.register_with_unit("commit", "Time until a commit was durable", Unit::Seconds, self.commits.clone());
+        r.register("starts", "Times that an agent began to run here: created, restarted", self.starts.clone());
+        r.register("replayed_runs", "Runs that were executed again to recover", self.replayed.clone());
+        r.register("checkpoints_refused", "Checkpoints that were not made", self.checkpoints_refused.clone());
+        r.register("messages_closed", "Messages that ticks have closed", self.messages_closed.clone());
+        r.register("api_requests", "Answers of the API, by HTTP status", self.requests.clone());
+        r.register("balance_credits", "What an agent can still spend", self.balance.clone());
+        r.register_with_unit(
+            "checkpoint_state",
+            "State in the last checkpoint",
+            Unit::Bytes,
+            self.checkpoint_bytes.clone(),
+        );
+        r.register("open_messages", "Messages that no tick has closed", self.open_messages.clone());
+        r.register("journal_entries", "Entries in the journal", self.journal_entries.clone());
+        r.register("running", "1 while the agent runs here", self.running.clone());
+    }
+
+    /// The metrics of an agent that begins a life.
+    pub(crate) fn of_agent(&self, name: &str) -> AgentMetrics {
+        let agent = || OfAgent { agent: name.to_owned() };
+        self.starts.get_or_create(&agent()).inc();
+        let ticks = |outcome| self.ticks.get_or_create(&OfOutcome { agent: name.to_owned(), outcome }).clone();
+        AgentMetrics {
+            ticks: OUTCOMES.map(ticks),
+            fuel: self.fuel.get_or_create(&agent()).clone(),
+            run_seconds: self.run_seconds.get_or_create(&agent()).clone(),
+            commits: self.commits.get_or_create(&agent()).clone(),
+            replayed: self.replayed.get_or_create(&agent()).clone(),
+            checkpoints_refused: self.checkpoints_refused.get_or_create(&agent()).clone(),
+            messages_closed: self.messages_closed.get_or_create(&agent()).clone(),
+        }
+    }
+
+    /// An answer of the API.
+    pub(crate) fn answered(&self, status: u16) {
+        self.requests.get_or_create(&OfStatus { status }).inc();
+    }
+
+    /// All metrics in the text format, with what the agents are now.
+    pub(crate) fn encode<'a>(&self, agents: impl Iterator<Item = (&'a AgentInfo, bool)>) -> Result<String, fmt::Error> {
+        for (info, running) in agents {
+            let agent = OfAgent { agent: info.name.clone() };
+            self.balance.get_or_create(&agent).set(in_credits(info.balance));
+            self.checkpoint_bytes.get_or_create(&agent).set(float(info.checkpoint_bytes));
+            self.open_messages.get_or_create(&agent).set(float(info.open_messages as u64));
+            self.journal_entries.get_or_create(&agent).set(float(info.seq.0 + 1));
+            self.running.get_or_create(&agent).set(f64::from(u8::from(running)));
+        }
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        encode(&mut text, &registry)?;
+        Ok(text)
+    }
+}
+
+impl AgentMetrics {
+    /// Something was committed.
+    pub(crate) fn count(&self, event: &Event) {
+        match event {
+            Event::Started { replayed, .. } => {
+                self.replayed.inc_by(*replayed);
+            }
+            Event::Tick(tick) => {
+                if let Some(counter) = OUTCOMES.iter().position(|name| *name == tick.outcome.name()) {
+                    self.ticks[counter].inc();
+                }
+                self.fuel.inc_by(tick.fuel.0);
+                self.run_seconds.inc_by(tick.duration.to_duration().as_secs_f64());
+            }
+            Event::CheckpointRefused { .. } => {
+                self.checkpoints_refused.inc();
+            }
+            Event::MessageClosed { .. } => {
+                self.messages_closed.inc();
+            }
+            Event::Log { .. }
+            | Event::Checkpoint { .. }
+            | Event::Suspended { .. }
+            | Event::Ended { .. }
+            | Event::Stopped { .. } => {}
+        }
+    }
+
+    /// A commit took so long.
+    pub(crate) fn appended(&self, took: Nanos) {
+        self.commits.observe(took.to_duration().as_secs_f64());
+    }
+}
+
+/// As a float: enough for a graph, and for nothing else.
+#[allow(clippy::cast_precision_loss)]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn in_credits(amount: Credits) -> f64 {
+    amount.units() as f64 / 1e18
+}
+
+#[cfg(test)]
+mod tests;
