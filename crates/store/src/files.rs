@@ -113,7 +113,7 @@ pub enum SyncPoint {
     Directories,
     /// The mark of a home's format, before it is given its name.
     Format,
-    /// The name of that mark, before anything is put in the home.
+    /// The name of that mark, before a home that has it is believed to be one.
     FormatName,
 }
 

@@ -15,6 +15,7 @@ use std::future::Future;
 pub mod disk;
 mod error;
 pub mod files;
+pub mod fuzz;
 
 pub use error::Error;
 

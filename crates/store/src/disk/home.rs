@@ -41,7 +41,7 @@ impl Home {
         Self { files, poison: OnceLock::new(), poisoned: watch::Sender::new(false) }
     }
 
-    /// Checks the format; makes a new home where there is none yet.
+    /// Checks the format; makes a new home where there is none yet. The mark's name is durable after [`Home::tidy`].
     pub(crate) fn prepare(&self) -> Result<(), Error> {
         if self.check_format()? {
             return Ok(());
@@ -58,7 +58,8 @@ impl Home {
         // Whoever finds the mark finds the directories.
         self.sync_dir("", SyncPoint::Directories)?;
         let text = format!("igor-home {FORMAT}\n");
-        self.replace("", FORMAT_FILE, text.as_bytes(), SyncPoint::Format, SyncPoint::FormatName)
+        let unfinished = self.write_unfinished("", FORMAT_FILE, text.as_bytes(), SyncPoint::Format)?;
+        self.files.rename(&unfinished, FORMAT_FILE).map_err(|e| self.error(FORMAT_FILE, e))
     }
 
     /// Whether this is a home, or an error if it is one of another version.
@@ -146,6 +147,18 @@ impl Home {
         data: SyncPoint,
         entry: SyncPoint,
     ) -> Result<(), Error> {
+        let unfinished = self.write_unfinished(directory, name, bytes, data)?;
+        self.rename_durably(directory, &unfinished, &join(directory, name), entry)
+    }
+
+    /// Makes these bytes durable in a file that has yet to be given its name; returns the name it has till then.
+    pub(crate) fn write_unfinished(
+        &self,
+        directory: &str,
+        name: &str,
+        bytes: &[u8],
+        point: SyncPoint,
+    ) -> Result<String, Error> {
         self.check()?;
         let unfinished = join(directory, &format!("{UNFINISHED}-{name}"));
         let file = self.open(&unfinished, Mode::CreateEmpty)?;
@@ -153,8 +166,8 @@ impl Home {
             self.discard(&unfinished);
             return Err(self.error(&unfinished, e));
         }
-        self.sync(&*file, &unfinished, data)?;
-        self.rename_durably(directory, &unfinished, &join(directory, name), entry)
+        self.sync(&*file, &unfinished, point)?;
+        Ok(unfinished)
     }
 
     /// Gives a finished file its name, durably.
@@ -177,7 +190,7 @@ impl Home {
             }
             self.sync_dir(directory, SyncPoint::FoundNames)?;
         }
-        self.sync_dir("", SyncPoint::FoundNames)
+        self.sync_dir("", SyncPoint::FormatName)
     }
 
     pub(crate) fn error(&self, name: &str, source: io::Error) -> Error {

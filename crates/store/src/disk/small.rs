@@ -7,10 +7,7 @@ use super::{
     home::{BLOBS, Home, LOCAL, UNFINISHED, blob_file, join},
     spares::Spares,
 };
-use crate::{
-    Error,
-    files::{Mode, SyncPoint},
-};
+use crate::{Error, files::SyncPoint};
 use igor_protocol::{Hash, limits::BLOB_BYTES_MAX};
 
 /// Longest local value, in bytes.
@@ -47,18 +44,13 @@ pub(crate) fn write_blob(home: &Home, spares: &Spares, bytes: &[u8]) -> Result<H
 }
 
 fn write_new_blob(home: &Home, hash: Hash, bytes: &[u8]) -> Result<Hash, Error> {
-    let (name, unfinished) = (blob_file(hash), format!("{BLOBS}/{UNFINISHED}-{hash}"));
-    let named = |e| match home.error(&unfinished, e) {
+    let named = |e| match e {
         Error::Full { .. } => home.full(format!("blob {hash} of {} bytes", bytes.len())),
         other => other,
     };
-    let file = home.files.open(&unfinished, Mode::CreateEmpty).map_err(named)?;
-    if let Err(e) = file.write_at(bytes, 0) {
-        home.discard(&unfinished);
-        return Err(named(e));
-    }
-    home.sync(&*file, &unfinished, SyncPoint::Blob)?;
-    home.files.rename(&unfinished, &name).map_err(named)?;
+    let unfinished = home.write_unfinished(BLOBS, &hash.to_string(), bytes, SyncPoint::Blob).map_err(named)?;
+    let name = blob_file(hash);
+    home.files.rename(&unfinished, &name).map_err(|e| named(home.error(&name, e)))?;
     Ok(hash)
 }
 

@@ -1,0 +1,226 @@
+//! Bits and blocks that a disk lost: reported, or harmless, but never a journal that is silently shorter.
+#![allow(clippy::unwrap_used)]
+
+mod machine;
+
+use igor_protocol::{AgentId, Chain, Commit, Hash, Seq};
+use igor_store::{
+    Error,
+    disk::{Core, Reader},
+    files::RealFiles,
+};
+use machine::{agent, next, read_all, small};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Everything that a home shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shown {
+    journals: BTreeMap<AgentId, Vec<Commit>>,
+    blob: Option<Vec<u8>>,
+    local: Option<Vec<u8>>,
+}
+
+struct Home {
+    directory: tempfile::TempDir,
+    blob: Hash,
+    shown: Shown,
+    /// What it shows if the last group counts as never written.
+    without_last: Shown,
+}
+
+impl Home {
+    /// A home with several segments, agent files, an archive, a blob and a local value. Its last group is closed,
+    /// or it is not.
+    fn make(closed: bool) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut core = Core::open(Arc::new(RealFiles::new(directory.path())), &small()).unwrap();
+        let blob = core.put_blob(&[7; 500]).unwrap();
+        core.put_local("names", b"some").unwrap();
+        let mut chains: Vec<_> = (0..3).map(|n| Chain::begin(agent(n))).collect();
+        let mut round = |core: &mut Core, bytes: usize| {
+            for chain in &mut chains {
+                core.stage(&next(chain, bytes)).unwrap();
+            }
+            core.flush().unwrap();
+        };
+        for i in 0..40 {
+            round(&mut core, 400);
+            if i == 30 {
+                core.maintain().unwrap();
+            }
+        }
+        let mut archive = Chain::begin(agent(9));
+        core.adopt_archive(agent(9), (0..4).map(|_| Ok(next(&mut archive, 300)))).unwrap();
+        let without_last = show(directory.path(), blob).unwrap();
+        round(&mut core, 100);
+        if closed {
+            core.close_idle().unwrap();
+        }
+        let shown = show(directory.path(), blob).unwrap();
+        assert_ne!(shown, without_last);
+        Self { directory, blob, shown, without_last }
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for directory in ["log", "agents", "archives", "blobs", "local"] {
+            let entries = fs::read_dir(self.directory.path().join(directory)).unwrap();
+            files.extend(entries.map(|entry| entry.unwrap().path()));
+        }
+        files.sort();
+        assert!(files.len() > 8, "{files:?}");
+        files
+    }
+
+    fn newest_segment(&self) -> PathBuf {
+        let used = |path: &PathBuf| fs::read(path).unwrap()[256..].iter().any(|byte| *byte != 0);
+        self.files().into_iter().filter(|path| path.parent().unwrap().ends_with("log")).rfind(used).unwrap()
+    }
+
+    /// Changes a file, looks, and changes it back.
+    fn with(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Result<Shown, Error> {
+        let good = fs::read(path).unwrap();
+        let mut bad = good.clone();
+        change(&mut bad);
+        fs::write(path, &bad).unwrap();
+        let shown = show(self.directory.path(), self.blob);
+        fs::write(path, &good).unwrap();
+        shown
+    }
+
+    /// The change is reported, or nothing is missing, or it was the last group that was not closed.
+    fn check(&self, path: &Path, what: &str, closed: bool, change: impl FnOnce(&mut Vec<u8>)) {
+        if let Ok(shown) = self.with(path, change) {
+            let torn = !closed && shown == self.without_last;
+            assert!(shown == self.shown || torn, "{} {what}: silently lost", path.display());
+        }
+    }
+}
+
+fn show(home: &Path, blob: Hash) -> Result<Shown, Error> {
+    let reader = Reader::open(home)?;
+    let mut journals = BTreeMap::new();
+    for agent in reader.list() {
+        journals.insert(agent, read_all(reader.read(agent, Seq(0)))?);
+    }
+    // A name that is not one of the store's is no local value; that one is gone then, which its owner sees.
+    Ok(Shown { journals, blob: reader.get_blob(blob, 1000)?, local: reader.get_local("names")? })
+}
+
+#[test]
+fn flipped_bits_are_reported_or_harmless() {
+    for closed in [true, false] {
+        let home = Home::make(closed);
+        for path in home.files() {
+            if path.parent().unwrap().ends_with("local") {
+                continue; // its content is its owner's to check
+            }
+            let length = fs::metadata(&path).unwrap().len();
+            for at in (0..usize::try_from(length).unwrap()).step_by(if length > 20_000 { 149 } else { 61 }) {
+                home.check(&path, &format!("bit at {at}"), closed, |bytes| bytes[at] ^= 1 << (at % 8));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_bit_of_the_end_of_a_closed_log_is_guarded() {
+    let home = Home::make(true);
+    let path = home.newest_segment();
+    let end = fs::read(&path).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    for at in end.saturating_sub(700)..=end {
+        home.check(&path, &format!("bit at {at}"), true, |bytes| bytes[at] ^= 1 << (at % 8));
+    }
+}
+
+#[test]
+fn truncated_files_are_reported() {
+    let home = Home::make(false);
+    for path in home.files() {
+        if path.parent().unwrap().ends_with("local") {
+            continue;
+        }
+        let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+        for keep in [0, 1, 63, 127, 128, 300, length / 2, length - 1] {
+            let shown = home.with(&path, |bytes| bytes.truncate(keep.min(length - 1)));
+            assert!(shown.is_err(), "{} cut to {keep} of {length} bytes", path.display());
+        }
+    }
+}
+
+#[test]
+fn zeroed_blocks_are_reported_or_the_torn_end() {
+    for closed in [true, false] {
+        let home = Home::make(closed);
+        for path in home.files() {
+            let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+            for at in (0..length).step_by(512).filter(|_| length > 4096) {
+                let zero = |bytes: &mut Vec<u8>| bytes[at..(at + 512).min(length)].fill(0);
+                home.check(&path, &format!("zeros at {at}"), closed, zero);
+            }
+        }
+    }
+}
+
+/// A disk that lost its newest writes shows zeros to the end of the file. The mark remembers better.
+#[test]
+fn zeros_to_the_end_of_a_closed_log_are_reported() {
+    let home = Home::make(true);
+    let path = home.newest_segment();
+    let end = fs::read(&path).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    for from in (256..end).step_by(64) {
+        home.check(&path, &format!("zeros from {from}"), true, |bytes| bytes[from..].fill(0));
+    }
+    let shown = home.with(&path, |bytes| bytes[256..].fill(0));
+    assert!(matches!(shown, Err(Error::Damaged { .. })), "{shown:?}");
+}
+
+#[test]
+fn a_missing_file_is_reported() {
+    let home = Home::make(true);
+    for path in home.files() {
+        let kind = path.parent().unwrap().file_name().unwrap().to_owned();
+        let bytes = fs::read(&path).unwrap();
+        let spare = kind == "log" && bytes[256..].iter().all(|byte| *byte == 0);
+        // An archive or a blob that is not there is one that was never put; whoever needs it says so.
+        if kind == "archives" || kind == "blobs" || kind == "local" || spare || path == home.newest_segment() {
+            continue;
+        }
+        fs::remove_file(&path).unwrap();
+        let shown = show(home.directory.path(), home.blob);
+        fs::write(&path, &bytes).unwrap();
+        assert!(shown.is_err(), "{}", path.display());
+    }
+}
+
+/// An error says whose journal, where, in which file, and what to do.
+#[test]
+fn damage_names_agent_position_and_file() {
+    let home = Home::make(true);
+    let path = home.files().into_iter().find(|path| path.parent().unwrap().ends_with("agents")).unwrap();
+    let error = home.with(&path, |bytes| bytes[400] ^= 1).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, Error::Corrupt { seq: Seq(0), .. }), "{text}");
+    assert!(text.starts_with("agent igor1") && text.contains(path.to_str().unwrap()), "{text}");
+    assert!(text.ends_with("restore this file from a copy"), "{text}");
+}
+
+#[test]
+fn a_home_of_another_version_is_refused_with_both_versions() {
+    let home = Home::make(true);
+    let format = home.directory.path().join("format");
+    fs::write(&format, "igor-home 7\n").unwrap();
+    let error = Reader::open(home.directory.path()).map(drop).unwrap_err();
+    assert!(matches!(error, Error::OtherVersion { found: 7, known: 1, .. }), "{error}");
+    let error = igor_store::disk::Disk::open(home.directory.path(), &small()).map(drop).unwrap_err().to_string();
+    assert!(error.contains("has format 7, this igor writes format 1"), "{error}");
+    // Nothing that came back from another time is overwritten.
+    fs::remove_file(&format).unwrap();
+    let error = igor_store::disk::Disk::open(home.directory.path(), &small()).map(drop).unwrap_err();
+    assert!(matches!(error, Error::NotAHome { .. }), "{error}");
+}

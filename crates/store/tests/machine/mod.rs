@@ -1,0 +1,143 @@
+//! What the tests on real files share: journals with predictable content, and processes that write and are killed.
+#![allow(dead_code)] // each test file uses its part
+
+use igor_protocol::{AgentId, Chain, Commit, Hash, Seq};
+use igor_store::{
+    Error, Store,
+    disk::{Disk, Options, Reader},
+};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+const HOME: &str = "IGOR_TEST_HOME";
+const AGENTS: u64 = 8;
+
+/// Small, so that a short life goes through many segments.
+pub(crate) fn small() -> Options {
+    Options { segment_bytes_first: 32 << 10, segment_bytes_max: 32 << 10, reserve_bytes: 4096, ..Options::default() }
+}
+
+pub(crate) fn agent(n: u64) -> AgentId {
+    AgentId(Hash::of_blob(&n.to_be_bytes()))
+}
+
+/// The next commit of a journal: a few entries that follow from the position.
+pub(crate) fn next(chain: &mut Chain, bytes: usize) -> Commit {
+    let entry = |i: u64| format!("{}/{}/", chain.agent, chain.next.0 + i).into_bytes().repeat(1 + bytes / 80);
+    let commit = Commit::from_encoded(*chain, (0..=chain.next.0 % 3).map(entry).collect());
+    *chain = commit.end();
+    commit
+}
+
+pub(crate) fn read_all(commits: Result<igor_store::Commits, Error>) -> Result<Vec<Commit>, Error> {
+    match commits {
+        Ok(commits) => commits.collect(),
+        Err(Error::Unknown { .. }) => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Says that a test could not run, so that nobody takes silence for success.
+pub(crate) fn skip(what: &str, why: &str) {
+    drop(writeln!(std::io::stderr(), "SKIPPED: {what}: {why}"));
+}
+
+/// What was announced: for each agent, the chain's heads by the position after them.
+#[derive(Default)]
+pub(crate) struct Announced(BTreeMap<AgentId, BTreeMap<u64, Hash>>);
+
+impl Announced {
+    pub(crate) fn count(&self) -> usize {
+        self.0.values().map(BTreeMap::len).sum()
+    }
+
+    /// Takes a line, if it is whole.
+    fn take(&mut self, line: &str) {
+        let Some(line) = line.strip_suffix('\n') else { return };
+        let Some((_, line)) = line.split_once("announced ") else { return };
+        let mut words = line.split(' ');
+        let (Some(agent), Some(next), Some(head)) = (words.next(), words.next(), words.next()) else { return };
+        if let (Ok(agent), Ok(next), Ok(head)) = (agent.parse(), next.parse(), head.parse()) {
+            self.0.entry(agent).or_default().insert(next, head);
+        }
+    }
+
+    /// Everything announced is in the journals, which verify from their start to their end.
+    pub(crate) fn check(&self, home: &Path) {
+        let reader = Reader::open(home).unwrap_or_else(|e| panic!("{e}"));
+        for (agent, announced) in &self.0 {
+            let commits = read_all(reader.read(*agent, Seq(0))).unwrap_or_else(|e| panic!("{e}"));
+            let heads: BTreeMap<u64, Hash> = commits.iter().map(|commit| (commit.next().0, commit.head())).collect();
+            for (next, head) in announced {
+                assert_eq!(heads.get(next), Some(head), "agent {agent} at {next}");
+            }
+        }
+    }
+
+    /// The newest announcement of each agent is there. Cheap, for after each of many kills.
+    pub(crate) fn check_newest(&self, home: &Path) {
+        let Some(reader) = open_or_none(home, self.0.is_empty()) else { return };
+        for (agent, announced) in &self.0 {
+            let Some((next, head)) = announced.last_key_value() else { continue };
+            let commits = read_all(reader.read(*agent, Seq(next - 1))).unwrap_or_else(|e| panic!("{e}"));
+            assert!(
+                commits.iter().any(|commit| (commit.next().0, commit.head()) == (*next, *head)),
+                "{agent} at {next}"
+            );
+        }
+    }
+}
+
+/// A process that was killed before it finished making its home left none, and announced nothing.
+fn open_or_none(home: &Path, nothing_announced: bool) -> Option<Reader> {
+    match Reader::open(home) {
+        Ok(reader) => Some(reader),
+        Err(Error::NotAHome { .. }) if nothing_announced => None,
+        Err(e) => panic!("{e}"),
+    }
+}
+
+/// This test program again, to run only the ignored test `child` on a home.
+pub(crate) fn start_child(home: &Path, child: &str) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "--nocapture", "--test-threads=1", child]).env(HOME, home);
+    command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Reads what a child announced until its end.
+pub(crate) fn listen(stdout: ChildStdout, announced: &mut Announced) {
+    let mut stdout = BufReader::new(stdout);
+    let mut line = String::new();
+    while stdout.read_line(&mut line).is_ok_and(|length| length > 0) {
+        announced.take(&line);
+        line.clear();
+    }
+}
+
+/// The home that a child was started on.
+pub(crate) fn child_home() -> Option<std::path::PathBuf> {
+    std::env::var_os(HOME).map(Into::into)
+}
+
+/// Appends to several journals at once and announces each commit that is durable, until killed.
+pub(crate) async fn write_for_ever(home: &Path) {
+    let disk = Disk::open(home, &small()).unwrap();
+    let mut chains: Vec<_> =
+        (0..AGENTS).map(|n| disk.tail(agent(n)).unwrap().unwrap_or(Chain::begin(agent(n)))).collect();
+    for round in 0_usize.. {
+        let commits: Vec<_> = chains.iter_mut().map(|chain| next(chain, 10 * (round % 40))).collect();
+        // All wait together, so that they come to share groups.
+        let appends: Vec<_> = commits.iter().map(|commit| Box::pin(disk.append(commit.clone()))).collect();
+        for (append, commit) in appends.into_iter().zip(&commits) {
+            append.await.unwrap();
+            let mut line = String::new();
+            writeln!(line, "announced {} {} {}", commit.agent(), commit.next(), commit.head()).unwrap();
+            std::io::stdout().write_all(line.as_bytes()).unwrap();
+        }
+    }
+}
