@@ -1,1 +1,28 @@
 //! All of wasmtime: engine, hostcalls, meter, compile child and cache.
+//!
+//! A [`Sandbox`] turns the bytes of a program and its manifest into a [`WasmProgram`], which the spine runs through
+//! its seam ([`igor_spine::guest`]). The way in is one procedure: check, look in the cache, else compile in a child
+//! process, link.
+//!
+//! Invariants kept here:
+//! - No code of a program is compiled in this process, and none runs outside a metered run ([`guest`]).
+//! - Compiled code is loaded only if this home's key vouches for its bytes ([`cache`]).
+//! - A program that is refused is refused before it runs, with the name of what is wrong and what to do ([`error`]).
+//! - All configuration that can change a result is in [`engine`] and named by [`RUNTIME_ID`].
+
+mod abi;
+mod cache;
+mod check;
+pub mod compile;
+mod engine;
+pub mod error;
+mod failure;
+mod guest;
+mod host;
+mod rewrite;
+mod sandbox;
+
+pub use engine::{RUNTIME_ID, Stack};
+pub use error::{Error, Refusal};
+pub use guest::{WasmGuest, WasmProgram};
+pub use sandbox::Sandbox;

@@ -1,0 +1,162 @@
+//! Compiling in a child process of the same binary.
+//!
+//! A compiler that works on a stranger's module can be made to take very long, to eat memory, or to fail in ways that
+//! nobody foresaw. So it works where that costs a refusal and nothing else: in a process with limits on memory, CPU
+//! time and files, without environment, which is ended after a time limit.
+//!
+//! ```text
+//! parent                                   child: `PROGRAM --igor-compile MEMORY CPU`
+//!   module on standard input       ->        limits itself, then reads, validates, compiles
+//!   reads at most ARTIFACT_BYTES_MAX  <-      `+` and the artifact, or `-` and why not
+//! ```
+//!
+//! Invariants kept here:
+//! - The child sets its limits before it reads a byte of the module.
+//! - The parent reads a bounded number of bytes and waits a bounded time, whatever the child does.
+//! - One child at a time, so that its memory limit is that of all compiling.
+
+mod child;
+
+pub use child::{CHILD_ARG, child_main};
+
+use crate::error::{Error, Host, Refusal, Text};
+use std::{
+    io::{self, Read, Write},
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+/// Longest artifact that is accepted, in bytes.
+pub(crate) const ARTIFACT_BYTES_MAX: usize = 512 << 20;
+
+/// What compiling one module may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time on the clock.
+    pub time: Duration,
+    /// CPU time, in seconds, over all threads.
+    pub cpu_seconds: u64,
+    /// Address space, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(12), cpu_seconds: 30, memory_bytes: 1 << 30 }
+    }
+}
+
+/// Compiles modules in a child process.
+#[derive(Debug)]
+pub struct Compiler {
+    program: PathBuf,
+    limits: Limits,
+    turn: Mutex<()>,
+}
+
+/// The right to compile, which one thread has at a time.
+pub(crate) struct Turn<'a> {
+    compiler: &'a Compiler,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Compiler {
+    /// A compiler that starts `program`, which must call [`child_main`] when its first argument is [`CHILD_ARG`].
+    pub const fn new(program: PathBuf, limits: Limits) -> Self {
+        Self { program, limits, turn: Mutex::new(()) }
+    }
+
+    /// Waits for the turn.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        // A panic while compiling leaves nothing behind that could be wrong.
+        Turn { compiler: self, _turn: self.turn.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    fn spawn(&self) -> io::Result<Child> {
+        // Few threads and few arenas: each reserves address space, which is limited.
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
+        Command::new(&self.program)
+            .arg(CHILD_ARG)
+            .arg(self.limits.memory_bytes.to_string())
+            .arg(self.limits.cpu_seconds.to_string())
+            .env_clear()
+            .env("RAYON_NUM_THREADS", threads.to_string())
+            .env("MALLOC_ARENA_MAX", "2")
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+    }
+}
+
+impl Turn<'_> {
+    /// Compiles a module: the artifact that the engine loads.
+    pub(crate) fn compile(&self, module: &[u8]) -> Result<Vec<u8>, Error> {
+        let failed = |why| Error::Host(Host::Compiler { program: self.compiler.program.clone(), why });
+        let mut child = self.compiler.spawn().map_err(failed)?;
+        let said = talk(&mut child, module, self.compiler.limits.time);
+        // It has said all, or takes too long, or says too much: in each case it is not needed any more.
+        let _ = child.kill();
+        let status = child.wait().map_err(failed)?;
+        self.judge(said.map_err(failed)?, status)
+    }
+
+    fn judge(&self, said: Said, status: ExitStatus) -> Result<Vec<u8>, Error> {
+        const SIGXCPU: i32 = 24;
+        let limits = &self.compiler.limits;
+        let failed = |why: String| Refusal::Compile { memory_bytes: limits.memory_bytes, why: Text::new(&why) };
+        let refusal = match said {
+            Said::NothingInTime => Refusal::CompileTime(limits.time),
+            Said::TooMuch => Refusal::ArtifactTooLarge(ARTIFACT_BYTES_MAX),
+            Said::All(mut bytes) => match (bytes.first(), status.success()) {
+                (Some(b'+'), true) => {
+                    bytes.remove(0);
+                    return Ok(bytes);
+                }
+                (Some(b'-'), true) => Refusal::Invalid(Text::new(&String::from_utf8_lossy(&bytes[1..]))),
+                _ if status.signal() == Some(SIGXCPU) => Refusal::CompileTime(Duration::from_secs(limits.cpu_seconds)),
+                _ => failed(format!("the compiler ended with {status}, most likely for want of memory")),
+            },
+        };
+        Err(refusal.into())
+    }
+}
+
+/// What a child said on standard output.
+enum Said {
+    All(Vec<u8>),
+    TooMuch,
+    NothingInTime,
+}
+
+/// Gives the module to the child and takes what it says.
+fn talk(child: &mut Child, module: &[u8], time: Duration) -> io::Result<Said> {
+    let pipes = child.stdin.take().zip(child.stdout.take());
+    let (mut input, output) = pipes.ok_or_else(|| io::Error::other("the compiler has no pipes"))?;
+    thread::scope(|scope| {
+        // A child that dies does not read: that shows in its status, not here.
+        scope.spawn(move || {
+            let _ = input.write_all(module);
+        });
+        let (said, hears) = mpsc::channel();
+        scope.spawn(move || {
+            let mut bytes = Vec::new();
+            let read = output.take(ARTIFACT_BYTES_MAX as u64 + 2).read_to_end(&mut bytes);
+            let _ = said.send(read.map(|_| bytes));
+        });
+        let heard = hears.recv_timeout(time);
+        // Both threads end when the child does, and they are waited for.
+        let _ = child.kill();
+        match heard {
+            Ok(Ok(bytes)) if bytes.len() > ARTIFACT_BYTES_MAX + 1 => Ok(Said::TooMuch),
+            Ok(Ok(bytes)) => Ok(Said::All(bytes)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Ok(Said::NothingInTime),
+        }
+    })
+}

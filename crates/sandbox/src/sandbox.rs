@@ -1,0 +1,63 @@
+//! From the bytes of a program to something that runs.
+
+use crate::{
+    cache::Cache,
+    check,
+    compile::Compiler,
+    engine::{self, Stack},
+    error::{Error, Host},
+    guest::WasmProgram,
+    host::{self, Ctx},
+    rewrite,
+};
+use igor_protocol::{Hash, Manifest};
+use std::{path::Path, sync::Arc};
+use wasmtime::{Engine, Linker, Module};
+
+/// Makes programs out of bytes. One for a process is enough; it may be shared between threads.
+pub struct Sandbox {
+    engine: Engine,
+    linker: Linker<Ctx>,
+    cache: Arc<Cache>,
+    compiler: Compiler,
+}
+
+impl Sandbox {
+    /// A sandbox that keeps compiled programs in the directory `cache` (made where it is not there, private to this
+    /// user) and compiles with `compiler`.
+    pub fn open(cache: &Path, compiler: Compiler, stack: Stack) -> Result<Self, Error> {
+        let engine = engine::engine(stack)?;
+        let linker = host::linker(&engine)?;
+        let cache = Arc::new(Cache::open(cache, &engine)?);
+        Ok(Self { engine, linker, cache, compiler })
+    }
+
+    /// Checks a program against its manifest, compiles it unless the cache has it, and links it.
+    ///
+    /// Blocks: for at most the compiler's time limit if the program is new, else for a moment. Call it where that
+    /// stops nobody.
+    pub fn load(&self, program: &[u8], manifest: &Manifest) -> Result<WasmProgram, Error> {
+        let checked = check::check(program, manifest)?;
+        let module = self.module(program, checked.start)?;
+        // The check has compared every import with the table that the linker is made from.
+        let module = self.linker.instantiate_pre(&module).map_err(|e| Host::Artifact(e.to_string()))?;
+        Ok(WasmProgram::new(module, manifest.limits, checked.can_checkpoint))
+    }
+
+    fn module(&self, program: &[u8], start: Option<u32>) -> Result<Module, Error> {
+        let hash = Hash::of_blob(program);
+        if let Some(module) = self.cache.get(&self.engine, hash)? {
+            return Ok(module);
+        }
+        // One at a time compiles; the program may be there by then.
+        let turn = self.compiler.turn();
+        if let Some(module) = self.cache.get(&self.engine, hash)? {
+            return Ok(module);
+        }
+        let artifact = match start {
+            Some(function) => turn.compile(&rewrite::export_start(program, function)?)?,
+            None => turn.compile(program)?,
+        };
+        Ok(self.cache.put(&self.engine, hash, &artifact)?)
+    }
+}
