@@ -4,8 +4,8 @@ use super::{RUNTIME, START, genesis, node, order, run};
 use igor_protocol::{
     Commit, Entry, Hash, Manifest, Nanos, Seq, Tick, Timestamp,
     entry::{
-        Action, Body, Call, Content, EndCause, Failure, Message, MessageId, Observation, Outcome, Request, Run, Sender,
-        Trigger,
+        Action, Body, Call, Content, EndCause, Failure, Genesis, Message, MessageId, Observation, Outcome, Request,
+        Run, Sender, Trigger,
     },
     ledger::{Book, Draft},
     verify::Blobs,
@@ -14,7 +14,7 @@ use igor_protocol::{
 /// The state of its checkpoint.
 pub(crate) const STATE: &[u8] = b"state";
 
-const DONE: Outcome = Outcome::Ok { more_work: false };
+pub(crate) const DONE: Outcome = Outcome::Ok { more_work: false };
 
 /// All blobs that its journal names.
 pub(crate) struct LifeBlobs;
@@ -25,8 +25,9 @@ impl Blobs for LifeBlobs {
     }
 }
 
+/// What a test puts into a journal.
 #[allow(clippy::large_enum_variant)] // a handful
-enum Step {
+pub(crate) enum Step {
     Run(Run),
     Checkpoint,
     Other(Body),
@@ -47,7 +48,6 @@ pub(crate) fn commits() -> Vec<Commit> {
         observations: vec![Observation::Message(Seq(4))],
         ..run(Call::Tick(Trigger::MoreWork), Outcome::failed(Failure::Trap, "unreachable executed"))
     };
-    let started = |call| Run { runtime: Some(RUNTIME.into()), ..run(call, DONE) };
     let fund = Action::Fund { total: "20".parse().unwrap() };
 
     let mut life = Life::begin(vec![Step::Run(started(Call::Init))]);
@@ -61,26 +61,36 @@ pub(crate) fn commits() -> Vec<Commit> {
     life.commits
 }
 
-struct Life {
-    book: Book,
-    now: Timestamp,
-    commits: Vec<Commit>,
+/// An init or resume that is ok.
+pub(crate) fn started(call: Call) -> Run {
+    Run { runtime: Some(RUNTIME.into()), ..run(call, DONE) }
+}
+
+/// A journal in the making.
+pub(crate) struct Life {
+    pub(crate) book: Book,
+    pub(crate) now: Timestamp,
+    pub(crate) commits: Vec<Commit>,
 }
 
 impl Life {
-    fn begin(steps: Vec<Step>) -> Self {
-        let (book, draft) = Book::begin(genesis(), Manifest::default(), START).unwrap();
+    pub(crate) fn begin(steps: Vec<Step>) -> Self {
+        Self::begin_as(genesis(), steps)
+    }
+
+    pub(crate) fn begin_as(genesis: Genesis, steps: Vec<Step>) -> Self {
+        let (book, draft) = Book::begin(genesis, Manifest::default(), START).unwrap();
         let mut life = Self { book, now: START, commits: vec![] };
         life.push(draft, steps);
         life
     }
 
-    fn commit(&mut self, steps: Vec<Step>) {
+    pub(crate) fn commit(&mut self, steps: Vec<Step>) {
         let draft = self.book.draft();
         self.push(draft, steps);
     }
 
-    /// Every entry a millisecond after the one before; runs numbered and placed as the journal wants them.
+    /// Every entry a millisecond after the one before; runs numbered and placed as the journal wants them. Sealed.
     fn push(&mut self, mut draft: Draft, steps: Vec<Step>) {
         for step in steps {
             let (tick, next, at) = (self.book.ledger().tick, self.book.chain().next, self.later());
@@ -103,7 +113,8 @@ impl Life {
         self.commits.push(self.book.commit(draft).unwrap());
     }
 
-    fn later(&mut self) -> Timestamp {
+    /// A millisecond later.
+    pub(crate) fn later(&mut self) -> Timestamp {
         self.now = self.now.after(Nanos::from_millis(1));
         self.now
     }
