@@ -13,9 +13,10 @@
 //! | a commit refused with [`Error::Full`], [`Error::Conflict`], [`Error::Fenced`] | not there | not there | not there | - |
 //!
 //! - Damage is an error everywhere but in the very last group of the log: that one may look as if its write had
-//!   been cut off, and then counts as never written. After 100 ms without a commit an empty group follows and a
-//!   mark says so elsewhere in the file, so the window is that short; under load the mark follows every 64
-//!   groups, and until then zeros from some group to the end look like a log that ended there.
+//!   been cut off, and then counts as never written. After 100 ms without a commit an empty group follows, and a
+//!   mark elsewhere in the file says so, which leaves nothing to be lost unseen. Under load a mark follows every 64
+//!   groups; until then, a lost block that takes away the headers of all groups from some point to the end looks
+//!   like a log that ended there.
 //! - What a restart finds may be in the page cache only. It writes the last group again, and syncs it and the
 //!   names it found, before it believes them.
 //! - A failed sync poisons the store: the kernel may have dropped what was not written, so nothing here knows what

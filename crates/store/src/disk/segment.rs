@@ -124,13 +124,18 @@ impl Segment {
         MARK_SLOTS.into_iter().filter_map(read).max_by_key(|link| link.count)
     }
 
+    /// The length that a header says its group's records have, if it is a whole header.
+    fn body_length(&self, bytes: &[u8], at: usize) -> Option<usize> {
+        let header = bytes.get(at..at.checked_add(GROUP_HEADER_BYTES)?)?;
+        let whole = header[..8] == self.tag && header[20..24] == header_check(header);
+        whole.then(|| as_index(u64::from(u32_at(header, 16))))
+    }
+
     /// The group at a position, if there is a whole one.
     fn group<'a>(&self, bytes: &'a [u8], at: usize) -> Option<Group<'a>> {
-        let header = bytes.get(at..at.checked_add(GROUP_HEADER_BYTES)?)?;
-        if header[..8] != self.tag {
-            return None;
-        }
-        let (count, length) = (u64_at(header, 8), as_index(u64::from(u32_at(header, 16))));
+        let length = self.body_length(bytes, at)?;
+        let header = &bytes[at..at + GROUP_HEADER_BYTES];
+        let count = u64_at(header, 8);
         let body = bytes.get(at + GROUP_HEADER_BYTES..)?.get(..length)?;
         let group = Group { at, link: Link { count, head: hash_at(header, 56) }, prev: hash_at(header, 24), body };
         (group.link.head == group_hash(&header[8..56], body)).then_some(group)
@@ -152,9 +157,11 @@ impl Segment {
         if is_zero(rest) {
             return (groups, Rest::Zeros);
         }
-        // A group was written only after all before it were durable: one that is whole says that this is no tear.
+        // A group was written only after all before it were durable. So a later one that is whole, or anything at
+        // all behind what this one's header says is its end, shows that this is no tear.
         let later = (at + ALIGN..bytes.len()).step_by(ALIGN).any(|at| self.group(bytes, at).is_some());
-        (groups, if later { Rest::Damaged { at } } else { Rest::Torn })
+        let end = self.body_length(bytes, at).map_or(bytes.len(), |length| group_end(at, length).min(bytes.len()));
+        (groups, if later || !is_zero(&bytes[end..]) { Rest::Damaged { at } } else { Rest::Torn })
     }
 }
 
@@ -192,7 +199,7 @@ impl<'a> Group<'a> {
     }
 
     fn end(&self) -> usize {
-        (self.at + GROUP_HEADER_BYTES + self.body.len()).next_multiple_of(ALIGN)
+        group_end(self.at, self.body.len())
     }
 
     /// Its records; the range is that of the content in the segment. A group that is whole has whole records.
@@ -250,8 +257,9 @@ impl Builder {
         header[..8].copy_from_slice(&segment.tag);
         header[8..16].copy_from_slice(&count.to_be_bytes());
         header[16..20].copy_from_slice(&length.to_be_bytes());
-        header[20..24].fill(0);
         header[24..56].copy_from_slice(&after.head.0);
+        let check = header_check(header);
+        header[20..24].copy_from_slice(&check);
         let head = group_hash(&header[8..56], body);
         header[56..88].copy_from_slice(&head.0);
         let padded = self.bytes.len().next_multiple_of(ALIGN);
@@ -292,6 +300,16 @@ fn tag(number: u64, at: Link) -> [u8; 8] {
     let mut tag = [0; 8];
     tag.copy_from_slice(&hash.0[..8]);
     tag
+}
+
+fn group_end(at: usize, length: usize) -> usize {
+    (at + GROUP_HEADER_BYTES + length).next_multiple_of(ALIGN)
+}
+
+/// Of the count and the length: what has to be right to know where a damaged group ends.
+fn header_check(header: &[u8]) -> [u8; 4] {
+    let hash = hash(b"igor/group-header/1\0", &[&header[8..20]]);
+    [hash.0[0], hash.0[1], hash.0[2], hash.0[3]]
 }
 
 fn group_hash(header: &[u8], body: &[u8]) -> Hash {
