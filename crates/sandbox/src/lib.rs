@@ -17,8 +17,10 @@ pub mod compile;
 mod engine;
 pub mod error;
 mod failure;
+pub mod fuzz;
 mod guest;
 mod host;
+pub mod manifest;
 mod rewrite;
 mod sandbox;
 

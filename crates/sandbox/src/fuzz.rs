@@ -1,0 +1,24 @@
+//! What must hold for arbitrary bytes that claim to be a program.
+//!
+//! Invariant kept here: a property panics only where this crate is wrong. Nothing is compiled and nothing runs.
+
+use crate::{abi::START, check::check, error::Refusal, rewrite::export_start};
+use igor_protocol::Manifest;
+
+/// The check of a module takes it or refuses it; what it takes with a start section can have it exported instead.
+/// Says whether it was taken.
+pub fn program(bytes: &[u8]) -> bool {
+    let manifest = Manifest::default();
+    let Ok(checked) = check(bytes, &manifest) else { return false };
+    if let Some(function) = checked.start {
+        match export_start(bytes, function) {
+            // The new export, which no program may have of its own, is all that is wrong with it.
+            Ok(rewritten) => assert!(
+                matches!(check(&rewritten, &manifest), Err(Refusal::ReservedExport(START))),
+                "without its start section it is another module"
+            ),
+            Err(refusal) => panic!("a module that passed cannot be rewritten: {refusal}"),
+        }
+    }
+    true
+}
