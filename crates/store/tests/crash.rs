@@ -33,14 +33,14 @@ fn only_power_cuts() {
 fn a_crash_at_every_file_operation() {
     for seed in seeds(1) {
         let mut whole = History::new(seed);
-        whole.live(150).unwrap();
+        whole.live(100).unwrap();
         let operations = whole.disk.operations();
-        assert!(operations > 500, "a long history: {operations}");
+        assert!(operations > 350, "a long history: {operations}");
         for operation in 1..=operations {
             for crashes in [&[Crash::Process][..], &[Crash::Power], &[Crash::Process, Crash::Power]] {
                 let mut history = History::new(seed);
                 history.disk.crash_at(Some(operation));
-                check(seed, "before the crash", history.live(150));
+                check(seed, "before the crash", history.live(100));
                 assert!(history.disk.is_down(), "the same seed gives the same history");
                 for crash in crashes {
                     history.disk.restart(*crash);

@@ -29,9 +29,9 @@ async fn what_is_appended_is_read_back_after_a_restart() {
     let mut commits = vec![Vec::new(); 5];
     for round in 0..3 {
         let disk = Disk::open(home.path(), &small()).unwrap();
-        for i in 0..200 {
+        for i in 0..60 {
             for (chain, commits) in chains.iter_mut().zip(&mut commits) {
-                let commit = next(chain, 1 + i % 3, 100 + i);
+                let commit = next(chain, 1 + i % 3, 100 + 10 * i);
                 if commit.first() == Seq(0) {
                     disk.create(commit.clone()).await
                 } else {

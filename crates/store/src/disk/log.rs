@@ -10,11 +10,11 @@ use super::{
     recovery::LastGroup,
     segment::{Builder, GROUPS_AT, Link, Segment},
     spares::Spares,
-    table::{Held, InUse, Journal, Location, Shared},
+    table::{Held, InUse, Journal, Location, Ordered, Shared},
 };
 use crate::{Error, files::SyncPoint};
 use igor_protocol::{AgentId, Body, Chain, Commit, Entry, limits::COMMIT_BYTES_MAX};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 /// A record that is a commit's bytes.
 pub(crate) const COMMIT: u8 = 1;
@@ -60,7 +60,7 @@ pub(crate) struct Log {
     at: u64,
     link: Link,
     group: Builder,
-    staged: Vec<(Chain, Chain, Location)>,
+    staged: Vec<Ordered>,
     /// The ends of journals as the open group will leave them.
     ends: BTreeMap<AgentId, Chain>,
     groups_since_mark: u32,
@@ -99,7 +99,7 @@ impl Log {
     /// Writes a group again that a restart found at the end, so that it is durable before it is believed.
     pub(crate) fn repeat(&mut self, last: &LastGroup) -> Result<(), Error> {
         self.group.repeat(&last.body);
-        let moved = |(start, end, location): &(Chain, Chain, Location)| {
+        let moved = |(start, end, location): &Ordered| {
             let at = self.at + (location.at - last.at);
             (*start, *end, Location { segment: self.segment.number, at, ..*location })
         };
@@ -146,11 +146,18 @@ impl Log {
     /// taken for a tear. To be called when nothing came for a while.
     pub(crate) fn close_idle(&mut self) -> Result<(), Error> {
         self.flush()?;
-        if self.closed || self.group.size_with(0) > self.room() {
+        if self.closed {
             return Ok(());
         }
-        self.groups_since_mark = GROUPS_PER_MARK;
-        self.write(SyncPoint::Group)
+        if self.group.size_with(0) <= self.room() {
+            self.groups_since_mark = GROUPS_PER_MARK;
+            return self.write(SyncPoint::Group);
+        }
+        // No room for an empty group: the mark alone says that this one is durable.
+        let marked = self.write_mark(self.link);
+        marked.map_err(|e| self.failed(&e))?;
+        self.closed = true;
+        self.home.sync(&*self.segment.file, &self.segment.name, SyncPoint::Group)
     }
 
     pub(crate) fn segment_number(&self) -> u64 {
@@ -230,9 +237,7 @@ impl Log {
         let mut written = self.segment.file.write_at(bytes, self.at);
         if self.groups_since_mark >= GROUPS_PER_MARK && written.is_ok() {
             // Of the group before: this one is not durable yet, and the mark may be while it is not.
-            self.marks += 1;
-            self.groups_since_mark = 0;
-            written = self.segment.write_mark(self.marks, before);
+            written = self.write_mark(before);
         }
         // A write into blocks that are there already does not run out of space: whatever failed, what is on the
         // disk is not known.
@@ -247,6 +252,16 @@ impl Log {
         self.ends.clear();
         self.publish();
         Ok(())
+    }
+
+    fn write_mark(&mut self, link: Link) -> io::Result<()> {
+        self.marks += 1;
+        self.groups_since_mark = 0;
+        self.segment.write_mark(self.marks, link)
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        self.home.poison(format!("{}: {error}", self.home.files.path(&self.segment.name).display()))
     }
 
     fn publish(&mut self) {

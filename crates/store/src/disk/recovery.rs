@@ -9,7 +9,7 @@ use super::{
     home::{AGENTS, ARCHIVES, Home, LOG, UNFINISHED, agent_file, archive_file, segment_file},
     log::{COMMIT, WATERMARKS},
     segment::{Group, Link, Rest, Segment, as_index, u64_at},
-    table::{Held, InUse, Journal, Location, Table},
+    table::{Held, InUse, Journal, Location, Ordered, Table},
 };
 use crate::{Error, files::Mode};
 use igor_protocol::{AgentId, Chain, Hash, commit::Outline};
@@ -33,8 +33,7 @@ pub(crate) struct LastGroup {
     /// The link before it.
     pub(crate) before: Link,
     pub(crate) body: Vec<u8>,
-    /// Its commits: the chain before and after, and where each is.
-    pub(crate) commits: Vec<(Chain, Chain, Location)>,
+    pub(crate) commits: Vec<Ordered>,
 }
 
 /// Whether the commits of the last group go into the index.
@@ -121,7 +120,11 @@ impl Run {
         }
         let before = self.link;
         for group in &groups {
-            self.read_group(home, &segment, group)?;
+            let commits = self.read_group(home, &segment, group)?;
+            if group.link == groups[groups.len() - 1].link {
+                let (at, before, body) = (group.at as u64, group.before(), group.body.to_vec());
+                self.last = Some(LastGroup { at, before, body, commits });
+            }
         }
         if !groups.is_empty() {
             self.obsolete.extend(self.spare.take().map(|spare| spare.name));
@@ -161,14 +164,11 @@ impl Run {
         }
     }
 
-    fn read_group(&mut self, home: &Home, segment: &Segment, group: &Group<'_>) -> Result<(), Error> {
+    fn read_group(&mut self, home: &Home, segment: &Segment, group: &Group<'_>) -> Result<Vec<Ordered>, Error> {
         let mut commits = Vec::new();
         for (kind, range, content) in group.records() {
             match kind {
-                COMMIT => {
-                    let commit = self.read_commit(home, segment, range, content)?;
-                    commits.push(commit);
-                }
+                COMMIT => commits.push(self.read_commit(home, segment, range, content)?),
                 WATERMARKS => self.watermarks = Watermarks::read(home, segment, range.start, content)?,
                 _ => {
                     let why = format!("a record is of kind {kind}, which this igor does not know");
@@ -177,8 +177,7 @@ impl Run {
             }
         }
         self.link = group.link;
-        self.last = Some(LastGroup { at: group.at as u64, before: group.before(), body: group.body.to_vec(), commits });
-        Ok(())
+        Ok(commits)
     }
 
     fn read_commit(
@@ -187,7 +186,7 @@ impl Run {
         segment: &Segment,
         range: Range<usize>,
         content: &[u8],
-    ) -> Result<(Chain, Chain, Location), Error> {
+    ) -> Result<Ordered, Error> {
         let outline =
             Outline::of(content).map_err(|e| home.damaged(&segment.name, range.start as u64, e.to_string()))?;
         let Outline { start, end } = outline;

@@ -61,19 +61,27 @@ impl Spares {
             }
             self.home.discard(&spare.name);
         }
-        let segment = self.make(&mut state, bytes)?;
-        Ok(Arc::new(segment))
+        let made = match self.make(&mut state, bytes) {
+            Err(Error::Full { .. }) => {
+                self.give_up_reserve(&mut state);
+                self.make(&mut state, bytes)
+            }
+            made => made,
+        };
+        made.map(Arc::new)
     }
 
     /// Gives up the reserve; says whether there was one.
     pub(crate) fn release_reserve(&self) -> bool {
         let mut state = self.state();
-        let had = std::mem::take(&mut state.reserved);
-        if had {
-            state.full = true;
-            self.home.discard(RESERVE);
-        }
-        had
+        self.give_up_reserve(&mut state)
+    }
+
+    fn give_up_reserve(&self, state: &mut State) -> bool {
+        state.full = true;
+        state.reserved = false;
+        // It may be that of an earlier process.
+        self.home.files.remove(RESERVE).is_ok()
     }
 
     fn fill(&self, state: &mut State) -> Result<(), Error> {

@@ -28,6 +28,9 @@ pub(crate) struct Location {
     pub(crate) bytes: u32,
 }
 
+/// A commit in the log: the chain before it, the chain after it, and where it is.
+pub(crate) type Ordered = (Chain, Chain, Location);
+
 /// One agent's journal.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {

@@ -84,13 +84,12 @@ impl Drop for Threads {
         // The mover goes first, since it asks the log.
         drop(self.mover.send(ToMover::Stop));
         drop(self.blobs.send(ToBlobs::Stop));
-        for handle in self.handles.drain(1..) {
-            drop(handle.join());
-        }
+        let log = self.handles.drain(..).rev().fold(None, |last, handle| {
+            drop(last.map(JoinHandle::join));
+            Some(handle)
+        });
         drop(self.log.send(ToLog::Stop));
-        for handle in self.handles.drain(..) {
-            drop(handle.join());
-        }
+        drop(log.map(JoinHandle::join));
     }
 }
 
