@@ -70,7 +70,7 @@ fn money_ends_gracefully_and_funding_revives() {
             seed,
             messages: vec!["a", "b", "c"],
             ticks: 200,
-            budget: Credits::from_units(300_000),
+            budget: Credits::from_units(60_000),
             fund: Some(Credits::from_units(1_000_000_000)),
             kill_every: (seed % 2 == 0).then_some(50),
             ..Scenario::default()

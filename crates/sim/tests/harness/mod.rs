@@ -1,5 +1,7 @@
 //! Lives an agent through crashes, with a sender that never gives up, and checks what is left.
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, dead_code)] // each test uses its part of it
+
+pub mod forge;
 
 use igor_protocol::{
     AgentId, Body, Credits, Entry, Fuel, Hash, KeyPair, Manifest, Nanos, Seq, Terms, Tick, Timestamp,
@@ -106,6 +108,8 @@ impl Outbox for CheckingOutbox {
     fn appended(&mut self, _: Nanos) {}
 }
 
+pub const TERMS: Terms = Terms { price_per_ns: 3, price_per_fuel: 2 };
+
 fn keys() -> (KeyPair, KeyPair) {
     (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]))
 }
@@ -131,7 +135,7 @@ pub fn live(scenario: &Scenario, kill_at: Option<u64>) -> (Plan, u64) {
         manifest: manifest().hash(),
         runtime: "sim-1".to_owned(),
         custodian: node.public(),
-        terms: Terms { price_per_ns: 3, price_per_fuel: 2 },
+        terms: TERMS,
         budget: scenario.budget,
         issuer: owner.public(),
         policy: Policy::default(),
@@ -188,6 +192,9 @@ pub fn live(scenario: &Scenario, kill_at: Option<u64>) -> (Plan, u64) {
             Run::Done(result) => result.expect("the spine keeps its own rules"),
         };
         endings.push(ending.clone());
+        if std::env::var_os("IGOR_SIM_TRACE").is_some() {
+            eprintln!("round {round}: {ending:?}, {polls} polls, {} counted, {} sent", done(&store), sent.borrow());
+        }
         match ending {
             Ending::Stopped if *sent.borrow() == scenario.messages.len() && done(&store) >= scenario.ticks => break,
             Ending::Stopped => {}
@@ -227,6 +234,8 @@ async fn send_all(scenario: &Scenario, world: &SimWorld, commands: mpsc::Sender<
             world.sleep_until(Nanos(world.monotonic().0 + 30_000_000)).await;
         }
     }
+    // Whoever drops the commands stops the agent.
+    std::future::pending().await
 }
 
 /// Commits a fund order while the agent does not run, as the command line does.
