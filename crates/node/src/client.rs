@@ -210,16 +210,16 @@ impl Client {
         self.control(name, "stop").await
     }
 
-    /// The journal from the commit that holds `from`; with `follow` it goes on as long as the node runs.
+    /// The journal from the commit that holds `from`; with `follow` it goes on until the
+    /// agent's life is over.
     pub async fn journal(&self, name: &str, from: Seq, follow: bool) -> Result<CommitStream, Error> {
         let path = format!("{}?from={from}&follow={follow}", agent_path(name, &["journal"]));
         self.open(&path).await.map(|body| CommitStream::new(self.address.clone(), body))
     }
 
-    /// What happened to an agent from `from` on; with `follow` it goes on as long as the node runs.
-    pub async fn events(&self, name: &str, from: Seq, follow: bool) -> Result<EventStream, Error> {
-        let path = format!("{}?from={from}&follow={follow}", agent_path(name, &["events"]));
-        self.open(&path).await.map(|body| EventStream::new(self.address.clone(), body))
+    /// What happens to an agent from now on, until its life is over.
+    pub async fn events(&self, name: &str) -> Result<EventStream, Error> {
+        self.open(&agent_path(name, &["events"])).await.map(|body| EventStream::new(self.address.clone(), body))
     }
 
     /// A blob, checked against its hash; nothing where the node does not have it.

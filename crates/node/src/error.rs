@@ -63,6 +63,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// An order that does not count.
+    #[error(transparent)]
+    Order(igor_protocol::ledger::Fault),
+    /// The agent did not take it.
+    #[error(transparent)]
+    Refused(igor_spine::command::Refused),
     /// Another node may run it, and this one may not.
     #[error("agent {agent} is in the custody of {custodian}; this node may keep its journal, not run it")]
     NotCustodian {

@@ -2,7 +2,7 @@
 //!
 //! Invariants kept here:
 //! - What the life tells is committed; it goes on whoever listens, and nobody is waited for.
-//! - Who waits for a reply gets it once its run is committed, or learns that the life is over.
+//! - Who waits for a reply is woken once its run is committed, or learns that the life is over.
 
 use crate::{Error, events::Projector, follow::Follower, metrics::AgentMetrics};
 use igor_protocol::{AgentId, Nanos, Seq, entry::GenesisBody};
@@ -38,7 +38,7 @@ pub struct Hosted {
     commands: mpsc::Sender<Command>,
     now: watch::Receiver<Snapshot>,
     over: watch::Receiver<Option<Over>>,
-    replies: Arc<Replies>,
+    waiting: Arc<Waiting>,
 }
 
 /// What a life is at its beginning, and the ends of its channels.
@@ -64,9 +64,9 @@ impl Hosted {
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let (told_now, now) = watch::channel(began.clone());
         let (told_over, over) = watch::channel(None);
-        let replies = Arc::new(Replies::default());
-        let outbox = Told { now: told_now, replies: replies.clone(), metrics };
-        let hosted = Self { name, genesis, runtime, began, resumed, commands, now, over, replies };
+        let waiting = Arc::new(Waiting::default());
+        let outbox = Told { now: told_now, waiting: waiting.clone(), metrics };
+        let hosted = Self { name, genesis, runtime, began, resumed, commands, now, over, waiting };
         (hosted, Ends { commands: commanded, outbox, over: told_over })
     }
 
@@ -144,10 +144,10 @@ impl Hosted {
         self.over().await
     }
 
-    /// The one who waits for the reply to the message at this position. Ask for it before asking whether the message
-    /// is open, so that no reply is missed.
-    pub(crate) fn await_reply(&self, message: Seq) -> oneshot::Receiver<Closed> {
-        self.replies.wait_for(message)
+    /// Comes back once the message at this position is closed, and an error if the life is over before. Begin to wait
+    /// before asking whether it is open, so that nothing is missed.
+    pub(crate) fn await_closing(&self, message: Seq) -> oneshot::Receiver<()> {
+        self.waiting.wait_for(message)
     }
 
     /// Everything that happens in this life, in order, from its start to its end.
@@ -218,24 +218,17 @@ impl Events {
     }
 }
 
-/// A message that was closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Closed {
-    pub(crate) reply: Option<Vec<u8>>,
-    pub(crate) failed: bool,
-}
-
-/// Those who wait for replies. Each is a request of the API, so their number is bounded by its connections.
+/// Those who wait until a message is closed. Each is a request of the API, so connections bound their number.
 #[derive(Debug, Default)]
-struct Replies(Mutex<HashMap<Seq, Vec<oneshot::Sender<Closed>>>>);
+struct Waiting(Mutex<HashMap<Seq, Vec<oneshot::Sender<()>>>>);
 
-impl Replies {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Seq, Vec<oneshot::Sender<Closed>>>> {
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Seq, Vec<oneshot::Sender<()>>>> {
         // No update can fail in the middle.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_for(&self, message: Seq) -> oneshot::Receiver<Closed> {
+    fn wait_for(&self, message: Seq) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.lock();
         // Those who gave up leave room here.
@@ -247,10 +240,10 @@ impl Replies {
         receiver
     }
 
-    fn close(&self, message: Seq, closed: &Closed) {
+    fn close(&self, message: Seq) {
         let waiting = self.lock().remove(&message);
         for sender in waiting.into_iter().flatten() {
-            drop(sender.send(closed.clone()));
+            let _ = sender.send(());
         }
     }
 }
@@ -258,7 +251,7 @@ impl Replies {
 /// What a life tells.
 pub(crate) struct Told {
     now: watch::Sender<Snapshot>,
-    replies: Arc<Replies>,
+    waiting: Arc<Waiting>,
     metrics: AgentMetrics,
 }
 
@@ -267,9 +260,7 @@ impl Outbox for Told {
         for event in committed.into_inner() {
             self.metrics.count(&event);
             match event {
-                Event::MessageClosed { message, reply, failed } => {
-                    self.replies.close(message, &Closed { reply, failed });
-                }
+                Event::MessageClosed { message, .. } => self.waiting.close(message),
                 Event::CheckpointRefused { tick, cause } => {
                     let agent = self.now.borrow().chain.agent;
                     tracing::warn!(%agent, %tick, cause, "a checkpoint was refused; the last one stays");
@@ -291,6 +282,6 @@ impl Outbox for Told {
 impl Drop for Told {
     fn drop(&mut self) {
         // Nobody answers those who wait any more.
-        self.replies.lock().clear();
+        self.waiting.lock().clear();
     }
 }

@@ -16,6 +16,8 @@ pub mod inspect;
 pub mod local;
 mod metrics;
 mod node;
+pub mod order;
+mod reply;
 mod world;
 
 pub use error::Error;

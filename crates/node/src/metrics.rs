@@ -40,7 +40,7 @@ struct OfStatus {
 type AgentGauge = Family<OfAgent, Gauge<f64, AtomicU64>>;
 
 /// All metrics of a node.
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Mutex<Registry>,
     ticks: Family<OfOutcome, Counter>,
     fuel: Family<OfAgent, Counter>,

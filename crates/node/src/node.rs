@@ -19,11 +19,15 @@ use crate::{
 };
 use igor_protocol::{
     AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
-    entry::{Genesis, GenesisBody, Policy},
+    entry::{Genesis, GenesisBody, Order, Policy},
+    ledger::Fault,
     verify::Blobs,
 };
 use igor_sandbox::{RUNTIME_ID, Sandbox, Stack, WasmProgram, compile::Compiler};
-use igor_spine::{Ending, Life, Parts, Settings, World};
+use igor_spine::{
+    Ending, Life, Parts, Settings, World,
+    command::{Command, Refused},
+};
 use igor_store::{
     Store,
     disk::{Disk, Options},
@@ -33,6 +37,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use tokio::sync::oneshot;
 
 /// Time after which a Genesis that was never committed counts for nothing.
 const GENESIS_WITHIN: Nanos = Nanos::from_secs(600);
@@ -134,6 +139,12 @@ impl Node {
 
     pub(crate) const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// All metrics, in the text format of Prometheus.
+    pub(crate) fn encode_metrics(&self) -> Result<String, std::fmt::Error> {
+        let lives: Vec<_> = self.lives().values().map(|life| (life.info(), !life.is_over())).collect();
+        self.metrics.encode(lives.iter().map(|(info, running)| (info, *running)))
     }
 
     /// Comes back when the disk failed in a way that nothing can be believed any more: the process must end.
@@ -346,8 +357,8 @@ impl Node {
     pub async fn pause(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
         self.flag(agent, |flags, _| flags.paused = true).await?;
         if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
-            let (answer, answered) = tokio::sync::oneshot::channel();
-            life.command(igor_spine::command::Command::Pause { answer }).await?;
+            let (answer, answered) = oneshot::channel();
+            life.command(Command::Pause { answer }).await?;
             answered.await.map_err(|_| Error::NotRunning { name: life.name().to_owned() })?;
         }
         Ok(())
@@ -358,13 +369,34 @@ impl Node {
         self.flag(agent, |flags, tick| *flags = Flags { paused: false, forgiven: Some(tick) }).await?;
         let Some(life) = self.life(agent) else { return Ok(()) };
         if !life.is_over() {
-            let (answer, answered) = tokio::sync::oneshot::channel();
-            life.command(igor_spine::command::Command::Resume { answer }).await?;
+            let (answer, answered) = oneshot::channel();
+            life.command(Command::Resume { answer }).await?;
             answered.await.map_err(|_| Error::NotRunning { name: life.name().to_owned() })?;
         } else if matches!(&*life.over().await, Ok(Ending::Suspended { .. })) {
             self.start(agent, Wishes::default()).await?;
         }
         Ok(())
+    }
+
+    /// Commits an owner's order: through the agent's life, or, where it has none, straight to its journal. Returns its
+    /// position.
+    pub async fn order(self: &Arc<Self>, agent: AgentId, order: Order) -> Result<Seq, Error> {
+        if order.body.agent != agent {
+            return Err(Error::Order(Fault::Order("it is for another agent")));
+        }
+        let _busy = match self.life(agent).filter(|life| !life.is_over()) {
+            Some(life) => {
+                let (answer, answered) = oneshot::channel();
+                life.command(Command::Order { order, answer }).await?;
+                let gone = |_| Error::NotRunning { name: life.name().to_owned() };
+                return answered.await.map_err(gone)?.map_err(|refused| match refused {
+                    Refused::Order(fault) => Error::Order(fault),
+                    other => Error::Refused(other),
+                });
+            }
+            None => self.occupy(&agent.to_string())?,
+        };
+        crate::order::commit(&self.store, &self.key, order).await
     }
 
     async fn flag(

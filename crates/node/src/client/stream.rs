@@ -1,7 +1,7 @@
 //! Answers that are read as they come: commits and events.
 
 use super::{Address, Error};
-use crate::api::wire::Event;
+use crate::api::wire::{Event, Failure};
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use igor_protocol::{Commit, limits::COMMIT_BYTES_MAX};
@@ -33,6 +33,25 @@ impl Pieces {
         self.held.drain(..bytes).collect()
     }
 
+    /// What the node says instead of going on: the rest of the answer, after eight bytes.
+    async fn failure(&mut self) -> Error {
+        while self.held.len() <= LINE_BYTES_MAX {
+            match self.more().await {
+                Ok(Some(())) => {}
+                Ok(None) => break,
+                Err(e) => return e,
+            }
+        }
+        let bytes: Vec<u8> = self.held.iter().skip(8).copied().collect();
+        self.failed(&bytes).unwrap_or_else(|| self.cut())
+    }
+
+    /// An error that the node sends in the middle of an answer.
+    fn failed(&self, json: &[u8]) -> Option<Error> {
+        let Failure { error } = serde_json::from_slice(json).ok()?;
+        Some(Error::Refused { status: 500, code: error.code, message: error.message, retry_after: None })
+    }
+
     fn cut(&self) -> Error {
         Error::Interrupted { address: self.address.clone(), why: "the answer ends in the middle".into() }
     }
@@ -55,6 +74,9 @@ impl CommitStream {
         let pieces = &mut self.0;
         loop {
             if let Some(length) = frame_length(&pieces.held) {
+                if length == 0 {
+                    return Err(pieces.failure().await);
+                }
                 if length > COMMIT_BYTES_MAX {
                     return Err(pieces.protocol("a commit is longer than commits may be"));
                 }
@@ -95,7 +117,8 @@ impl EventStream {
         loop {
             if let Some(end) = pieces.held.iter().skip(searched).position(|byte| *byte == b'\n') {
                 let line = pieces.take(searched + end + 1);
-                return serde_json::from_slice(&line).map(Some).map_err(|e| pieces.protocol(e.to_string()));
+                let event = serde_json::from_slice(&line).map(Some);
+                return event.map_err(|e| pieces.failed(&line).unwrap_or_else(|| pieces.protocol(e.to_string())));
             }
             searched = pieces.held.len();
             if searched > LINE_BYTES_MAX {

@@ -1,0 +1,101 @@
+//! Agents as they are, and what their operator and owner can do with them.
+
+use super::{
+    Api, Shared, json,
+    messages::read_body,
+    refusal::Refusal,
+    wire::{Agents, Controlled, OrderTaken},
+};
+use crate::{Error, hosted::Hosted, node::blocking};
+use axum::{
+    body::Body,
+    extract::{Path, State, rejection::PathRejection},
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use igor_protocol::{AgentId, entry::Order};
+use std::sync::Arc;
+
+/// The path parameter that names an agent.
+pub(super) type Named = Result<Path<String>, PathRejection>;
+
+/// Media type of metrics.
+const METRICS_TYPE: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+/// Longest order, in bytes.
+const ORDER_BYTES_MAX: usize = 4096;
+
+impl Api {
+    /// The agent with this name or id.
+    pub(super) fn resolve(&self, name: &str) -> Result<AgentId, Refusal> {
+        Ok(self.node.resolve(name)?.ok_or_else(|| Error::UnknownAgent { name: name.chars().take(100).collect() })?)
+    }
+
+    /// The life of the agent with this name or id.
+    pub(super) fn life(&self, name: &str) -> Result<Arc<Hosted>, Refusal> {
+        let agent = self.resolve(name)?;
+        self.node.life(agent).filter(|life| !life.is_over()).ok_or_else(|| Refusal::not_running(name))
+    }
+
+    async fn status(&self, agent: AgentId) -> Result<Response, Refusal> {
+        let node = self.node.clone();
+        let status = blocking(move || node.agent(agent)).await?.status;
+        json(StatusCode::OK, &Controlled { status })
+    }
+}
+
+pub(super) async fn node(State(api): State<Shared>) -> Result<Response, Refusal> {
+    json(StatusCode::OK, &api.node.info())
+}
+
+pub(super) async fn list(State(api): State<Shared>) -> Result<Response, Refusal> {
+    let node = api.node.clone();
+    let agents = blocking(move || node.agents()).await?;
+    json(StatusCode::OK, &Agents { agents })
+}
+
+pub(super) async fn show(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
+    let Path(name) = name?;
+    let (node, agent) = (api.node.clone(), api.resolve(&name)?);
+    let info = blocking(move || node.agent(agent)).await?;
+    json(StatusCode::OK, &info)
+}
+
+pub(super) async fn pause(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
+    let Path(name) = name?;
+    let agent = api.resolve(&name)?;
+    api.node.pause(agent).await?;
+    api.status(agent).await
+}
+
+pub(super) async fn resume(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
+    let Path(name) = name?;
+    let agent = api.resolve(&name)?;
+    api.node.resume(agent).await?;
+    api.status(agent).await
+}
+
+pub(super) async fn stop(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
+    let Path(name) = name?;
+    let agent = api.resolve(&name)?;
+    if let Some(life) = api.node.life(agent) {
+        life.stop().await;
+    }
+    api.status(agent).await
+}
+
+pub(super) async fn order(State(api): State<Shared>, name: Named, body: Body) -> Result<Response, Refusal> {
+    let Path(name) = name?;
+    let agent = api.resolve(&name)?;
+    let bytes = read_body(body, ORDER_BYTES_MAX, api.limits.body_within).await?;
+    let order = Order::decode(&bytes).map_err(|e| Refusal::bad_request("bad_order", e))?;
+    let seq = api.node.order(agent, order).await?;
+    json(StatusCode::OK, &OrderTaken { seq })
+}
+
+pub(super) async fn metrics(State(api): State<Shared>) -> Result<Response, Refusal> {
+    let text = api.node.encode_metrics().map_err(|e| Refusal::internal(&e))?;
+    let mut response = text.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, METRICS_TYPE);
+    Ok(response)
+}

@@ -1,0 +1,111 @@
+//! What the API answers when it does not do what was asked.
+
+use super::wire::{ErrorBody, Failure};
+use crate::Error;
+use axum::{
+    extract::rejection::{PathRejection, QueryRejection},
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+use igor_spine::command::Refused;
+use std::fmt::Display;
+
+/// A refusal: a status, a code for programs, words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    pub(super) fn bad_request(code: &'static str, why: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, why.to_string())
+    }
+
+    pub(super) fn internal(why: &dyn Display) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", why.to_string())
+    }
+
+    pub(super) fn not_running(name: &str) -> Self {
+        Error::NotRunning { name: name.to_owned() }.into()
+    }
+
+    pub(super) fn body(&self) -> ErrorBody {
+        ErrorBody { code: self.code.to_owned(), message: self.message.clone() }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let failure = Failure { error: self.body() };
+        let mut response = super::json(self.status, &failure).unwrap_or_else(|refusal| refusal.status.into_response());
+        if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = axum::http::header::WWW_AUTHENTICATE;
+            response.headers_mut().insert(challenge, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        use igor_store::Error as Store;
+        let (status, code) = match &error {
+            Error::UnknownAgent { .. } => (StatusCode::NOT_FOUND, "unknown_agent"),
+            Error::NotRunning { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_running"),
+            Error::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Error::Running { .. } => (StatusCode::CONFLICT, "running"),
+            Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
+            Error::NotCustodian { .. } => (StatusCode::CONFLICT, "not_custodian"),
+            Error::Store(Store::Archived { .. }) => (StatusCode::CONFLICT, "archived"),
+            Error::Store(Store::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            Error::Store(Store::Corrupt { .. } | Store::Damaged { .. }) | Error::Journal(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "corrupt")
+            }
+            Error::Store(Store::Poisoned { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "store"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<igor_store::Error> for Refusal {
+    fn from(error: igor_store::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let (status, code) = match &refused {
+            Refused::Full { .. } => (StatusCode::TOO_MANY_REQUESTS, "inbox_full"),
+            Refused::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            Refused::Gap { .. } => (StatusCode::CONFLICT, "gap"),
+            Refused::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Refused::Ended(_) => (StatusCode::GONE, "ended"),
+            Refused::Order(_) => (StatusCode::CONFLICT, "order_refused"),
+            Refused::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store"),
+        };
+        Self::new(status, code, refused.to_string())
+    }
+}
+
+impl From<PathRejection> for Refusal {
+    fn from(rejection: PathRejection) -> Self {
+        Self::bad_request("bad_path", rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::bad_request("bad_query", rejection.body_text())
+    }
+}
