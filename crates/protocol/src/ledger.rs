@@ -16,7 +16,7 @@ mod fault;
 mod remembered;
 mod rules;
 
-pub use book::{Book, Draft};
+pub use book::{Book, Draft, Placed};
 pub use fault::Fault;
 pub use remembered::{Known, Remembered};
 

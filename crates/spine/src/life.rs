@@ -148,6 +148,11 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         }
     }
 
+    /// What it is before it lives: its events come after this place in the journal.
+    pub fn look(&self) -> Snapshot {
+        self.snapshot(Status::Stopped)
+    }
+
     /// Lives until something ends it. Every event was committed before `outbox` has it.
     pub async fn run(
         mut self,
@@ -166,7 +171,9 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             }
             outbox.watch(&self.snapshot(course.status()));
             match self.next(&course, &mut commands).await {
-                due::Next::Seal => drop(self.journal.commit((), true).await?),
+                due::Next::Seal => {
+                    self.journal.commit((), true).await?;
+                }
                 due::Next::Checkpoint => self.checkpoint(&mut outbox).await?,
                 due::Next::Tick(trigger) => {
                     outbox.watch(&self.snapshot(Status::Running));
@@ -237,14 +244,12 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
                 let _ = answer.send(self.lookup(&sender, &id));
             }
             Command::Order { order, answer } => {
-                let refused = self.journal.try_entry(Body::Order(order.clone())).err();
-                let taken = match refused {
-                    Some(fault) => Err(crate::command::Refused::Order(fault)),
-                    None => {
-                        let (seq, _) = self.journal.push(Body::Order(order))?;
-                        self.journal.commit((), true).await?;
-                        Ok(seq)
-                    }
+                let taken = if let Err(fault) = self.journal.try_entry(Body::Order(order.clone())) {
+                    Err(crate::command::Refused::Order(fault))
+                } else {
+                    let (seq, _) = self.journal.push(Body::Order(order))?;
+                    self.journal.commit((), true).await?;
+                    Ok(seq)
                 };
                 let _ = answer.send(taken);
             }

@@ -33,6 +33,9 @@ pub(super) enum Barrier {
     Proved,
 }
 
+/// An entry with its position and the chain's head after it.
+pub type Placed = (Seq, Hash, Entry);
+
 /// Entries that were pushed and will become one commit.
 #[derive(Debug)]
 pub struct Draft {
@@ -154,7 +157,7 @@ impl Book {
     }
 
     /// Checks a commit that was read and takes it into account. Returns its entries with their positions and heads.
-    pub fn apply(&mut self, commit: &Commit) -> Result<Vec<(Seq, Hash, Entry)>, (Seq, Fault)> {
+    pub fn apply(&mut self, commit: &Commit) -> Result<Vec<Placed>, (Seq, Fault)> {
         let first = commit.first();
         if commit.agent() != self.chain.agent {
             return Err((first, Fault::Link("it is another agent's")));
@@ -172,7 +175,7 @@ impl Book {
     }
 
     /// As [`Book::apply`], for the rest of a commit from `from` on, where the book begins within it.
-    pub fn apply_entries(&mut self, commit: &Commit, from: Seq) -> Result<Vec<(Seq, Hash, Entry)>, (Seq, Fault)> {
+    pub fn apply_entries(&mut self, commit: &Commit, from: Seq) -> Result<Vec<Placed>, (Seq, Fault)> {
         let mut entries = Vec::new();
         for (seq, head, encoded) in commit.entries().filter(|(seq, ..)| *seq >= from) {
             let entry = Entry::decode(encoded).map_err(|e| (seq, e.into()))?;

@@ -59,9 +59,12 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             return None;
         }
         let ledger = self.journal.ledger();
-        let interval = (ledger.tick > Tick(0))
-            .then(|| self.journal.moment(ledger.tick_started).saturating_add(course.settings.interval))
-            .unwrap_or_default();
+        // The first tick of all comes at once.
+        let interval = if ledger.tick > Tick(0) {
+            self.journal.moment(ledger.tick_started).saturating_add(course.settings.interval)
+        } else {
+            Nanos::ZERO
+        };
         let resumed = self.gap.map(|gap| (Nanos::ZERO, Trigger::Resumed { gap }));
         let message = self.has_news().then_some((Nanos::ZERO, Trigger::Message));
         let wake = ledger.wake_at.map(|at| (self.journal.moment(at), Trigger::Wake));
