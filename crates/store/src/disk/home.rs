@@ -182,15 +182,31 @@ impl Home {
         drop(self.files.remove(name));
     }
 
-    /// Removes what an interrupted process left unfinished, and makes the names that are there durable.
+    /// Removes what an interrupted process left unfinished, and makes the names that are there durable where they
+    /// may not be and somebody is going to believe them.
     pub(crate) fn tidy(&self) -> Result<(), Error> {
         for directory in DIRECTORIES {
-            for name in self.list(directory)?.iter().filter(|name| name.starts_with(UNFINISHED)) {
+            let names = self.list(directory)?;
+            let (unfinished, finished): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.starts_with(UNFINISHED));
+            for name in unfinished {
                 self.discard(&join(directory, name));
             }
-            self.sync_dir(directory, SyncPoint::FoundNames)?;
+            let believed = match directory {
+                // The log says which of these count, and did so only when their names were durable.
+                AGENTS => false,
+                // That a value is not there is believed too.
+                LOCAL => true,
+                _ => !finished.is_empty(),
+            };
+            if believed {
+                self.sync_dir(directory, SyncPoint::FoundNames)?;
+            }
+            // The first segment is made after this, so with one there the mark's name is durable.
+            if directory == LOG && finished.is_empty() {
+                self.sync_dir("", SyncPoint::FormatName)?;
+            }
         }
-        self.sync_dir("", SyncPoint::FormatName)
+        Ok(())
     }
 
     pub(crate) fn error(&self, name: &str, source: io::Error) -> Error {

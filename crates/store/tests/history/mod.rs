@@ -296,11 +296,12 @@ fn random_bytes(random: &mut Random, most: u64) -> Vec<u8> {
     bytes
 }
 
-/// The seeds to try: those asked for by `IGOR_SEED`, or the given number of them.
+/// The seeds to try: the one in `IGOR_SEED`, or as many as `IGOR_SEEDS` says, or the given number.
 pub(crate) fn seeds(count: u64) -> std::ops::Range<u64> {
-    match std::env::var("IGOR_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    let number = |name| std::env::var(name).ok().and_then(|number| number.parse::<u64>().ok());
+    match number("IGOR_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..count,
+        None => 0..number("IGOR_SEEDS").unwrap_or(count),
     }
 }
 
