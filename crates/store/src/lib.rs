@@ -21,9 +21,9 @@ pub use error::Error;
 
 /// Where journals and blobs are durable.
 ///
-/// `create` and `append` return once the commit is durable. If the future is dropped before, or an error other than
-/// [`Error::Conflict`] comes back, the fate of the commit is unknown: the caller's memory may be ahead of the journal
-/// or behind it, so it drops the instance, reads again and replays.
+/// `create` and `append` return once the commit is durable. If the future is dropped before, or an error comes back for
+/// which [`Error::nothing_written`] is false, the fate of the commit is unknown: the caller's memory may be ahead of the
+/// journal or behind it, so it drops the instance, reads again and replays.
 pub trait Store: Send + Sync + 'static {
     /// Begins a journal with its first commit, which starts at position 0.
     fn create(&self, commit: Commit) -> impl Future<Output = Result<(), Error>> + Send;
