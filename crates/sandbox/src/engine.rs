@@ -48,8 +48,8 @@ const STACK_BYTES: usize = 1 << 20;
 /// What hostcalls have beyond the guest's stack, in bytes.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
-/// An engine.
-pub(crate) fn engine(stack: Stack) -> Result<Engine, Error> {
+/// An engine with the one configuration. Benchmarks use it to call wasmtime without igor around it.
+pub fn engine(stack: Stack) -> Result<Engine, Error> {
     let stack_bytes = match stack {
         Stack::Live => STACK_BYTES,
         Stack::Replay => 4 * STACK_BYTES,
@@ -73,3 +73,6 @@ pub(crate) fn engine(stack: Stack) -> Result<Engine, Error> {
         .wasm_backtrace_max_frames(NonZeroUsize::new(4));
     Engine::new(&config).map_err(|e| Error::Host(Host::Engine(e.to_string())))
 }
+
+#[cfg(test)]
+mod tests;

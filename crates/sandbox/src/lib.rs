@@ -24,7 +24,7 @@ pub mod manifest;
 mod rewrite;
 mod sandbox;
 
-pub use engine::{RUNTIME_ID, Stack};
+pub use engine::{RUNTIME_ID, Stack, engine};
 pub use error::{Error, Refusal};
 pub use guest::{WasmGuest, WasmProgram};
 pub use sandbox::Sandbox;

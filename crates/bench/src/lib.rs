@@ -1,1 +1,0 @@
-//! Benchmarks: ratios against a stated limit, in one run.

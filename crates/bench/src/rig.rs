@@ -1,0 +1,253 @@
+//! What every benchmark needs: a program, keys, a life to run it in.
+
+use anyhow::{Context, anyhow};
+use igor_node::RealWorld;
+use igor_protocol::{
+    AgentId, Chain, Commit, Credits, Hash, KeyPair, Manifest, Nanos, Seq, Terms, Timestamp,
+    entry::{Genesis, GenesisBody, Policy},
+    verify::Blobs,
+};
+use igor_sandbox::{
+    Sandbox, Stack, WasmProgram,
+    compile::{Compiler, Limits},
+};
+use igor_spine::{
+    Committed, Ending, Life, Parts, Settings, World,
+    event::{Event, Outbox, Snapshot},
+};
+use igor_store::{Commits, Error, Store};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::mpsc;
+
+/// An agent that does nothing but count: what is measured around it is igor.
+pub(crate) const COUNTER: &str = r#"(module
+  (memory (export "memory") 1)
+  (global $n (mut i64) (i64.const 0))
+  (func (export "agent_init"))
+  (func (export "agent_tick") (result i32)
+    (global.set $n (i64.add (global.get $n) (i64.const 1)))
+    (i32.const 0))
+  (func (export "agent_checkpoint") (result i32)
+    (i64.store (i32.const 16) (global.get $n))
+    (i32.const 8))
+  (func (export "agent_checkpoint_ptr") (result i32) (i32.const 16))
+  (func (export "agent_alloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "agent_resume") (param i32 i32) (global.set $n (i64.load (local.get 0)))))"#;
+
+/// The counter, ready to live.
+pub(crate) struct Rig {
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) program: Arc<WasmProgram>,
+    pub(crate) wasm: Vec<u8>,
+    pub(crate) manifest: Manifest,
+    _cache: tempfile::TempDir,
+}
+
+impl Rig {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let cache = tempfile::tempdir()?;
+        let compiler = Compiler::new(std::env::current_exe()?, Limits::default());
+        let sandbox = Sandbox::open(cache.path(), compiler, Stack::Live)?;
+        let wasm = wat::parse_str(COUNTER)?;
+        let manifest = Manifest::default();
+        let program = Arc::new(sandbox.load(&wasm, &manifest)?);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        Ok(Self { runtime, program, wasm, manifest, _cache: cache })
+    }
+
+    /// A new agent in a store.
+    pub(crate) async fn create<S: Store>(
+        &self,
+        store: &Arc<S>,
+        nonce: u64,
+    ) -> anyhow::Result<Life<WasmProgram, S, RealWorld>> {
+        let genesis = self.genesis(nonce);
+        store.put_blob(self.wasm.clone()).await?;
+        store.put_blob(self.manifest.encode()).await?;
+        Ok(Life::create(self.parts(store), genesis, self.manifest.clone()).await?)
+    }
+
+    /// An agent that is in a store.
+    pub(crate) async fn open<S: Store>(
+        &self,
+        store: &Arc<S>,
+        agent: AgentId,
+    ) -> anyhow::Result<Life<WasmProgram, S, RealWorld>> {
+        Ok(Life::open(self.parts(store), agent).await?)
+    }
+
+    fn parts<S: Store>(&self, store: &Arc<S>) -> Parts<WasmProgram, S, RealWorld> {
+        let key = Arc::new(KeyPair::from_seed(&[2; 32]));
+        Parts { program: self.program.clone(), store: store.clone(), world: Arc::new(RealWorld), key }
+    }
+
+    pub(crate) fn genesis(&self, nonce: u64) -> Genesis {
+        let (owner, node) = (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]));
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&nonce.to_le_bytes());
+        let body = GenesisBody {
+            owner: owner.public(),
+            nonce: bytes,
+            name: "bench".to_owned(),
+            program: Hash::of_blob(&self.wasm),
+            manifest: self.manifest.hash(),
+            runtime: igor_sandbox::RUNTIME_ID.to_owned(),
+            custodian: node.public(),
+            terms: Terms { price_per_ns: 1, price_per_fuel: 1 },
+            budget: Credits::from_units(1 << 100),
+            issuer: owner.public(),
+            policy: Policy::default(),
+            expires: Timestamp(u64::MAX),
+        };
+        body.sign(&owner, &node)
+    }
+}
+
+/// Lives for so many ticks, one right after the other.
+pub(crate) fn ticks<S: Store>(
+    life: Life<WasmProgram, S, RealWorld>,
+    ticks: u64,
+    outbox: impl Outbox,
+) -> impl Future<Output = anyhow::Result<()>> + Send {
+    ticks_with(life, ticks, Nanos::from_secs(3600), outbox)
+}
+
+/// As [`ticks`], with checkpoints so often.
+pub(crate) async fn ticks_with<S: Store>(
+    life: Life<WasmProgram, S, RealWorld>,
+    ticks: u64,
+    checkpoint_interval: Nanos,
+    outbox: impl Outbox,
+) -> anyhow::Result<()> {
+    let (_commands, receiver) = mpsc::channel(1);
+    let settings =
+        Settings { interval: Nanos::ZERO, checkpoint_interval, ticks: Some(ticks), paused: false, forgive: false };
+    match life.run(settings, receiver, outbox).await? {
+        Ending::Stopped => Ok(()),
+        other => Err(anyhow!("the agent ended early: {other:?}")),
+    }
+}
+
+/// Tells nobody, but keeps how long appends took.
+#[derive(Clone, Default)]
+pub(crate) struct Quiet {
+    appends: Arc<Mutex<Vec<f64>>>,
+}
+
+impl Quiet {
+    /// Microseconds of each append so far.
+    pub(crate) fn appends(&self) -> Vec<f64> {
+        self.appends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Outbox for Quiet {
+    fn release(&mut self, _: Committed<Vec<Event>>) {}
+
+    fn watch(&mut self, _: &Snapshot) {}
+
+    #[allow(clippy::cast_precision_loss)] // durations far below 2^52 ns
+    fn appended(&mut self, took: Nanos) {
+        self.appends.lock().unwrap_or_else(PoisonError::into_inner).push(took.0 as f64 / 1e3);
+    }
+}
+
+/// Says when so many ticks were committed.
+pub(crate) struct StopAfter {
+    left: u64,
+    done: Arc<tokio::sync::Notify>,
+}
+
+impl StopAfter {
+    pub(crate) fn new(ticks: u64) -> Self {
+        Self { left: ticks, done: Arc::default() }
+    }
+
+    pub(crate) fn done(&self) -> Arc<tokio::sync::Notify> {
+        self.done.clone()
+    }
+}
+
+impl Outbox for StopAfter {
+    fn release(&mut self, committed: Committed<Vec<Event>>) {
+        let ticks = committed.get().iter().filter(|event| matches!(event, Event::Tick(_))).count();
+        self.left = self.left.saturating_sub(ticks as u64);
+        if self.left == 0 {
+            self.done.notify_one();
+        }
+    }
+
+    fn watch(&mut self, _: &Snapshot) {}
+
+    fn appended(&mut self, _: Nanos) {}
+}
+
+/// A store that only keeps what it is given, in memory: what is left is the cost of the journal itself.
+#[derive(Default)]
+pub(crate) struct Memory(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    commits: Vec<Commit>,
+    blobs: BTreeMap<Hash, Vec<u8>>,
+}
+
+impl Memory {
+    pub(crate) fn commits(&self) -> Vec<Commit> {
+        self.lock().commits.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for Memory {
+    async fn create(&self, commit: Commit) -> Result<(), Error> {
+        self.append(commit).await
+    }
+
+    async fn append(&self, commit: Commit) -> Result<(), Error> {
+        self.lock().commits.push(commit);
+        Ok(())
+    }
+
+    fn tail(&self, _: AgentId) -> Result<Option<Chain>, Error> {
+        Ok(self.lock().commits.last().map(Commit::end))
+    }
+
+    fn read(&self, _: AgentId, from: Seq) -> Result<Commits, Error> {
+        let commits = self.commits();
+        Ok(Box::new(commits.into_iter().filter(move |commit| commit.next() > from).map(Ok)))
+    }
+
+    fn list(&self) -> Result<Vec<AgentId>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, Error> {
+        let hash = Hash::of_blob(&bytes);
+        self.lock().blobs.insert(hash, bytes);
+        Ok(hash)
+    }
+
+    fn get_blob(&self, hash: Hash, _: u64) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.lock().blobs.get(&hash).cloned())
+    }
+}
+
+impl Blobs for Memory {
+    fn blob(&self, hash: Hash, _: u64) -> Option<Vec<u8>> {
+        self.lock().blobs.get(&hash).cloned()
+    }
+}
+
+/// The released binary next to this one.
+pub(crate) fn igor() -> anyhow::Result<std::path::PathBuf> {
+    let path = std::env::current_exe()?.with_file_name("igor");
+    path.exists().then_some(path).context("build the program first: cargo build --release --locked")
+}
