@@ -1,10 +1,13 @@
-//! Arbitrary bytes as a program; see `igor_sandbox::fuzz`.
+//! Arbitrary bytes as a program or a manifest; see `igor_sandbox::fuzz`.
 //!
 //! `IGOR_FUZZ_ITERATIONS` (default 2000) says how many, `IGOR_FUZZ_SEED` (default 1) which ones.
 #![allow(clippy::unwrap_used)]
 
 use igor_protocol::fuzz::run;
-use igor_sandbox::fuzz::program;
+use igor_sandbox::{
+    fuzz::{manifest_text, program},
+    manifest::DEFAULT_TEXT,
+};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}=`{text}` is no number")))
@@ -32,4 +35,12 @@ fn a_program_is_taken_or_refused() {
     ]
     .map(|text| wat::parse_str(text).unwrap());
     run(program, &samples, number("IGOR_FUZZ_SEED", 1), number("IGOR_FUZZ_ITERATIONS", 2000));
+}
+
+#[test]
+fn a_manifest_is_taken_or_refused() {
+    let short =
+        "agent.name = \"a\"\n[limits]\nlog_bytes = \"4 KiB\"\ntick_time = \"1s\"\n[capabilities]\nclock = true\n";
+    let samples = ["", short, DEFAULT_TEXT].map(|text| text.as_bytes().to_vec());
+    run(manifest_text, &samples, number("IGOR_FUZZ_SEED", 1), number("IGOR_FUZZ_ITERATIONS", 2000));
 }
