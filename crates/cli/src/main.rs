@@ -1,2 +1,76 @@
 //! The binary `igor`.
-fn main() {}
+//!
+//! Invariants kept here:
+//! - The compiler's child process is dispatched before anything else: it reads no argument, environment or file.
+//! - Every way out of a command has the exit code of its [`failure::Code`].
+
+mod args;
+mod context;
+mod execute;
+mod failure;
+mod output;
+mod source;
+mod verb;
+mod words;
+
+use args::{Cli, FIRST_SCREEN, Verb};
+use clap::Parser;
+use context::Context;
+use failure::{Code, Failure};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|word| word == igor_sandbox::compile::CHILD_ARG) {
+        return igor_sandbox::compile::child_main();
+    }
+    let cli = Cli::parse();
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(cli)),
+        Err(e) => Err(Failure::failed(format!("the system gives no threads: {e}"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if failure.code != Code::Closed {
+                output::note(format!("igor: {failure}"));
+            }
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let context = &Context::new(&cli.global)?;
+    let Some(verb) = cli.verb else { return output::raw(FIRST_SCREEN) };
+    match verb {
+        Verb::Run(args) => Box::pin(verb::run::run(context, args)).await,
+        Verb::Send(args) => verb::send::send(context, args).await,
+        Verb::Call(args) => verb::send::call(context, args).await,
+        Verb::Ps => verb::show::ps(context),
+        Verb::Logs(args) => verb::logs::logs(context, &args),
+        Verb::Show(args) => verb::show::show(context, &args),
+        Verb::Timeline(args) => verb::timeline::timeline(context, &args),
+        Verb::Fund(args) => verb::order::fund(context, &args),
+        Verb::Pause(args) => verb::control::pause(context, &args),
+        Verb::Resume(args) => verb::control::resume(context, &args),
+        Verb::End(args) => verb::order::end(context, &args),
+        Verb::Verify(args) => verb::verify::verify(context, &args),
+        Verb::Replay(args) => verb::replay::replay(context, &args),
+        Verb::Export(args) => verb::export::export(context, &args),
+        Verb::Import(args) => verb::export::import(context, &args),
+        Verb::Key(args) => verb::key::key(context, &args),
+        Verb::Config => verb::config::config(context, &cli.global),
+        Verb::Doctor => verb::doctor::doctor(context),
+        Verb::Demo(args) => tokio::task::block_in_place(|| verb::demo::demo(context, &args)),
+        Verb::Completions { shell } => verb::completions::completions(shell),
+    }
+}
+
+/// What the layers below say goes to stderr: warnings, or what `IGOR_LOG` asks for.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("IGOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

@@ -1,0 +1,364 @@
+//! The command line: every verb with its flags, and the texts of the help.
+//!
+//! Invariant: what is parsed here is within its bounds; verbs do not check syntax again.
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use igor_node::home::price_per_ns;
+use igor_protocol::{Credits, Nanos, Tick};
+use std::path::PathBuf;
+
+/// What `igor` alone prints.
+pub(crate) const FIRST_SCREEN: &str = "\
+igor runs programs that survive: kill one at any instant, and it goes on exactly where it was.
+
+Three things to try:
+  igor demo                  a trading agent is killed 20 times on its way through real prices, and misses nothing
+  igor run AGENT.wasm        start an agent of yours; Ctrl-C stops it, the same command goes on
+  igor timeline NAME         all that it saw, did and paid, signed
+
+`igor help` lists every command, `igor help COMMAND` has examples.
+";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused (policy, custody, limits, price);
+4 integrity (corrupt, truncated, forged, diverged); 5 unreachable or timed out.
+With --json, stdout has one JSON object a line and nothing else.";
+
+/// Igor: programs that survive their host.
+#[derive(Debug, Parser)]
+#[command(name = "igor", version, about, after_help = EXIT_CODES, disable_help_subcommand = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+}
+
+/// What every verb takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The home directory: keys, journals, checkpoints [default: the XDG data directory, `igor` in it]
+    #[arg(long, global = true, env = "IGOR_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// The node to talk to: a Unix socket, or `HOST:PORT` with a token in `IGOR_TOKEN` [default: that of the home]
+    #[arg(long, global = true, env = "IGOR_NODE", value_name = "ADDR")]
+    pub(crate) node: Option<String>,
+    /// Print one JSON object a line, for scripts
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run an agent here, in the foreground; the same command again goes on where it was
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Send an agent messages, each processed exactly once
+    #[command(after_help = SEND_EXAMPLES)]
+    Send(Send),
+    /// Send an agent a message and wait for its reply
+    #[command(
+        after_help = "Examples:\n  igor call strategy report\n  igor call strategy report --id monday   # the same id again gives the same reply"
+    )]
+    Call(Call),
+    /// List the agents of this home
+    #[command(after_help = "Examples:\n  igor ps\n  igor ps --json")]
+    Ps,
+    /// Print what an agent logged
+    #[command(
+        after_help = "Examples:\n  igor logs strategy\n  igor logs strategy -f      # and what it logs from now on"
+    )]
+    Logs(Logs),
+    /// Show one agent: state, money, custody
+    #[command(after_help = "Examples:\n  igor show strategy\n  igor show strategy --json")]
+    Show(Named),
+    /// Print an agent's journal, one line an entry
+    #[command(
+        after_help = "Examples:\n  igor timeline strategy\n  igor timeline strategy --from 100 | less\n  igor timeline strategy.igor"
+    )]
+    Timeline(Timeline),
+    /// Give an agent money; one that ended for want of it lives again
+    #[command(after_help = "Examples:\n  igor fund strategy 2.5     # 2.5 credits more than it has")]
+    Fund(Fund),
+    /// Stop an agent's ticks until `resume`; messages are still taken in
+    #[command(after_help = "Examples:\n  igor pause strategy")]
+    Pause(Named),
+    /// Go on after a pause, or try once more after a suspension
+    #[command(after_help = "Examples:\n  igor resume strategy")]
+    Resume(Named),
+    /// End an agent for good, by its owner's order; its journal stays
+    #[command(
+        after_help = "Examples:\n  igor end strategy          # final: an agent that its owner ended cannot be revived"
+    )]
+    End(Named),
+    /// Check an agent's whole history: chain, signatures, bills, money; with --execute also every run
+    #[command(
+        after_help = "Examples:\n  igor verify strategy\n  igor verify strategy.igor --execute   # a file, on any machine, without a home"
+    )]
+    Verify(Verify),
+    /// Re-execute an agent's life up to a tick, and show its state there
+    #[command(after_help = "Examples:\n  igor replay strategy --at 17\n  igor replay strategy.igor --at 17 --json")]
+    Replay(Replay),
+    /// Write an agent's history, program and state to one file
+    #[command(
+        after_help = "Examples:\n  igor export strategy --out strategy.igor\nA copy carries history, never custody: nobody can run the agent from it."
+    )]
+    Export(Export),
+    /// Keep the history in a file as an archive, after verifying all of it
+    #[command(after_help = "Examples:\n  igor import strategy.igor\n  igor import strategy.igor --name old --json")]
+    Import(Import),
+    /// Show the public keys of this home, and where the secret ones lie
+    #[command(after_help = "Examples:\n  igor key\n  igor key --create          # make them now, not at the first run")]
+    Key(Key),
+    /// Show the configuration in effect, and where each value comes from
+    #[command(after_help = "Examples:\n  igor config\n  igor config --json")]
+    Config,
+    /// Check what this machine offers, and say what to change
+    #[command(after_help = "Examples:\n  igor doctor\n  igor doctor --home /mnt/ssd/igor --json")]
+    Doctor,
+    /// See an agent survive 20 kills, with your own eyes, in under a minute
+    #[command(
+        after_help = "Examples:\n  igor demo\n  igor demo --seed 7         # the same kills again\n  igor demo --keep           # leaves its home, to look around in"
+    )]
+    Demo(Demo),
+    /// Print a completion script for a shell
+    #[command(after_help = "Examples:\n  igor completions bash > ~/.local/share/bash-completion/completions/igor")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  igor run agents/heartbeat/heartbeat.wasm
+  igor run strategy.wasm --budget 5 --price 0.002 --interval 100ms
+  igor run strategy.wasm --name s --ticks 10 --json
+
+--budget, --price and --manifest count when the agent is created. For one that exists they are ignored; use
+`igor fund` to give it more. Durations are written 0, 10ms, 1s, 5m.";
+
+const SEND_EXAMPLES: &str = "\
+Examples:
+  igor send strategy 2000-03-01,89.62,94.09,88.94,90.81,53444900
+  igor send strategy --lines prices.csv            # run it again after an interruption: only what is missing is sent
+  igor send strategy --lines prices.csv --rate 50  # lines a second
+  echo hello | igor send strategy -
+
+A message is known by its sender and id, so that sending it again changes nothing. Without --id, each `send` is a
+message of its own. Lines are numbered in a stream named by the file's hash.";
+
+/// `run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The agent's program, a wasm module
+    pub(crate) file: PathBuf,
+    /// Its name here [default: the file's name without its ending]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// What it may do and use, as TOML [default: what the module carries, else the default limits]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// The credits that it begins with [default: 10]
+    #[arg(long, value_name = "CREDITS")]
+    pub(crate) budget: Option<Credits>,
+    /// What a second of execution costs, in credits [default: 0.001, or that of node.toml]
+    #[arg(long, value_name = "CREDITS", value_parser = price)]
+    pub(crate) price: Option<u64>,
+    /// Time between ticks when nothing else happens [default: that of its manifest, else 1s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) interval: Option<Nanos>,
+    /// Time between checkpoints [default: that of its manifest, else 30s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) checkpoint_interval: Option<Nanos>,
+    /// Stop cleanly after so many more successful ticks
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) ticks: Option<u64>,
+}
+
+/// A verb that takes an agent and nothing else.
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// The agent's name or id
+    pub(crate) name: String,
+}
+
+/// `send`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["body", "lines"]))]
+pub(crate) struct Send {
+    /// The agent's name or id
+    pub(crate) name: String,
+    /// The message; `-` reads it from stdin
+    pub(crate) body: Option<String>,
+    /// The message's id: the same id again is the same message [default: a new one]
+    #[arg(long, conflicts_with = "lines")]
+    pub(crate) id: Option<String>,
+    /// Send each line of a file as a message; `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lines: Option<PathBuf>,
+    /// Lines a second, at most
+    #[arg(long, requires = "lines", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+    /// Give up after so long without reaching the node [default: 10s for one message, never for lines]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Nanos>,
+}
+
+/// `call`.
+#[derive(Debug, Args)]
+pub(crate) struct Call {
+    /// The agent's name or id
+    pub(crate) name: String,
+    /// The message; `-` reads it from stdin
+    pub(crate) body: String,
+    /// The message's id: the same id again gives the same reply [default: a new one]
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+    /// Give up after so long without a reply
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
+    pub(crate) timeout: Nanos,
+}
+
+/// `logs`.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// The agent's name or id, or a file of it
+    pub(crate) name: String,
+    /// Go on with what is logged from now on
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+/// `timeline`.
+#[derive(Debug, Args)]
+pub(crate) struct Timeline {
+    /// The agent's name or id, or a file of it
+    pub(crate) name: String,
+    /// Begin with this entry
+    #[arg(long, value_name = "SEQ", default_value_t = 0)]
+    pub(crate) from: u64,
+}
+
+/// `fund`.
+#[derive(Debug, Args)]
+pub(crate) struct Fund {
+    /// The agent's name or id
+    pub(crate) name: String,
+    /// The credits to add
+    #[arg(value_parser = some_credits)]
+    pub(crate) amount: Credits,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The agent's name or id, or a file of it
+    pub(crate) name: String,
+    /// Execute every run again, and compare outcomes, fuel, replies and checkpoints
+    #[arg(long)]
+    pub(crate) execute: bool,
+}
+
+/// `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The agent's name or id, or a file of it
+    pub(crate) name: String,
+    /// The tick after which to stop
+    #[arg(long, value_name = "TICK", value_parser = tick)]
+    pub(crate) at: Tick,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The agent's name or id
+    pub(crate) name: String,
+    /// The file to write, by custom with the ending .igor
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// The name of the archive here [default: the agent's own]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Refuse a file that is larger than this, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub(crate) quota: u64,
+}
+
+/// `key`.
+#[derive(Debug, Args)]
+pub(crate) struct Key {
+    /// Make the keys if there are none
+    #[arg(long)]
+    pub(crate) create: bool,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The number that decides when to kill [default: a new one each time]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// How often to kill
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) kills: u32,
+    /// Leave the home of the demo in place
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// A duration: digits with a unit, or `0`.
+pub(crate) fn duration(text: &str) -> Result<Nanos, String> {
+    const UNITS: [(&str, u64); 6] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+    ];
+    if text == "0" {
+        return Ok(Nanos::ZERO);
+    }
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let nanos = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, nanos)| *nanos);
+    let (Some(nanos), false) = (nanos, digits.is_empty()) else {
+        return Err("not a duration; write digits with ns, us, ms, s, m or h, such as 10ms, or 0".to_owned());
+    };
+    let sum = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(nanos)).map(Nanos);
+    sum.ok_or_else(|| "too long; a duration is at most 584 years".to_owned())
+}
+
+/// A price of execution, in credits a second, as units a nanosecond.
+pub(crate) fn price(text: &str) -> Result<u64, String> {
+    price_per_ns(text).map_err(|e| e.to_string())
+}
+
+fn some_credits(text: &str) -> Result<Credits, String> {
+    match text.parse() {
+        Ok(Credits::ZERO) => Err("nothing to add; give an amount above zero".to_owned()),
+        Ok(amount) => Ok(amount),
+        Err(e) => Err(igor_protocol::units::CreditsParseError::to_string(&e)),
+    }
+}
+
+fn tick(text: &str) -> Result<Tick, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("not a tick; they are numbered from 1".to_owned()),
+        Ok(number) => Ok(Tick(number)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! What every verb knows: where the home is, which node to talk to, how to print.
+
+use crate::{args::Global, failure::Failure, output::Output};
+use igor_node::{client::Address, home::Home};
+use std::{net::ToSocketAddrs, path::PathBuf};
+
+/// The environment variable with the token for a node over TCP.
+const TOKEN_VARIABLE: &str = "IGOR_TOKEN";
+
+/// What every verb knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    /// Where the home is or will be.
+    pub(crate) path: PathBuf,
+    /// The node that was named, if one was.
+    pub(crate) node: Option<Address>,
+    /// Where to print.
+    pub(crate) out: Output,
+}
+
+impl Context {
+    pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
+        let node = global.node.as_deref().map(address).transpose()?;
+        Ok(Self { path: Home::locate(global.home.as_deref())?, node, out: Output::new(global.json) })
+    }
+
+    /// The home, which must be there.
+    pub(crate) fn home(&self) -> Result<Home, Failure> {
+        Ok(Home::existing(&self.path)?)
+    }
+}
+
+fn address(text: &str) -> Result<Address, Failure> {
+    if text.contains('/') {
+        return Ok(Address::Socket(PathBuf::from(text)));
+    }
+    let unknown =
+        |why: String| Failure::unreachable(format!("--node {text}: {why}; give a socket's path or HOST:PORT"));
+    let resolved = text.to_socket_addrs().map_err(|e| unknown(e.to_string()))?.next();
+    let address = resolved.ok_or_else(|| unknown("no such host".to_owned()))?;
+    let token = std::env::var(TOKEN_VARIABLE).map_err(|_| {
+        Failure::refused(format!("--node {text}: set {TOKEN_VARIABLE} to a token that this node knows"))
+    })?;
+    Ok(Address::Tcp { address, token })
+}
+
+/// This program, for the compiler's process: the very file that runs, even where an update has replaced it by name.
+pub(crate) fn this_binary() -> PathBuf {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { running } else { std::env::current_exe().unwrap_or_else(|_| PathBuf::from("igor")) }
+}

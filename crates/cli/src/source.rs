@@ -1,0 +1,162 @@
+//! Where a journal is read from: a running node, the files of a home, or a portable file. Verbs do not know which.
+//!
+//! Invariants kept here:
+//! - A node is asked as long as it has the home; its files are read only while no node has them.
+//! - Commits come in order from the one that was asked for; that they link is checked by whoever believes them.
+
+mod file;
+mod local;
+
+pub(crate) use file::{ArchiveFile, write as write_file};
+pub(crate) use local::Local;
+
+use crate::{Context, failure::Failure};
+use igor_node::{
+    api::wire::AgentInfo,
+    client::{self, Client},
+    inspect,
+};
+use igor_protocol::{AgentId, Commit, Hash, Seq, ledger::Book, verify::Blobs};
+use std::{future::Future, path::Path, time::Duration};
+
+/// Largest portable file that is read where nobody says otherwise.
+const FILE_BYTES_MAX: u64 = 64 << 30;
+/// How long a node may take to start or stop, during which it has the lock but does not answer: attempts and pause.
+const ATTEMPTS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Commits in order.
+pub(crate) type Commits<'a> = Box<dyn Iterator<Item = Result<Commit, Failure>> + Send + 'a>;
+
+/// One agent's journal and blobs.
+pub(crate) enum Source {
+    /// In a portable file.
+    File(ArchiveFile),
+    /// In a home without a node.
+    Home(Local, AgentId),
+    /// At a node.
+    Node(Client, Box<AgentInfo>),
+}
+
+/// Who has the home.
+pub(crate) enum Keeper {
+    /// A node that answers.
+    Node(Client),
+    /// Nobody; its files can be read.
+    Nobody(Local),
+}
+
+impl Keeper {
+    /// Finds out who has the home of this command.
+    pub(crate) fn find(context: &Context) -> Result<Self, Failure> {
+        if let Some(address) = &context.node {
+            return Ok(Self::Node(Client::new(address.clone())));
+        }
+        let home = context.home()?;
+        let client = Client::new(client::Address::Socket(home.socket()));
+        let mut attempts = 0;
+        loop {
+            match wait(client.node()) {
+                Ok(_) => return Ok(Self::Node(client)),
+                Err(client::Error::Unreachable { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
+            match Local::open(home.path()) {
+                Err(igor_store::Error::Locked { pid, .. }) if attempts >= ATTEMPTS => {
+                    let path = home.path().display();
+                    return Err(Failure::unreachable(format!(
+                        "process {pid} has {path}, but does not answer; wait for it or end it"
+                    )));
+                }
+                Err(igor_store::Error::Locked { .. }) => {}
+                other => return Ok(Self::Nobody(other?)),
+            }
+            attempts += 1;
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+impl Source {
+    /// An agent by its name or id, or a portable file by its path.
+    pub(crate) fn find(context: &Context, name: &str) -> Result<Self, Failure> {
+        match ArchiveFile::named_by(name) {
+            Some(path) => Ok(Self::File(ArchiveFile::open(path, FILE_BYTES_MAX).map_err(|broken| broken.why)?)),
+            None => Self::agent_named(context, name),
+        }
+    }
+
+    /// An agent by its name or id.
+    pub(crate) fn agent_named(context: &Context, name: &str) -> Result<Self, Failure> {
+        match Keeper::find(context)? {
+            Keeper::Node(client) => {
+                let info = wait(client.agent(name))?;
+                Ok(Self::Node(client, Box::new(info)))
+            }
+            Keeper::Nobody(local) => {
+                let agent = local.resolve(name)?;
+                Ok(Self::Home(local, agent))
+            }
+        }
+    }
+
+    /// Whose journal it is.
+    pub(crate) fn agent(&self) -> AgentId {
+        match self {
+            Self::File(file) => file.agent(),
+            Self::Home(_, agent) => *agent,
+            Self::Node(_, info) => info.agent,
+        }
+    }
+
+    /// The agent's book at the end of its journal.
+    pub(crate) fn book(&self) -> Result<Book, Failure> {
+        let end = match self {
+            Self::File(_) => return Err(Failure::refused("name an agent; a file of one has history only")),
+            Self::Home(local, agent) => local.reader.tail(*agent).map_or(Seq(0), |chain| chain.next),
+            Self::Node(_, info) => info.seq.next(),
+        };
+        Ok(inspect::book_at_end(|from| self.commits(from), self, end)?)
+    }
+
+    /// The commits from the one that holds `from`.
+    pub(crate) fn commits(&self, from: Seq) -> Result<Commits<'_>, Failure> {
+        match self {
+            Self::File(file) => Ok(Box::new(file.commits(from)?)),
+            Self::Home(local, agent) => Ok(Box::new(local.reader.read(*agent, from)?.map(|commit| Ok(commit?)))),
+            Self::Node(client, info) => {
+                let mut stream = wait(client.journal(&info.agent.to_string(), from, false))?;
+                Ok(Box::new(std::iter::from_fn(move || wait(stream.next()).map_err(Failure::from).transpose())))
+            }
+        }
+    }
+}
+
+impl Blobs for Local {
+    fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
+        self.reader.get_blob(hash, bytes_max).ok().flatten()
+    }
+}
+
+impl Blobs for Source {
+    fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
+        match self {
+            Self::File(file) => file.blob(hash, bytes_max),
+            Self::Home(local, _) => local.blob(hash, bytes_max),
+            Self::Node(client, _) => wait(client.blob(hash, bytes_max)).ok().flatten(),
+        }
+    }
+}
+
+impl ArchiveFile {
+    /// Whether a text names a file rather than an agent: by a slash, or by the ending that such files have.
+    pub(crate) fn named_by(text: &str) -> Option<&Path> {
+        let path = Path::new(text);
+        (text.contains('/') || path.extension().is_some_and(|ending| ending == "igor")).then_some(path)
+    }
+}
+
+/// Waits for a call to a node, from where a plain value is needed.
+pub(crate) fn wait<T>(call: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(call))
+}

@@ -1,0 +1,97 @@
+//! When to kill, and what a kill hit.
+
+use serde_json::Value;
+use std::time::Duration;
+
+/// A small generator of numbers that look random (SplitMix64): the same seed, the same numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `bound`, which is not zero.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+
+    /// A duration below this many microseconds.
+    pub(crate) fn micros(&mut self, bound: u64) -> Duration {
+        Duration::from_micros(self.below(bound.max(1)))
+    }
+}
+
+/// When a kill is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// So long after the process was started: it is still recovering, most likely.
+    Recovery(Duration),
+    /// So long after the first tick that is announced after `calm`.
+    Tick { calm: Duration, then: Duration },
+}
+
+impl Aim {
+    /// The next one: one in six at a recovery that takes about `recovery`, the others close after a tick.
+    pub(crate) fn next(dice: &mut Dice, recovery: Duration, cycle: Duration) -> Self {
+        if dice.below(6) == 0 {
+            return Self::Recovery(dice.micros(u64::try_from(recovery.as_micros()).unwrap_or(u64::MAX)));
+        }
+        let calm = Duration::from_millis(100 + dice.below(350));
+        Self::Tick { calm, then: dice.micros(u64::try_from(cycle.as_micros()).unwrap_or(u64::MAX)) }
+    }
+}
+
+/// What a kill hit, as the journal and the announcements tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Hit {
+    /// It had not said that it was there.
+    Recovery,
+    /// The journal has a tick that was not announced yet.
+    Commit,
+    /// A message was in the journal whose tick was not: the tick was running, or about to.
+    Tick,
+    /// Neither: between two ticks, or in one that left no trace.
+    Between,
+}
+
+impl Hit {
+    pub(crate) const ALL: [Self; 4] = [Self::Recovery, Self::Commit, Self::Tick, Self::Between];
+
+    /// What a kill hit: whether the process had said `started`, the last tick that was announced or known from the
+    /// kill before, and what `show` says of the agent after the kill.
+    pub(crate) fn classify(started: bool, known: u64, shown: &Value) -> Self {
+        if shown["tick"].as_u64().is_some_and(|tick| tick > known) {
+            Self::Commit
+        } else if !started {
+            Self::Recovery
+        } else if shown["open_messages"].as_u64().is_some_and(|open| open > 0) {
+            Self::Tick
+        } else {
+            Self::Between
+        }
+    }
+
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Recovery => "while it was recovering from the kill before",
+            Self::Commit => "in mid-commit: its tick was written, and nobody had been told",
+            Self::Tick => "in mid-tick: it had a price in its hands that it had not dealt with",
+            Self::Between => "between two ticks, or in one that left no trace",
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Recovery => "in recovery",
+            Self::Commit => "in mid-commit",
+            Self::Tick => "in mid-tick",
+            Self::Between => "between ticks",
+        }
+    }
+}

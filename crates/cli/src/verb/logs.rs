@@ -1,0 +1,57 @@
+//! `logs`: what an agent said, from its journal.
+
+use crate::{Context, args, failure::Failure, output::Tone, source::Source, words};
+use igor_protocol::{Body, Commit, Entry, Seq};
+use serde::Serialize;
+use std::{thread, time::Duration};
+
+/// How often a followed journal is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    tick: u64,
+    seq: u64,
+    at: String,
+    text: &'a str,
+}
+
+/// Prints the log; with `--follow`, goes on until it is interrupted, over restarts of the node too.
+pub(crate) fn logs(context: &Context, args: &args::Logs) -> Result<(), Failure> {
+    let mut next = Seq(0);
+    let mut known = false;
+    loop {
+        match Source::find(context, &args.name) {
+            Ok(source) => {
+                known = true;
+                for commit in source.commits(next)? {
+                    let commit = commit?;
+                    print(context, &commit, next)?;
+                    next = commit.next();
+                }
+            }
+            // It was there: it comes back, or whoever follows gives up.
+            Err(_) if args.follow && known => {}
+            Err(failure) => return Err(failure),
+        }
+        if !args.follow {
+            return Ok(());
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn print(context: &Context, commit: &Commit, from: Seq) -> Result<(), Failure> {
+    for (seq, _, bytes) in commit.entries().filter(|(seq, ..)| *seq >= from) {
+        let entry = Entry::decode(bytes).map_err(|e| Failure::integrity(format!("entry seq=`{seq}`: {e}")))?;
+        let Body::Run(run) = entry.body else { continue };
+        for text in &run.logs {
+            let line = Line { tick: run.tick.0, seq: seq.0, at: words::time(entry.at), text };
+            context.out.say(&line, || {
+                let tick = context.out.tone(Tone::Faint, &format!("tick {:<6}", line.tick));
+                format!("{tick} {}", words::safe(text, usize::MAX))
+            })?;
+        }
+    }
+    Ok(())
+}

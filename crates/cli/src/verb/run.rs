@@ -1,0 +1,214 @@
+//! `run`: a whole node in the foreground for one agent.
+//!
+//! Invariants kept here:
+//! - What is printed is durable: events come from the journal.
+//! - A signal, or a stdout that nobody reads any more, stops the agent with a checkpoint; only a kill does not, and
+//!   then the same command recovers.
+
+mod screen;
+
+use crate::{
+    Context, args,
+    context::this_binary,
+    failure::{Code, Failure},
+    output::note,
+    words,
+};
+use igor_node::{Creation, Hosted, Node, Wishes, api};
+use igor_protocol::{AgentId, Credits, Hash, Manifest, Terms, limits::PROGRAM_BYTES_MAX};
+use igor_sandbox::compile::{Compiler, Limits};
+use igor_spine::Ending;
+use screen::Screen;
+use std::{fs::File, io::Read, path::Path, sync::Arc};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Where nobody says how much an agent begins with.
+const BUDGET: &str = "10";
+/// Longest manifest, in bytes.
+const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+
+/// Runs an agent until it ends, is stopped or is suspended.
+pub(crate) async fn run(context: &Context, args: args::Run) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let program = read(&args.file, PROGRAM_BYTES_MAX as u64)?;
+    let name = name(&args)?;
+    let path = context.path.clone();
+    let opened =
+        tokio::task::spawn_blocking(move || Node::open(&path, Compiler::new(this_binary(), Limits::default())));
+    let node = opened.await.map_err(Failure::failed)??;
+    let server = api::serve(&node, api::Limits::default()).await?;
+    let ran = live(context, &args, &name, program, &node, &mut signals).await;
+    server.shut_down().await;
+    ran
+}
+
+async fn live(
+    context: &Context,
+    args: &args::Run,
+    name: &str,
+    program: Vec<u8>,
+    node: &Arc<Node>,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let wishes = Wishes { interval: args.interval, checkpoint_interval: args.checkpoint_interval, ticks: args.ticks };
+    let begun = async {
+        match node.resolve(name)? {
+            Some(agent) => {
+                check_same(node, agent, name, &program)?;
+                note_ignored(args, name);
+                Ok(node.start(agent, wishes).await?)
+            }
+            None => Ok(node.create(creation(args, name, program, node)?, wishes).await?),
+        }
+    };
+    let life: Arc<Hosted> = tokio::select! {
+        begun = begun => begun.map_err(|e: Failure| e.while_at(format!("agent {name}")))?,
+        // Nothing was promised yet: what is committed of its beginning is recovered.
+        () = signals.stop() => return Err(Failure::failed("interrupted before the agent began")),
+        broken = node.poisoned() => return Err(broken.into()),
+    };
+    let mut screen = Screen::new(context, &life.info());
+    let mut events = life.events(node.store().clone());
+    let mut stopping = None;
+    let mut shown = Ok(());
+    loop {
+        tokio::select! {
+            event = events.next() => match event? {
+                None => break,
+                Some(event) if shown.is_ok() => {
+                    shown = screen.show(&event);
+                    if let Err(failure) = &shown {
+                        note(format!("igor: {failure}: the agent is stopped, with a checkpoint"));
+                        stopping.get_or_insert_with(|| stop(&life));
+                    }
+                }
+                // Nobody reads any more; the life is on its way to its end.
+                Some(_) => {}
+            },
+            () = signals.stop() => {
+                screen.clear();
+                if stopping.is_some() {
+                    let limit = life.info().tick;
+                    note(format!("still stopping: tick {limit} has to end, then its state is written; a kill now would lose nothing committed"));
+                } else {
+                    note("stopping: the tick that runs is finished, then the state is written");
+                    stopping = Some(stop(&life));
+                }
+            }
+            broken = node.poisoned() => return Err(broken.into()),
+        }
+    }
+    let over = life.over().await;
+    shown?;
+    match &*over {
+        Ok(Ending::Stopped | Ending::Ended(_)) => Ok(()),
+        Ok(Ending::Suspended { cause }) => Err(Failure::failed(format!(
+            "agent {name} is suspended: {cause}; look at `igor logs {name}`, then `igor resume {name}` and run it again"
+        ))),
+        Err(e) => Err(Failure::new(Code::from(e), e)),
+    }
+}
+
+/// Asks a life to stop, while its events go on.
+fn stop(life: &Arc<Hosted>) -> tokio::task::JoinHandle<()> {
+    let life = life.clone();
+    tokio::spawn(async move { drop(life.stop().await) })
+}
+
+/// The name: as given, else from the file's.
+fn name(args: &args::Run) -> Result<String, Failure> {
+    let stem = || args.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = args.name.clone().or_else(stem).unwrap_or_default();
+    igor_node::local::check_name(&name).map_err(|e| match args.name {
+        Some(_) => Failure::from(e),
+        None => Failure::refused(format!("{e}; give it one with --name")),
+    })?;
+    Ok(name)
+}
+
+/// An agent goes on with the program of its Genesis, and with no other.
+fn check_same(node: &Node, agent: AgentId, name: &str, program: &[u8]) -> Result<(), Failure> {
+    let (has, given) = (node.agent(agent)?.program, Hash::of_blob(program));
+    if has == given {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "agent {name} runs the program {has}, and this file is {given}: \
+         run the file that it was created from, or begin another agent with --name"
+    )))
+}
+
+fn note_ignored(args: &args::Run, name: &str) {
+    let given = [
+        ("--budget", args.budget.is_some()),
+        ("--price", args.price.is_some()),
+        ("--manifest", args.manifest.is_some()),
+    ];
+    let given: Vec<&str> = given.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect();
+    if !given.is_empty() {
+        let flags = given.join(", ");
+        note(format!(
+            "igor: {name} exists, so {flags} counts for nothing now; `igor fund {name} CREDITS` gives it more"
+        ));
+    }
+}
+
+fn creation(args: &args::Run, name: &str, program: Vec<u8>, node: &Node) -> Result<Creation, Failure> {
+    let manifest = manifest(args.manifest.as_deref(), &program)?;
+    let budget = match args.budget {
+        Some(Credits::ZERO) => {
+            return Err(Failure::new(Code::Usage, "--budget 0: an agent that has nothing cannot begin"));
+        }
+        Some(budget) => budget,
+        None => BUDGET.parse().map_err(Failure::failed)?,
+    };
+    let configured = node.config().price.terms();
+    let configured = configured.map_err(|(field, why)| Failure::refused(format!("node.toml: {field}: {why}")))?;
+    let terms = Terms { price_per_ns: args.price.unwrap_or(configured.price_per_ns), ..configured };
+    Ok(Creation { name: name.to_owned(), program, manifest, budget, terms })
+}
+
+fn manifest(path: Option<&Path>, program: &[u8]) -> Result<Manifest, Failure> {
+    let Some(path) = path else {
+        return match igor_sandbox::manifest::of_module(program) {
+            Ok(carried) => Ok(carried.unwrap_or_default().manifest),
+            // Not a module at all: the sandbox says so in better words.
+            Err(igor_sandbox::manifest::Error::Module(_)) => Ok(Manifest::default()),
+            Err(e) => Err(Failure::refused(e)),
+        };
+    };
+    let text = String::from_utf8(read(path, MANIFEST_BYTES_MAX)?)
+        .map_err(|_| Failure::refused(format!("{}: a manifest is UTF-8 text", path.display())))?;
+    let parsed = igor_sandbox::manifest::parse(&text);
+    parsed.map(|parsed| parsed.manifest).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))
+}
+
+fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
+    let failed = |e: std::io::Error| Failure::failed(format!("{}: {e}", path.display()));
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(Failure::refused(format!("{} is larger than {}", path.display(), words::bytes(bytes_max))));
+    }
+    Ok(bytes)
+}
+
+/// What asks this process to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let on = |kind| signal(kind).map_err(|e| Failure::failed(format!("signals cannot be handled: {e}")));
+        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

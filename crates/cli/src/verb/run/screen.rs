@@ -1,0 +1,144 @@
+//! What `run` prints: every event as an object for scripts; for people what they need, and on a terminal one line
+//! that is kept up to date instead of one for each tick.
+
+use crate::{
+    Context,
+    failure::Failure,
+    output::{Output, Tone},
+    words,
+};
+use igor_node::api::wire::{AgentInfo, Event};
+use igor_protocol::{Credits, Fuel, Nanos};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+/// How often the line on a terminal changes.
+const REDRAW_EVERY: Duration = Duration::from_millis(100);
+
+/// Where the events of one life are printed.
+pub(super) struct Screen {
+    out: Output,
+    info: AgentInfo,
+    home: String,
+    /// On a terminal: when the status line was drawn, if one stands there.
+    terminal: bool,
+    drawn: Option<Instant>,
+    stands: bool,
+}
+
+impl Screen {
+    pub(super) fn new(context: &Context, info: &AgentInfo) -> Self {
+        let terminal = !context.out.is_json() && io::stdout().is_terminal();
+        let home = context.path.display().to_string();
+        Self { out: context.out, info: info.clone(), home, terminal, drawn: None, stands: false }
+    }
+
+    /// Prints one event.
+    pub(super) fn show(&mut self, event: &Event) -> Result<(), Failure> {
+        if let (true, Event::Tick { outcome, .. }) = (self.terminal, event)
+            && outcome == "ok"
+        {
+            self.redraw(event);
+            return Ok(());
+        }
+        self.clear();
+        let Some(words) = self.words(event) else {
+            return if self.out.is_json() { self.out.say(event, String::new) } else { Ok(()) };
+        };
+        self.out.say(event, || words)
+    }
+
+    /// Takes the status line away, before something else is printed.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.stands) {
+            drop(write!(io::stdout().lock(), "\r\x1b[K"));
+        }
+    }
+
+    fn redraw(&mut self, event: &Event) {
+        if self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW_EVERY) {
+            return;
+        }
+        if let Some(words) = self.words(event) {
+            let mut out = io::stdout().lock();
+            // A terminal that is gone is noticed by its hangup signal.
+            drop(write!(out, "\r\x1b[K{words}").and_then(|()| out.flush()));
+            (self.drawn, self.stands) = (Some(Instant::now()), true);
+        }
+    }
+
+    fn words(&self, event: &Event) -> Option<String> {
+        let name = &self.info.name;
+        Some(match event {
+            Event::Started { tick, resumed, .. } => self.opening(tick.0, *resumed),
+            Event::Tick { tick, trigger, outcome, cause, fuel, duration_ns, cost, balance, .. } => {
+                let took = words::duration(Nanos(*duration_ns));
+                let fuel = words::fuel(Fuel(*fuel));
+                let paid = format!("cost {}, has {}", words::money(*cost), words::money(*balance));
+                match cause {
+                    None => format!("tick {tick} ({trigger}): {took}, {fuel} fuel, {paid}"),
+                    Some(cause) => {
+                        let why = words::safe(cause, 200);
+                        let text = format!("tick {tick} undone, {}: {why}; {paid}", outcome.replace('_', " "));
+                        self.out.tone(Tone::Bad, &text)
+                    }
+                }
+            }
+            Event::Log { tick, text } => {
+                format!("{} {}", self.out.tone(Tone::Faint, &format!("tick {tick}:")), words::safe(text, 4096))
+            }
+            Event::Checkpoint { .. } => return None,
+            Event::CheckpointRefused { cause, .. } => {
+                format!("a checkpoint was refused, the last one stays: {}", words::safe(cause, 200))
+            }
+            Event::Funded { funded, balance } => {
+                format!("it was funded, in all with {}; it has {}", words::money(*funded), words::money(*balance))
+            }
+            Event::Suspended { cause, .. } => {
+                self.out.tone(Tone::Bad, &format!("suspended: {}", words::safe(cause, 200)))
+            }
+            Event::Ended { cause, tick } => {
+                let how = match cause.as_str() {
+                    "exhausted" => format!(
+                        "its money is spent\nrevive it: igor fund {name} CREDITS, then the same `igor run` again"
+                    ),
+                    "completed" => "it said that it is done".to_owned(),
+                    _ => "as its owner ordered".to_owned(),
+                };
+                format!("{} after tick {tick}: {how}", self.out.tone(Tone::Strong, "ended"))
+            }
+            Event::Stopped { tick } => {
+                let stopped = self.out.tone(Tone::Strong, "stopped");
+                format!("{stopped} after tick {tick}, state written; the same command goes on from here")
+            }
+        })
+    }
+
+    fn opening(&self, tick: u64, resumed: bool) -> String {
+        let info = &self.info;
+        let begins = if resumed { format!("goes on after tick {tick}") } else { "begins".to_owned() };
+        [
+            format!("{} {begins}   {}", self.out.tone(Tone::Strong, &info.name), info.agent),
+            format!("  price       {} credits a second of execution; {}", info.price_per_second, runway(info)),
+            format!("  durable on  {} ({})", info.durable_on, self.home),
+            format!("  talk to it  igor call {} MESSAGE   (igor timeline {0} shows all that it did)", info.name),
+            "  stop        Ctrl-C; the same command goes on where it was, also after a kill".to_owned(),
+        ]
+        .join("\n")
+    }
+}
+
+/// How long the balance pays for.
+fn runway(info: &AgentInfo) -> String {
+    let per_ns = info.price_per_second.units() / 1_000_000_000;
+    let nanos = info.balance.units().checked_div(per_ns).map(|nanos| u64::try_from(nanos).unwrap_or(u64::MAX));
+    match nanos {
+        _ if info.balance == Credits::ZERO => "nothing is left".to_owned(),
+        Some(nanos) => {
+            format!("it has {}, enough for {} of it", words::money(info.balance), words::duration(Nanos(nanos)))
+        }
+        None => format!("it has {}", words::money(info.balance)),
+    }
+}
