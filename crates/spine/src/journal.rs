@@ -1,24 +1,30 @@
 //! The end of one agent's journal: what was committed, and the only maker of [`Committed`].
 //!
 //! Invariants kept here:
-//! - The book in memory is what the store has, plus one draft that is being appended.
+//! - The book in memory is what the store has, plus one append under way and one draft behind it: a fast agent does
+//!   several ticks while the disk makes one durable, and they become one commit.
 //! - A [`Committed`] exists only for what the store has confirmed.
 //! - The journal's time rises, whatever the wall clock does.
 //! - A seal comes before anything is released to others, else within [`SEAL_WITHIN`] of the first unsealed entry.
 
-use crate::{Error, World};
+use crate::{Error, World, event::Event};
 use igor_protocol::{
-    Body, Chain, Credits, Entry, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Timestamp,
+    Body, Chain, Commit, Credits, Entry, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Timestamp,
     entry::{Content, GenesisBody, Run, Seal},
     ledger::{Book, Draft, Fault},
 };
 use igor_store::Store;
-use std::sync::Arc;
+use std::{future::Future, pin::Pin, sync::Arc};
 
 /// Longest time that entries stay without a seal.
 pub(crate) const SEAL_WITHIN: Nanos = Nanos::from_millis(100);
 /// A commit carries a seal when the last one is this old, so that a busy agent needs no commits for seals alone.
 const SEAL_EVERY: Nanos = Nanos::from_millis(80);
+
+/// Entries that may wait for the append before theirs; then the agent waits.
+const STAGED_ENTRIES_MAX: usize = 128;
+/// Bytes that may wait for the append before theirs.
+const STAGED_BYTES_MAX: usize = 256 << 10;
 
 /// Something that is durable. Only the journal makes one.
 #[derive(Debug)]
@@ -38,13 +44,29 @@ impl<T> Committed<T> {
     }
 }
 
+/// An append that the store has not confirmed yet.
+struct Flying {
+    append: Pin<Box<dyn Future<Output = Result<(), igor_store::Error>> + Send>>,
+    events: Vec<Event>,
+    begun: Nanos,
+}
+
+/// What became durable, and how long that took.
+pub(crate) struct Landed {
+    pub(crate) events: Committed<Vec<Event>>,
+    pub(crate) took: Nanos,
+}
+
 /// One agent's journal, open for appending.
 pub(crate) struct Journal<S, W> {
     pub(crate) store: Arc<S>,
     pub(crate) world: Arc<W>,
     pub(crate) key: Arc<KeyPair>,
     book: Book,
+    /// Entries that are not in an append yet, and what may be told once they are durable.
     draft: Draft,
+    staged: Vec<Event>,
+    flying: Option<Flying>,
     clock: JournalClock,
     /// When the first entry without a seal was committed.
     unsealed: Option<Nanos>,
@@ -75,7 +97,8 @@ impl<S: Store, W: World> Journal<S, W> {
         // What was read may end without a seal.
         let unsealed = Some(world.monotonic());
         let draft = draft.unwrap_or_else(|| book.draft());
-        Self { store, world, key, book, draft, clock, unsealed, last_seal: Nanos::ZERO }
+        let (staged, flying) = (Vec::new(), None);
+        Self { store, world, key, book, draft, staged, flying, clock, unsealed, last_seal: Nanos::ZERO }
     }
 
     /// The time that entries written now carry.
@@ -136,36 +159,67 @@ impl<S: Store, W: World> Journal<S, W> {
         book.push(&mut draft, Entry { at: self.now(), body }).map(drop)
     }
 
-    /// Appends what was pushed and returns once it is durable. With `seal`, or when one is due, a seal comes last.
-    ///
-    /// After an error the journal must be dropped and opened again.
-    pub(crate) async fn commit<T>(&mut self, value: T, seal: bool) -> Result<Committed<T>, Error> {
-        if !self.draft.is_empty() || (seal && self.unsealed.is_some()) {
-            self.append(seal).await?;
-        }
-        Ok(Committed { value })
+    /// Adds what may be told once everything that was pushed so far is durable.
+    pub(crate) fn stage(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.staged.extend(events);
     }
 
-    async fn append(&mut self, seal: bool) -> Result<(), Error> {
+    /// Whether an append is under way.
+    pub(crate) const fn is_flying(&self) -> bool {
+        self.flying.is_some()
+    }
+
+    /// Whether so much waits behind the append under way that no more should be pushed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_flying() && (self.draft.len() >= STAGED_ENTRIES_MAX || self.draft.bytes() >= STAGED_BYTES_MAX)
+    }
+
+    /// Begins to append what was pushed, unless an append is under way. With `seal`, or when one is due, a seal comes last.
+    pub(crate) fn launch(&mut self, seal: bool) -> Result<(), Error> {
+        let nothing = self.draft.is_empty() && self.staged.is_empty() && !(seal && self.unsealed.is_some());
+        if self.is_flying() || nothing {
+            return Ok(());
+        }
         let begun = self.world.monotonic();
-        let sealed = seal || begun >= self.last_seal.saturating_add(SEAL_EVERY);
-        if sealed {
+        let events = std::mem::take(&mut self.staged);
+        let commit = self.close(seal, begun)?;
+        let store = self.store.clone();
+        let append: Pin<Box<dyn Future<Output = _> + Send>> = match commit {
+            None => Box::pin(std::future::ready(Ok(()))),
+            Some(commit) if commit.first() == Seq(0) => Box::pin(async move { store.create(commit).await }),
+            Some(commit) => Box::pin(async move { store.append(commit).await }),
+        };
+        self.flying = Some(Flying { append, events, begun });
+        Ok(())
+    }
+
+    /// Waits for the append under way, if there is one. After an error the journal must be dropped and opened again.
+    ///
+    /// Dropping the future loses nothing: the append goes on, and the next call waits for it.
+    pub(crate) async fn land(&mut self) -> Result<Option<Landed>, Error> {
+        let Some(flying) = &mut self.flying else { return Ok(None) };
+        flying.append.as_mut().await?;
+        let took = self.world.monotonic().saturating_sub(flying.begun);
+        let landed = self.flying.take();
+        Ok(landed.map(|flying| Landed { events: Committed { value: flying.events }, took }))
+    }
+
+    /// The commit of what was pushed; nothing if there is nothing to write.
+    fn close(&mut self, seal: bool, now: Nanos) -> Result<Option<Commit>, Error> {
+        if self.draft.is_empty() && !(seal && self.unsealed.is_some()) {
+            return Ok(None);
+        }
+        if seal || now >= self.last_seal.saturating_add(SEAL_EVERY) {
             let (at, seq) = (self.now(), self.chain().next);
             let pushed = self.book.push_seal(&mut self.draft, &self.key, at);
             pushed.map_err(|fault| Error::Journal { seq, fault })?;
-            (self.last_seal, self.unsealed) = (begun, None);
+            (self.last_seal, self.unsealed) = (now, None);
         } else {
-            self.unsealed.get_or_insert(begun);
+            self.unsealed.get_or_insert(now);
         }
         let draft = std::mem::replace(&mut self.draft, self.book.draft());
         let seq = self.chain().next;
-        let commit = self.book.commit(draft).map_err(|fault| Error::Journal { seq, fault })?;
-        if commit.first() == Seq(0) {
-            self.store.create(commit).await?;
-        } else {
-            self.store.append(commit).await?;
-        }
-        Ok(())
+        self.book.commit(draft).map(Some).map_err(|fault| Error::Journal { seq, fault })
     }
 
     /// When the next seal must come, where entries are without one.

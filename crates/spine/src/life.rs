@@ -30,7 +30,7 @@ use crate::{
     command::Command,
     event::{Event, Outbox, Snapshot, Status},
     guest::Program,
-    journal::Journal,
+    journal::{Journal, Landed},
     membrane::Inbox,
 };
 use igor_protocol::{
@@ -121,7 +121,8 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         let begun = Book::begin(genesis, manifest, parts.world.wall_clock());
         let (book, draft) = begun.map_err(|fault| Error::Journal { seq: Seq(0), fault })?;
         let mut journal = Journal::new(parts.store, parts.world, parts.key, book, Some(draft));
-        journal.commit((), true).await?;
+        journal.launch(true)?;
+        journal.land().await?;
         let mut life = Self::assemble(parts.program, journal);
         life.init().await?;
         Ok(life)
@@ -163,17 +164,19 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         let mut course = Course::new(settings, self.journal.ledger().failures);
         let started =
             Event::Started { tick: self.journal.ledger().tick, resumed: self.resumed, replayed: self.replayed };
-        let committed = self.journal.commit(vec![started], false).await?;
-        outbox.release(committed);
+        self.journal.stage([started]);
+        self.commit(false, &mut outbox).await?;
         loop {
             if let Some(ending) = self.ending(&course, &mut outbox).await? {
                 return Ok(ending);
             }
             outbox.watch(&self.snapshot(course.status()));
             match self.next(&course, &mut commands).await {
-                due::Next::Seal => {
-                    self.journal.commit((), true).await?;
+                due::Next::Landed(landed) => {
+                    tell(landed?, &mut outbox);
+                    self.journal.launch(false)?;
                 }
+                due::Next::Seal => self.commit(true, &mut outbox).await?,
                 due::Next::Checkpoint => self.checkpoint(&mut outbox).await?,
                 due::Next::Tick(trigger) => {
                     outbox.watch(&self.snapshot(Status::Running));
@@ -222,9 +225,16 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
 
     /// Seals, then tells the last thing of this life.
     async fn tell(&mut self, event: Event, status: Status, outbox: &mut impl Outbox) -> Result<(), Error> {
-        let committed = self.journal.commit(vec![event], true).await?;
+        self.journal.stage([event]);
         outbox.watch(&self.snapshot(status));
-        outbox.release(committed);
+        self.commit(true, outbox).await
+    }
+
+    /// Returns once all that was pushed is durable and told.
+    async fn commit(&mut self, seal: bool, outbox: &mut impl Outbox) -> Result<(), Error> {
+        tell(self.journal.land().await?, outbox);
+        self.journal.launch(seal)?;
+        tell(self.journal.land().await?, outbox);
         Ok(())
     }
 
@@ -248,7 +258,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
                     Err(crate::command::Refused::Order(fault))
                 } else {
                     let (seq, _) = self.journal.push(Body::Order(order))?;
-                    self.journal.commit((), true).await?;
+                    self.commit(true, outbox).await?;
                     Ok(seq)
                 };
                 let _ = answer.send(taken);
@@ -281,6 +291,14 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             spent: ledger.spent,
             open_messages: ledger.open.len(),
         }
+    }
+}
+
+/// Releases what became durable.
+fn tell(landed: Option<Landed>, outbox: &mut impl Outbox) {
+    if let Some(Landed { events, took }) = landed {
+        outbox.appended(took);
+        outbox.release(events);
     }
 }
 

@@ -49,6 +49,11 @@ impl Draft {
         self.entries.is_empty()
     }
 
+    /// How many entries were pushed.
+    pub const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The bytes of all entries so far.
     pub fn bytes(&self) -> usize {
         self.entries.iter().map(Vec::len).sum()

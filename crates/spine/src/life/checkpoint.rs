@@ -62,8 +62,8 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         self.journal.keep(remembered).await?;
         self.journal.push_checkpoint(root, bytes)?;
         let tick = self.journal.ledger().tick;
-        let committed = self.journal.commit(vec![Event::Checkpoint { tick, root, bytes }], true).await?;
-        outbox.release(committed);
+        self.journal.stage([Event::Checkpoint { tick, root, bytes }]);
+        self.commit(true, outbox).await?;
         self.receipts = self.journal.ledger().receipts.clone().into();
         self.guest = Some(fresh);
         self.replay_fuel = 0;
@@ -72,9 +72,8 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
 
     async fn refuse(&mut self, cause: String, outbox: &mut impl Outbox) -> Result<(), Error> {
         let tick = self.journal.ledger().tick;
-        let committed = self.journal.commit(vec![Event::CheckpointRefused { tick, cause }], false).await?;
-        outbox.release(committed);
-        Ok(())
+        self.journal.stage([Event::CheckpointRefused { tick, cause }]);
+        self.commit(false, outbox).await
     }
 }
 

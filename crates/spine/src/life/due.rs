@@ -1,7 +1,7 @@
 //! What happens next, and when.
 
 use super::{Course, Life};
-use crate::{World, command::Command, guest::Program};
+use crate::{Error, World, command::Command, guest::Program, journal::Landed};
 use igor_protocol::{Nanos, Tick, entry::Trigger, limits::FAILURES_MAX};
 use igor_store::Store;
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ pub(super) enum Next {
     Tick(Trigger),
     Checkpoint,
     Seal,
+    Landed(Result<Option<Landed>, Error>),
 }
 
 impl<P: Program, S: Store, W: World> Life<P, S, W> {
@@ -32,16 +33,24 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             Err(mpsc::error::TryRecvError::Disconnected) => return Next::Command(Command::Stop),
             Err(mpsc::error::TryRecvError::Empty) => {}
         }
-        let Some((moment, next)) = self.due(course) else {
-            return Next::Command(commands.recv().await.unwrap_or(Command::Stop));
+        let (world, flying) = (self.journal.world.clone(), self.journal.is_flying());
+        let due = self.due(course).filter(|_| !self.journal.is_full());
+        let in_time = async {
+            match due {
+                None => std::future::pending().await,
+                Some((moment, next)) => {
+                    if moment > world.monotonic() {
+                        world.sleep_until(moment).await;
+                    }
+                    next
+                }
+            }
         };
-        if moment <= self.journal.world.monotonic() {
-            return next;
-        }
         tokio::select! {
             biased;
+            landed = self.journal.land(), if flying => Next::Landed(landed),
+            next = in_time => next,
             command = commands.recv() => Next::Command(command.unwrap_or(Command::Stop)),
-            () = self.journal.world.sleep_until(moment) => next,
         }
     }
 

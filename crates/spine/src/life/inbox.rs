@@ -49,9 +49,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             }
         }
         if added {
-            let begun = self.journal.world.monotonic();
-            self.journal.commit((), true).await?;
-            outbox.appended(self.journal.world.monotonic().saturating_sub(begun));
+            self.commit(true, outbox).await?;
             outbox.watch(&self.snapshot(Status::Running));
         }
         let (epoch, (last, head, seal)) = (self.journal.chain().epoch, self.journal.vouch());

@@ -257,7 +257,8 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         };
         self.replay_fuel = finished.run.fuel.0;
         self.journal.push(Body::Run(finished.run))?;
-        self.journal.commit((), true).await?;
+        self.journal.launch(true)?;
+        self.journal.land().await?;
         if let Some(cause) = failed {
             return Err(Error::Init(cause));
         }
@@ -280,7 +281,8 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             return Err(Error::Init(format!("the last checkpoint does not restore: {:?}", finished.run.outcome)));
         }
         self.journal.push(Body::Run(finished.run))?;
-        self.journal.commit((), true).await?;
+        self.journal.launch(true)?;
+        self.journal.land().await?;
         self.guest = Some(guest);
         Ok(())
     }

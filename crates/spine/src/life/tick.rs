@@ -125,10 +125,11 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             Arc::make_mut(&mut self.inbox).remove(&message);
             events.push(Event::MessageClosed { message, reply, failed: !counted });
         }
-        let begun = self.journal.world.monotonic();
-        let committed = self.journal.commit(events, releases).await?;
-        outbox.appended(self.journal.world.monotonic().saturating_sub(begun));
-        outbox.release(committed);
-        Ok(())
+        self.journal.stage(events);
+        if releases || !counted {
+            return self.commit(releases, outbox).await;
+        }
+        // Nobody waits for it: the next tick may begin while this one becomes durable.
+        self.journal.launch(false)
     }
 }
