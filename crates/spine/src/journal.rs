@@ -14,7 +14,11 @@ use igor_protocol::{
     ledger::{Book, Draft, Fault},
 };
 use igor_store::Store;
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Longest time that entries stay without a seal.
 pub(crate) const SEAL_WITHIN: Nanos = Nanos::from_millis(100);
@@ -44,9 +48,12 @@ impl<T> Committed<T> {
     }
 }
 
+type Append = Pin<Box<dyn Future<Output = Result<(), igor_store::Error>> + Send>>;
+
 /// An append that the store has not confirmed yet.
 struct Flying {
-    append: Pin<Box<dyn Future<Output = Result<(), igor_store::Error>> + Send>>,
+    /// Never locked: the mutex only says that a shared reference to it is of no use, so that lives can be shared.
+    append: Mutex<Append>,
     events: Vec<Event>,
     begun: Nanos,
 }
@@ -184,12 +191,12 @@ impl<S: Store, W: World> Journal<S, W> {
         let events = std::mem::take(&mut self.staged);
         let commit = self.close(seal, begun)?;
         let store = self.store.clone();
-        let append: Pin<Box<dyn Future<Output = _> + Send>> = match commit {
+        let append: Append = match commit {
             None => Box::pin(std::future::ready(Ok(()))),
             Some(commit) if commit.first() == Seq(0) => Box::pin(async move { store.create(commit).await }),
             Some(commit) => Box::pin(async move { store.append(commit).await }),
         };
-        self.flying = Some(Flying { append, events, begun });
+        self.flying = Some(Flying { append: Mutex::new(append), events, begun });
         Ok(())
     }
 
@@ -198,7 +205,7 @@ impl<S: Store, W: World> Journal<S, W> {
     /// Dropping the future loses nothing: the append goes on, and the next call waits for it.
     pub(crate) async fn land(&mut self) -> Result<Option<Landed>, Error> {
         let Some(flying) = &mut self.flying else { return Ok(None) };
-        flying.append.as_mut().await?;
+        flying.append.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().await?;
         let took = self.world.monotonic().saturating_sub(flying.begun);
         let landed = self.flying.take();
         Ok(landed.map(|flying| Landed { events: Committed { value: flying.events }, took }))
