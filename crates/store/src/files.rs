@@ -78,7 +78,7 @@ pub enum Mode {
 
 /// Each place where the store waits for the disk, and what it may do only after.
 ///
-/// Real files ignore the name. It is here so that a test can take away one of them and show that it is needed.
+/// Real files only trace the name. It is here so that a test can take away one of them and show that it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SyncPoint {
     /// Commits written to the log, before they are acknowledged.

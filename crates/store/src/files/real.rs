@@ -46,8 +46,8 @@ impl Files for RealFiles {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(self.path(name))
     }
 
-    fn sync_dir(&self, name: &str, _: SyncPoint) -> io::Result<()> {
-        fs::File::open(self.path(name))?.sync_all()
+    fn sync_dir(&self, name: &str, point: SyncPoint) -> io::Result<()> {
+        traced(point, || fs::File::open(self.path(name))?.sync_all())
     }
 
     fn list(&self, name: &str) -> io::Result<Vec<String>> {
@@ -89,7 +89,15 @@ impl File for RealFile {
         }
     }
 
-    fn sync(&self, _: SyncPoint) -> io::Result<()> {
-        self.0.sync_data()
+    fn sync(&self, point: SyncPoint) -> io::Result<()> {
+        traced(point, || self.0.sync_data())
     }
+}
+
+/// Says before and after what is made durable, so that a log shows where a killed process was.
+fn traced(point: SyncPoint, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    tracing::trace!(?point, "sync begins");
+    let synced = sync();
+    tracing::trace!(?point, "sync ended");
+    synced
 }
