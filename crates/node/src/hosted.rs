@@ -1,7 +1,7 @@
 //! A life that this node carries: what it is asked, what it tells, and how it ended.
 //!
 //! Invariants kept here:
-//! - What the life tells is committed; it goes on whoever listens, and nobody is waited for.
+//! - What is told of a life, its snapshots too, is durable; it goes on whoever listens, and nobody is waited for.
 //! - Who waits for a reply is woken once its run is committed, or learns that the life is over.
 
 use crate::{Error, events::Projector, follow::Follower, metrics::AgentMetrics};
@@ -11,7 +11,7 @@ use igor_spine::{
     command::Command,
     event::{Event, Outbox, Snapshot, Status},
 };
-use igor_store::disk::Disk;
+use igor_store::{Store, disk::Disk};
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -43,6 +43,7 @@ pub struct Hosted {
 
 /// What a life is at its beginning, and the ends of its channels.
 pub(crate) struct Beginning {
+    pub(crate) store: Arc<Disk>,
     pub(crate) name: String,
     pub(crate) genesis: GenesisBody,
     pub(crate) runtime: String,
@@ -60,12 +61,12 @@ pub(crate) struct Ends {
 
 impl Hosted {
     pub(crate) fn begin(beginning: Beginning) -> (Self, Ends) {
-        let Beginning { name, genesis, runtime, began, resumed, metrics } = beginning;
+        let Beginning { store, name, genesis, runtime, began, resumed, metrics } = beginning;
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let (told_now, now) = watch::channel(began.clone());
         let (told_over, over) = watch::channel(None);
         let waiting = Arc::new(Waiting::default());
-        let outbox = Told { now: told_now, waiting: waiting.clone(), metrics };
+        let outbox = Told { store, now: told_now, ahead: VecDeque::new(), waiting: waiting.clone(), metrics };
         let hosted = Self { name, genesis, runtime, began, resumed, commands, now, over, waiting };
         (hosted, Ends { commands: commanded, outbox, over: told_over })
     }
@@ -130,6 +131,11 @@ impl Hosted {
                 return Arc::new(Err(Error::Vanished));
             }
         }
+    }
+
+    /// Comes back once its snapshot has such a status, or the life is over.
+    pub(crate) async fn shown(&self, is: impl Fn(Status) -> bool) {
+        drop(self.now.clone().wait_for(|now| is(now.status)).await);
     }
 
     /// Asks it for something.
@@ -250,13 +256,30 @@ impl Waiting {
 
 /// What a life tells.
 pub(crate) struct Told {
+    store: Arc<Disk>,
     now: watch::Sender<Snapshot>,
+    /// What the life is already, but its journal is not durably yet: the oldest and the newest of it.
+    ahead: VecDeque<Snapshot>,
     waiting: Arc<Waiting>,
     metrics: AgentMetrics,
 }
 
+impl Told {
+    /// Shows what has become durable, and nothing before it has.
+    fn show(&mut self) {
+        let Some(oldest) = self.ahead.front() else { return };
+        let durable = self.store.tail(oldest.chain.agent).ok().flatten().map_or(Seq(0), |chain| chain.next);
+        while self.ahead.front().is_some_and(|oldest| oldest.chain.next <= durable) {
+            if let Some(snapshot) = self.ahead.pop_front() {
+                self.now.send_replace(snapshot);
+            }
+        }
+    }
+}
+
 impl Outbox for Told {
     fn release(&mut self, committed: Committed<Vec<Event>>) {
+        self.show();
         for event in committed.into_inner() {
             self.metrics.count(&event);
             match event {
@@ -271,7 +294,10 @@ impl Outbox for Told {
     }
 
     fn watch(&mut self, snapshot: &Snapshot) {
-        self.now.send_replace(snapshot.clone());
+        // The oldest is kept, so that a life that is always ahead is still shown.
+        self.ahead.truncate(1);
+        self.ahead.push_back(snapshot.clone());
+        self.show();
     }
 
     fn appended(&mut self, took: Nanos) {

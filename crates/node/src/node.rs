@@ -27,6 +27,7 @@ use igor_sandbox::{RUNTIME_ID, Sandbox, Stack, WasmProgram, compile::Compiler};
 use igor_spine::{
     Ending, Life, Parts, Settings, World,
     command::{Command, Refused},
+    event::Status,
 };
 use igor_store::{
     Store,
@@ -332,7 +333,8 @@ impl Node {
     ) -> Arc<Hosted> {
         let metrics = self.metrics.of_agent(&name);
         let (began, runtime) = (life.look(), RUNTIME_ID.to_owned());
-        let (hosted, ends) = Hosted::begin(Beginning { name, genesis, runtime, began, resumed, metrics });
+        let (hosted, ends) =
+            Hosted::begin(Beginning { store: self.store.clone(), name, genesis, runtime, began, resumed, metrics });
         let hosted = Arc::new(hosted);
         self.lives().insert(hosted.agent(), hosted.clone());
         let Ends { commands, outbox, over } = ends;
@@ -360,6 +362,7 @@ impl Node {
             let (answer, answered) = oneshot::channel();
             life.command(Command::Pause { answer }).await?;
             answered.await.map_err(|_| Error::NotRunning { name: life.name().to_owned() })?;
+            life.shown(|status| status == Status::Paused).await;
         }
         Ok(())
     }
@@ -372,6 +375,7 @@ impl Node {
             let (answer, answered) = oneshot::channel();
             life.command(Command::Resume { answer }).await?;
             answered.await.map_err(|_| Error::NotRunning { name: life.name().to_owned() })?;
+            life.shown(|status| status != Status::Paused).await;
         } else if matches!(&*life.over().await, Ok(Ending::Suspended { .. })) {
             self.start(agent, Wishes::default()).await?;
         }

@@ -2,7 +2,7 @@
 //!
 //! Invariants kept here:
 //! - The socket file belongs to the process that holds the home's lock: what lies there before is left over.
-//! - A connection that cannot be served is told so and closed; it never waits in silence.
+//! - Connections are bounded, and so is telling those who come then that there are too many.
 
 use super::{HEADER_BYTES_MAX, HEADERS_MAX, Limits, guard::Peer, refusal::Refusal, wire::Failure};
 use crate::{Error, node::Node};
@@ -14,7 +14,7 @@ use hyper_util::{
 };
 use std::{fs, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, UnixListener},
     sync::{Semaphore, watch},
     task::JoinHandle,
@@ -23,6 +23,8 @@ use tokio::{
 
 /// Time that open requests get when the server ends.
 const END_WITHIN: Duration = Duration::from_secs(2);
+/// Callers that are being told at once that there is no place for them.
+const DOORSTEP: usize = 16;
 /// Pause after the system refused to accept, for instance because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -43,6 +45,7 @@ struct Desk {
     router: Router,
     limits: Limits,
     connections: Arc<Semaphore>,
+    doorstep: Arc<Semaphore>,
     ending: watch::Receiver<bool>,
 }
 
@@ -66,7 +69,8 @@ impl Server {
         };
         let (ending, ended) = watch::channel(false);
         let connections = Arc::new(Semaphore::new(limits.connections));
-        let desk = Desk { router, limits, connections: connections.clone(), ending: ended };
+        let doorstep = Arc::new(Semaphore::new(DOORSTEP));
+        let desk = Desk { router, limits, connections: connections.clone(), doorstep, ending: ended };
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
         let mut acceptors = vec![tokio::spawn(accept_unix(unix, desk.clone()))];
         acceptors.extend(tcp.map(|listener| tokio::spawn(accept_tcp(listener, desk))));
@@ -140,7 +144,14 @@ impl Desk {
     /// Serves a connection as a task of its own, or turns it away.
     fn receive<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, peer: Peer) {
         let Ok(place) = self.connections.clone().try_acquire_owned() else {
-            tokio::spawn(turn_away(stream, self.limits.header_within));
+            // Being told takes a place as well; who finds none of those either is closed at once.
+            if let Ok(place) = self.doorstep.clone().try_acquire_owned() {
+                let within = self.limits.header_within;
+                tokio::spawn(async move {
+                    turn_away(stream, within).await;
+                    drop(place);
+                });
+            }
             return;
         };
         let desk = self.clone();
@@ -173,8 +184,8 @@ impl Desk {
     }
 }
 
-/// Tells a caller that there are too many.
-async fn turn_away<S: AsyncWrite + Unpin>(mut stream: S, within: Duration) {
+/// Tells a caller that there are too many, once it has said what it wants: who is still writing may not listen.
+async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, within: Duration) {
     let words = "too many connections to this node; try again in a moment";
     let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", words);
     let body = serde_json::to_string(&Failure { error: refusal.body() }).unwrap_or_default();
@@ -182,5 +193,15 @@ async fn turn_away<S: AsyncWrite + Unpin>(mut stream: S, within: Duration) {
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    drop(timeout(within, stream.write_all(answer.as_bytes())).await);
+    let told = async {
+        let mut header = Vec::new();
+        while header.len() < HEADER_BYTES_MAX && !header.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+            if stream.read_buf(&mut header).await? == 0 {
+                break;
+            }
+        }
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await
+    };
+    drop(timeout(within, told).await);
 }
