@@ -169,7 +169,7 @@ impl Client {
         let (status, retry_after, bytes) = self.exchange(request, ANSWER_WITHIN).await?;
         // Where single messages are refused, the answer is still one for each.
         let Ok(answer) = serde_json::from_slice::<BatchAnswer>(&bytes) else {
-            return Err(self.refusal(status, retry_after, &bytes));
+            return Err(refusal(status, retry_after, &bytes));
         };
         if answer.results.len() != count {
             return Err(self.protocol(format!("{} answers to {count} messages", answer.results.len())));
@@ -257,7 +257,7 @@ impl Client {
     async fn answer<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>, within: Duration) -> Result<T, Error> {
         let (status, retry_after, bytes) = self.exchange(request, within).await?;
         if !status.is_success() {
-            return Err(self.refusal(status, retry_after, &bytes));
+            return Err(refusal(status, retry_after, &bytes));
         }
         serde_json::from_slice(&bytes).map_err(|e| self.protocol(e.to_string()))
     }
@@ -285,7 +285,7 @@ impl Client {
             return Ok(response.into_body());
         }
         let bytes = self.collect(response.into_body(), ANSWER_BYTES_MAX).await?;
-        Err(self.refusal(status, retry_after, &bytes))
+        Err(refusal(status, retry_after, &bytes))
     }
 
     async fn call(&self, request: Request<Full<Bytes>>, within: Duration) -> Result<Response<Incoming>, Error> {
@@ -334,18 +334,6 @@ impl Client {
         builder.body(Full::new(body)).map_err(|e| self.protocol(e.to_string()))
     }
 
-    fn refusal(&self, status: StatusCode, retry_after: Option<Duration>, bytes: &[u8]) -> Error {
-        let (code, message) = match serde_json::from_slice::<Failure>(bytes) {
-            Ok(Failure { error }) => (error.code, error.message),
-            // The HTTP layer refuses what is no HTTP before the API sees it, without a body.
-            Err(_) => ("http".to_owned(), format!("the node answered {status}")),
-        };
-        if status == StatusCode::NOT_FOUND {
-            return Error::NotFound { code, message };
-        }
-        Error::Refused { status: status.as_u16(), code, message, retry_after }
-    }
-
     fn timeout(&self, within: Duration) -> Error {
         Error::Timeout { address: self.address.clone(), seconds: within.as_secs() }
     }
@@ -369,6 +357,18 @@ where
     Ok(sender)
 }
 
+fn refusal(status: StatusCode, retry_after: Option<Duration>, bytes: &[u8]) -> Error {
+    let (code, message) = match serde_json::from_slice::<Failure>(bytes) {
+        Ok(Failure { error }) => (error.code, error.message),
+        // The HTTP layer refuses what is no HTTP before the API sees it, without a body.
+        Err(_) => ("http".to_owned(), format!("the node answered {status}")),
+    };
+    if status == StatusCode::NOT_FOUND {
+        return Error::NotFound { code, message };
+    }
+    Error::Refused { status: status.as_u16(), code, message, retry_after }
+}
+
 fn retry_after(response: &Response<Incoming>) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
@@ -384,7 +384,7 @@ fn agent_path(name: &str, rest: &[&str]) -> String {
             if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
                 path.push(char::from(byte));
             } else {
-                path.push_str(&format!("%{byte:02X}"));
+                path.extend(["%", &hex::encode_upper([byte])]);
             }
         }
     }

@@ -34,6 +34,8 @@ pub const HOME_VARIABLE: &str = "IGOR_HOME";
 const CONFIG_FILE: &str = "node.toml";
 const KEYS_DIRECTORY: &str = "keys";
 const CACHE_DIRECTORY: &str = "cache";
+/// The lowest bits of a mode, which say what others may do.
+const PRIVATE_BITS: u32 = 6;
 
 /// A home directory that is there and belongs to this user.
 #[derive(Clone, Debug)]
@@ -205,7 +207,11 @@ impl Home {
         match fs::symlink_metadata(directory) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(Error::io(directory, e)),
-            Ok(found) if found.is_dir() && found.uid() == own_uid() && found.mode() & 0o077 == 0 => Ok(()),
+            Ok(found)
+                if found.is_dir() && found.uid() == own_uid() && found.mode().trailing_zeros() >= PRIVATE_BITS =>
+            {
+                Ok(())
+            }
             Ok(_) => Err(Error::Exposed {
                 path: directory.to_owned(),
                 why: "this directory for the socket is somebody else's, or others can enter it".into(),
@@ -237,7 +243,7 @@ fn create_private(path: &Path, parents: bool) -> Result<(), Error> {
 pub(crate) fn check_private(path: &Path, file: &fs::File) -> Result<(), Error> {
     let found = file.metadata().map_err(|e| Error::io(path, e))?;
     let mode = found.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode.trailing_zeros() < PRIVATE_BITS {
         let why = format!("others can read it (mode {mode:04o})");
         return Err(Error::Exposed { path: path.to_owned(), why, fix: format!("run: chmod 600 {}", path.display()) });
     }

@@ -5,7 +5,7 @@
 //! - Who waits for a reply is woken once its run is committed, or learns that the life is over.
 
 use crate::{Error, events::Projector, follow::Follower, metrics::AgentMetrics};
-use igor_protocol::{AgentId, Nanos, Seq, entry::GenesisBody};
+use igor_protocol::{AgentId, Credits, Entry, Nanos, Seq, entry::GenesisBody};
 use igor_spine::{
     Committed, Ending,
     command::Command,
@@ -165,7 +165,7 @@ impl Hosted {
         let projector = if resumed {
             Projector::new(self.agent(), began.funded, began.spent)
         } else {
-            Projector::new(self.agent(), Default::default(), Default::default())
+            Projector::new(self.agent(), Credits::ZERO, Credits::ZERO)
         };
         let follower = Follower::new(store, self.agent(), from, Some(self.clone()));
         Events { life: self.clone(), follower, projector, from, held: VecDeque::from([started]), ended: false }
@@ -201,24 +201,21 @@ impl Events {
             if self.ended {
                 return Ok(None);
             }
-            match self.follower.next().await? {
-                Some(commit) => {
-                    for (seq, head, bytes) in commit.entries().filter(|(seq, ..)| *seq >= self.from) {
-                        let entry = igor_protocol::Entry::decode(bytes).map_err(igor_spine::Error::from)?;
-                        self.held.extend(self.projector.entry(commit.epoch(), seq, head, &entry));
-                    }
+            if let Some(commit) = self.follower.next().await? {
+                for (seq, head, bytes) in commit.entries().filter(|(seq, ..)| *seq >= self.from) {
+                    let entry = Entry::decode(bytes).map_err(igor_spine::Error::from)?;
+                    self.held.extend(self.projector.entry(commit.epoch(), seq, head, &entry));
                 }
-                None => {
-                    self.ended = true;
-                    let tick = self.life.now.borrow().tick;
-                    let last = match &*self.life.over().await {
-                        Ok(Ending::Stopped) => Some(wire::Event::Stopped { tick }),
-                        Ok(Ending::Ended(cause)) => Some(wire::Event::Ended { cause: cause.name().to_owned(), tick }),
-                        Ok(Ending::Suspended { cause }) => Some(wire::Event::Suspended { tick, cause: cause.clone() }),
-                        Err(_) => None,
-                    };
-                    self.held.extend(last);
-                }
+            } else {
+                self.ended = true;
+                let tick = self.life.now.borrow().tick;
+                let last = match &*self.life.over().await {
+                    Ok(Ending::Stopped) => Some(wire::Event::Stopped { tick }),
+                    Ok(Ending::Ended(cause)) => Some(wire::Event::Ended { cause: cause.name().to_owned(), tick }),
+                    Ok(Ending::Suspended { cause }) => Some(wire::Event::Suspended { tick, cause: cause.clone() }),
+                    Err(_) => None,
+                };
+                self.held.extend(last);
             }
         }
     }

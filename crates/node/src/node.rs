@@ -18,7 +18,7 @@ use crate::{
     world::RealWorld,
 };
 use igor_protocol::{
-    AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
+    AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms, Tick,
     entry::{Genesis, GenesisBody, Order, Policy},
     ledger::Fault,
     verify::Blobs,
@@ -208,7 +208,7 @@ impl Node {
         let genesis = book.genesis();
         let mut info = AgentInfo::new(name.unwrap_or(&genesis.name), genesis, book.ledger().runtime.as_deref(), &now);
         if self.store.is_archive(agent) {
-            info.status = "archived".to_owned();
+            "archived".clone_into(&mut info.status);
         }
         Ok(info)
     }
@@ -240,7 +240,7 @@ impl Node {
         self.store.put_blob(manifest.encode()).await?;
         let (node, alias) = (self.clone(), name.clone());
         blocking(move || local::put_name(&node.store, &alias, agent)).await?;
-        let settings = self.settings(&manifest, wishes, Flags::default(), Default::default());
+        let settings = settings(&manifest, wishes, Flags::default(), Tick::default());
         let body = genesis.body.clone();
         let life = Life::create(self.parts(loaded), genesis, manifest).await?;
         tracing::info!(%agent, name, "an agent was created");
@@ -262,7 +262,7 @@ impl Node {
             return Err(Error::NotCustodian { agent, custodian: genesis.custodian });
         }
         let life = Life::open(self.parts(Arc::new(program)), agent).await?;
-        let settings = self.settings(&manifest, wishes, flags, life.look().tick);
+        let settings = settings(&manifest, wishes, flags, life.look().tick);
         Ok(self.carry(name, genesis, life, settings, true))
     }
 
@@ -309,17 +309,6 @@ impl Node {
 
     fn parts(&self, program: Arc<WasmProgram>) -> Parts<WasmProgram, Disk, RealWorld> {
         Parts { program, store: self.store.clone(), world: Arc::new(RealWorld), key: self.key.clone() }
-    }
-
-    fn settings(&self, manifest: &Manifest, wishes: Wishes, flags: Flags, tick: igor_protocol::Tick) -> Settings {
-        Settings {
-            interval: wishes.interval.unwrap_or(manifest.interval),
-            checkpoint_interval: wishes.checkpoint_interval.unwrap_or(manifest.checkpoint_interval),
-            ticks: wishes.ticks,
-            paused: flags.paused,
-            // What was forgiven is what had happened then: one more failure suspends again.
-            forgive: flags.forgiven == Some(tick),
-        }
     }
 
     /// Lets a life run as a task of its own.
@@ -406,7 +395,7 @@ impl Node {
     async fn flag(
         self: &Arc<Self>,
         agent: AgentId,
-        change: impl FnOnce(&mut Flags, igor_protocol::Tick) + Send + 'static,
+        change: impl FnOnce(&mut Flags, Tick) + Send + 'static,
     ) -> Result<(), Error> {
         let node = self.clone();
         blocking(move || {
@@ -437,6 +426,18 @@ impl Node {
             return Err(Error::Starting { name: what.to_owned() });
         }
         Ok(Occupied { node: self.clone(), what: what.to_owned() })
+    }
+}
+
+/// How an agent lives: as its operator wishes and said before, else as its manifest says.
+fn settings(manifest: &Manifest, wishes: Wishes, flags: Flags, tick: Tick) -> Settings {
+    Settings {
+        interval: wishes.interval.unwrap_or(manifest.interval),
+        checkpoint_interval: wishes.checkpoint_interval.unwrap_or(manifest.checkpoint_interval),
+        ticks: wishes.ticks,
+        paused: flags.paused,
+        // What was forgiven is what had happened then: one more failure suspends again.
+        forgive: flags.forgiven == Some(tick),
     }
 }
 

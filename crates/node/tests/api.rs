@@ -1,5 +1,7 @@
 //! Who the API lets in, what it refuses, and in which words.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
+
 mod common;
 
 use common::{COUNTER, ECHO, Running, creation, exchange, raw, temporary, within};

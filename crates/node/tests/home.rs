@@ -1,5 +1,7 @@
 //! The home directory: made private, read strictly, refused where it is not what it should be.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
+
 mod common;
 
 use common::{compiler, temporary};

@@ -1,5 +1,7 @@
 //! Agents on a node: created, stopped, gone on with; names and flags over restarts and crashes.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
+
 mod common;
 
 use common::{COUNTER, ECHO, Running, STILLBORN, TRAP, compiler, creation, open_node, temporary, within};

@@ -1,5 +1,7 @@
 //! Messages through the API: once each, in order, with their replies, whatever is sent again and whenever.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
+
 mod common;
 
 use common::{ECHO, Running, agent_file, creation, temporary, within};
@@ -225,7 +227,7 @@ fn lines(count: usize) -> Vec<Vec<u8>> {
     (1..=count).map(|n| format!("line {n}").into_bytes()).collect()
 }
 
-fn plan<'a>(lines: &'a [Vec<u8>]) -> Lines<'a> {
+fn plan(lines: &[Vec<u8>]) -> Lines<'_> {
     Lines { agent: "e", stream: "file", lines, rate: None, patience: Some(LONG) }
 }
 

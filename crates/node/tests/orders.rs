@@ -1,5 +1,7 @@
 //! Owner's orders, through a life and straight to the journal: each counts once, and only where it is meant for.
 
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
+
 mod common;
 
 use common::{COUNTER, ECHO, Running, creation, credits, temporary, within};

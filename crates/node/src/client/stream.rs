@@ -43,11 +43,11 @@ impl Pieces {
             }
         }
         let bytes: Vec<u8> = self.held.iter().skip(8).copied().collect();
-        self.failed(&bytes).unwrap_or_else(|| self.cut())
+        Self::failed(&bytes).unwrap_or_else(|| self.cut())
     }
 
     /// An error that the node sends in the middle of an answer.
-    fn failed(&self, json: &[u8]) -> Option<Error> {
+    fn failed(json: &[u8]) -> Option<Error> {
         let Failure { error } = serde_json::from_slice(json).ok()?;
         Some(Error::Refused { status: 500, code: error.code, message: error.message, retry_after: None })
     }
@@ -118,7 +118,7 @@ impl EventStream {
             if let Some(end) = pieces.held.iter().skip(searched).position(|byte| *byte == b'\n') {
                 let line = pieces.take(searched + end + 1);
                 let event = serde_json::from_slice(&line).map(Some);
-                return event.map_err(|e| pieces.failed(&line).unwrap_or_else(|| pieces.protocol(e.to_string())));
+                return event.map_err(|e| Pieces::failed(&line).unwrap_or_else(|| pieces.protocol(e.to_string())));
             }
             searched = pieces.held.len();
             if searched > LINE_BYTES_MAX {

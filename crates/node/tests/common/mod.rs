@@ -1,6 +1,7 @@
 //! A real node on a real disk, with small agents to run.
 
 #![allow(dead_code, unreachable_pub)] // each test binary uses its part
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
 
 use igor_node::{
     Creation, Hosted, Node, Wishes,
