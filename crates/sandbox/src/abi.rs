@@ -78,7 +78,7 @@ pub(crate) enum Needs {
 
 impl Needs {
     /// Whether it is granted.
-    pub(crate) const fn granted_by(self, capabilities: &Capabilities) -> bool {
+    pub(crate) const fn granted_by(self, capabilities: Capabilities) -> bool {
         match self {
             Self::Nothing => true,
             Self::Clock => capabilities.clock,

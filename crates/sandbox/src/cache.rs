@@ -15,10 +15,10 @@
 use crate::{compile::ARTIFACT_BYTES_MAX, engine::RUNTIME_ID, error::Host};
 use igor_protocol::Hash;
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     hash::{Hash as _, Hasher},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -41,11 +41,8 @@ impl Cache {
     /// Opens the cache in `dir`, which is made where it is not there.
     pub(crate) fn open(dir: &Path, engine: &Engine) -> Result<Self, Host> {
         let failed = |why| Host::Cache { path: dir.to_owned(), why };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-        let private = fs::metadata(dir).map_err(failed)?.permissions().mode() & 0o077 == 0;
-        if !private {
-            return Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, "others may enter it; chmod 700")));
-        }
+        fs::create_dir_all(dir).map_err(failed)?;
+        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(failed)?;
         let key = key(dir)?;
         let mut hasher = Blake3(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);

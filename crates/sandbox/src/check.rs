@@ -78,6 +78,7 @@ pub(crate) fn check(program: &[u8], manifest: &Manifest) -> Result<Checked, Refu
     Err(Refusal::Invalid(Text::new("the module has no end")))
 }
 
+#[allow(clippy::needless_pass_by_value)] // for `map_err`
 fn invalid(error: BinaryReaderError) -> Refusal {
     Refusal::Invalid(Text::new(&error.to_string()))
 }
@@ -118,7 +119,7 @@ fn check_import(import: &wasmparser::Import<'_>, types: TypesRef<'_>, manifest: 
             wanted: known.signature.to_string(),
         });
     }
-    if !known.needs.granted_by(&manifest.capabilities) {
+    if !known.needs.granted_by(manifest.capabilities) {
         debug_assert_ne!(known.needs, Needs::Nothing);
         return Err(Refusal::NotGranted { module: known.module, name: known.name, capability: known.needs.key() });
     }
@@ -206,3 +207,6 @@ fn describe(function: &FuncType) -> Text {
     };
     Text::new(&format!("{} -> {}", list(function.params()), list(function.results())))
 }
+
+#[cfg(test)]
+mod tests;

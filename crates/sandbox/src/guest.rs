@@ -14,21 +14,23 @@ use crate::{
 use igor_protocol::{Fuel, entry::Failure, manifest::Limits};
 use igor_spine::guest::{Ended, Guest, Input, Membrane, Program, Report};
 use std::sync::Arc;
-use wasmtime::{Instance, InstancePre, Store, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{Instance, InstancePre, Module, Store, TypedFunc, WasmParams, WasmResults};
 
 /// A program that was checked and compiled. Cloning it is cheap.
 #[derive(Clone)]
 pub struct WasmProgram(Arc<Parts>);
 
 struct Parts {
-    module: InstancePre<Ctx>,
+    linked: InstancePre<Ctx>,
+    /// Held so that the sandbox knows that it is in use.
+    _module: Arc<Module>,
     limits: Limits,
     can_checkpoint: bool,
 }
 
 impl WasmProgram {
-    pub(crate) fn new(module: InstancePre<Ctx>, limits: Limits, can_checkpoint: bool) -> Self {
-        Self(Arc::new(Parts { module, limits, can_checkpoint }))
+    pub(crate) fn new(module: Arc<Module>, linked: InstancePre<Ctx>, limits: Limits, can_checkpoint: bool) -> Self {
+        Self(Arc::new(Parts { linked, _module: module, limits, can_checkpoint }))
     }
 }
 
@@ -126,11 +128,11 @@ fn broken<T>(why: impl Into<String>) -> Result<T, Stopped> {
 
 impl Running {
     async fn new(program: &Parts) -> wasmtime::Result<Self> {
-        let mut store = Store::new(program.module.module().engine(), Ctx::new(&program.limits));
+        let mut store = Store::new(program.linked.module().engine(), Ctx::new(&program.limits));
         store.limiter(|ctx| &mut ctx.limiter);
         // For what the engine itself does; the run's fuel is set when it begins.
         store.set_fuel(u64::MAX)?;
-        let instance = program.module.instantiate_async(&mut store).await?;
+        let instance = program.linked.instantiate_async(&mut store).await?;
         store.fuel_async_yield_interval(Some(YIELD_INTERVAL))?;
         store.data_mut().memory = instance.get_memory(&mut store, abi::MEMORY);
         let tick = match instance.get_typed_func(&mut store, "agent_tick") {

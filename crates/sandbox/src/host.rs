@@ -82,10 +82,10 @@ impl Ctx {
     }
 
     /// A number, asked for by `ask`.
-    fn number(&self, ask: Ask) -> Result<i64> {
+    fn number(&self, ask: &Ask) -> Result<i64> {
         match self.observe(ask.clone())? {
             Answer::Number(number) => Ok(number),
-            other => Err(unfit(&ask, &other)),
+            other => Err(unfit(ask, &other)),
         }
     }
 
@@ -182,3 +182,6 @@ pub(crate) fn linker(engine: &Engine) -> std::result::Result<Linker<Ctx>, Error>
         .map_err(|e| Error::Host(Host::Engine(e.to_string())))?;
     Ok(linker)
 }
+
+#[cfg(test)]
+mod tests;

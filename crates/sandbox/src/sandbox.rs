@@ -11,15 +11,21 @@ use crate::{
     rewrite,
 };
 use igor_protocol::{Hash, Manifest};
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 use wasmtime::{Engine, Linker, Module};
 
 /// Makes programs out of bytes. One for a process is enough; it may be shared between threads.
 pub struct Sandbox {
     engine: Engine,
     linker: Linker<Ctx>,
-    cache: Arc<Cache>,
+    cache: Cache,
     compiler: Compiler,
+    /// Programs in use, so that all agents of one program share its code.
+    in_use: Mutex<HashMap<Hash, Weak<Module>>>,
 }
 
 impl Sandbox {
@@ -28,8 +34,8 @@ impl Sandbox {
     pub fn open(cache: &Path, compiler: Compiler, stack: Stack) -> Result<Self, Error> {
         let engine = engine::engine(stack)?;
         let linker = host::linker(&engine)?;
-        let cache = Arc::new(Cache::open(cache, &engine)?);
-        Ok(Self { engine, linker, cache, compiler })
+        let cache = Cache::open(cache, &engine)?;
+        Ok(Self { engine, linker, cache, compiler, in_use: Mutex::default() })
     }
 
     /// Checks a program against its manifest, compiles it unless the cache has it, and links it.
@@ -40,24 +46,42 @@ impl Sandbox {
         let checked = check::check(program, manifest)?;
         let module = self.module(program, checked.start)?;
         // The check has compared every import with the table that the linker is made from.
-        let module = self.linker.instantiate_pre(&module).map_err(|e| Host::Artifact(e.to_string()))?;
-        Ok(WasmProgram::new(module, manifest.limits, checked.can_checkpoint))
+        let linked = self.linker.instantiate_pre(&module).map_err(|e| Host::Artifact(e.to_string()))?;
+        Ok(WasmProgram::new(module, linked, manifest.limits, checked.can_checkpoint))
     }
 
-    fn module(&self, program: &[u8], start: Option<u32>) -> Result<Module, Error> {
+    fn module(&self, program: &[u8], start: Option<u32>) -> Result<Arc<Module>, Error> {
         let hash = Hash::of_blob(program);
-        if let Some(module) = self.cache.get(&self.engine, hash)? {
+        if let Some(module) = self.find(hash)? {
             return Ok(module);
         }
         // One at a time compiles; the program may be there by then.
         let turn = self.compiler.turn();
-        if let Some(module) = self.cache.get(&self.engine, hash)? {
+        if let Some(module) = self.find(hash)? {
             return Ok(module);
         }
         let artifact = match start {
             Some(function) => turn.compile(&rewrite::export_start(program, function)?)?,
             None => turn.compile(program)?,
         };
-        Ok(self.cache.put(&self.engine, hash, &artifact)?)
+        let module = self.cache.put(&self.engine, hash, &artifact)?;
+        Ok(self.share(hash, module))
+    }
+
+    /// The program, if it is in use or in the cache.
+    fn find(&self, hash: Hash) -> Result<Option<Arc<Module>>, Error> {
+        let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).and_then(Weak::upgrade);
+        if in_use.is_some() {
+            return Ok(in_use);
+        }
+        Ok(self.cache.get(&self.engine, hash)?.map(|module| self.share(hash, module)))
+    }
+
+    fn share(&self, hash: Hash, module: Module) -> Arc<Module> {
+        let module = Arc::new(module);
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        in_use.retain(|_, module| module.strong_count() > 0);
+        in_use.insert(hash, Arc::downgrade(&module));
+        module
     }
 }

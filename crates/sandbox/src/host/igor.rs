@@ -21,26 +21,26 @@ pub(super) const LOG_CALL_BYTES_MAX: usize = 16 << 10;
 
 pub(super) fn define(linker: &mut Linker<Ctx>) -> Result<()> {
     linker
-        .func_wrap(IGOR, "clock_now", |caller: Caller<'_, Ctx>| caller.data().number(Ask::Clock))?
-        .func_wrap(IGOR, "wallet_balance", |caller: Caller<'_, Ctx>| caller.data().number(Ask::Balance))?
-        .func_wrap(IGOR, "node_price", |caller: Caller<'_, Ctx>| caller.data().number(Ask::Price))?
-        .func_wrap(IGOR, "wallet_receipt_count", wallet_receipt_count)?
+        .func_wrap(IGOR, "clock_now", |caller: Caller<'_, Ctx>| caller.data().number(&Ask::Clock))?
+        .func_wrap(IGOR, "wallet_balance", |caller: Caller<'_, Ctx>| caller.data().number(&Ask::Balance))?
+        .func_wrap(IGOR, "node_price", |caller: Caller<'_, Ctx>| caller.data().number(&Ask::Price))?
+        .func_wrap(IGOR, "wallet_receipt_count", |caller: Caller<'_, Ctx>| wallet_receipt_count(caller.data()))?
         .func_wrap(IGOR, "wallet_receipt", wallet_receipt)?
         .func_wrap(IGOR, "rand_bytes", rand_bytes)?
         .func_wrap(IGOR, "log_emit", log_emit)?
         .func_wrap(IGOR, "trigger", |caller: Caller<'_, Ctx>| caller.data().trigger)?
-        .func_wrap(IGOR, "resumed_gap", resumed_gap)?
+        .func_wrap(IGOR, "resumed_gap", |caller: Caller<'_, Ctx>| resumed_gap(caller.data()))?
         .func_wrap(IGOR, "message_next", message_next)?
         .func_wrap(IGOR, "message_reply", message_reply)?
         .func_wrap(IGOR, "wake_at", |caller: Caller<'_, Ctx>, time: i64| {
-            request(&caller, "wake_at", Held::WakeAt(time))
+            request(caller.data(), "wake_at", Held::WakeAt(time))
         })?
-        .func_wrap(IGOR, "finish", |caller: Caller<'_, Ctx>| request(&caller, "finish", Held::Finish))?;
+        .func_wrap(IGOR, "finish", |caller: Caller<'_, Ctx>| request(caller.data(), "finish", Held::Finish))?;
     Ok(())
 }
 
-fn wallet_receipt_count(caller: Caller<'_, Ctx>) -> Result<i32> {
-    let count = caller.data().number(Ask::ReceiptCount)?;
+fn wallet_receipt_count(ctx: &Ctx) -> Result<i32> {
+    let count = ctx.number(&Ask::ReceiptCount)?;
     Ok(i32::try_from(count).unwrap_or(i32::MAX))
 }
 
@@ -87,8 +87,8 @@ fn log_emit(mut caller: Caller<'_, Ctx>, ptr: i32, len: i32) -> Result<()> {
     if buffer.len() > LOG_CALL_BYTES_MAX { call.ctx.log(CUT.trim_start().into()) } else { Ok(()) }
 }
 
-fn resumed_gap(caller: Caller<'_, Ctx>) -> Result<i64> {
-    Ok(i64::try_from(caller.data().membrane()?.resumed_gap().0).unwrap_or(i64::MAX))
+fn resumed_gap(ctx: &Ctx) -> Result<i64> {
+    Ok(i64::try_from(ctx.membrane()?.resumed_gap().0).unwrap_or(i64::MAX))
 }
 
 fn message_next(mut caller: Caller<'_, Ctx>, ptr: i32, len: i32) -> Result<i32> {
@@ -134,11 +134,11 @@ fn message_reply(mut caller: Caller<'_, Ctx>, ptr: i32, len: i32) -> Result<i32>
 }
 
 /// A request that has a meaning in ticks only.
-fn request(caller: &Caller<'_, Ctx>, name: &'static str, held: Held) -> Result<()> {
-    if !caller.data().in_tick() {
+fn request(ctx: &Ctx, name: &'static str, held: Held) -> Result<()> {
+    if !ctx.in_tick() {
         return Err(Halt::OutsideTick(name).into());
     }
-    caller.data().hold(held).map(drop)
+    ctx.hold(held).map(drop)
 }
 
 /// The length of what was written to guest memory, which is below 4 GiB and by the limits far below 2.

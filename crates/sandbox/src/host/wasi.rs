@@ -21,7 +21,7 @@ const CLOCK_REALTIME: u32 = 0;
 const CLOCK_MONOTONIC: u32 = 1;
 
 /// Most buffers that one `fd_write` takes. It may write less than it was given, and callers go on with the rest.
-const IOVECS_MAX: u64 = 64;
+const IOVECS_MAX: usize = 64;
 /// Most subscriptions of one `poll_oneoff`.
 const SUBSCRIPTIONS_MAX: u64 = 64;
 
@@ -94,7 +94,7 @@ fn clock_time_get(mut caller: Caller<'_, Ctx>, clock: i32, _precision: i64, time
     if !is_clock(unsigned(clock)) {
         return Ok(INVAL);
     }
-    let now = call.ctx.number(Ask::Clock)?;
+    let now = call.ctx.number(&Ask::Clock)?;
     call.write(&time, &now.to_le_bytes());
     Ok(SUCCESS)
 }
@@ -139,7 +139,7 @@ fn fd_write(mut caller: Caller<'_, Ctx>, fd: i32, iovecs: i32, count: i32, writt
     };
     let mut room = igor::LOG_CALL_BYTES_MAX;
     let mut pieces = Vec::new();
-    for iovec in call.read(&iovecs).chunks_exact(8).take(IOVECS_MAX as usize) {
+    for iovec in call.read(&iovecs).chunks_exact(8).take(IOVECS_MAX) {
         // All of each buffer must be inside memory, also what there is no room for.
         let piece = call.buffer(word(iovec, 0).cast_signed(), word(iovec, 4))?.first(room);
         room -= piece.len();
@@ -248,7 +248,7 @@ fn subscribed(call: &Call<'_>, subscriptions: &super::Buffer) -> Result<Vec<Even
             // Read once for all, and only where it is needed: each reading is an observation.
             let now = match now {
                 Some(now) => now,
-                None => *now.insert(call.ctx.number(Ask::Clock)?),
+                None => *now.insert(call.ctx.number(&Ask::Clock)?),
             };
             Ok(timeout.saturating_sub(u64::try_from(now).unwrap_or(0)))
         };

@@ -92,8 +92,8 @@ fn what_makes_no_sense_is_refused_by_its_name() {
 #[test]
 fn a_module_may_carry_it() {
     let module = |sections: &[&str]| {
-        let custom = sections.iter().map(|text| format!("(@custom \"{SECTION}\" {text:?})")).collect::<String>();
-        wat::parse_str(format!("(module {custom})")).expect("a module")
+        let custom: Vec<_> = sections.iter().map(|text| format!("(@custom \"{SECTION}\" {text:?})")).collect();
+        wat::parse_str(format!("(module {})", custom.concat())).expect("a module")
     };
     assert_eq!(of_module(&module(&[])), Ok(None));
     let read = of_module(&module(&["[tick]\ninterval = \"2s\""])).expect("a manifest").expect("one");

@@ -87,6 +87,8 @@ pub struct State {
     /// What a reply comes to.
     pub reply: Option<Hold>,
     pub gap: Nanos,
+    /// What the balance is.
+    pub balance: Option<i64>,
 }
 
 impl World {
@@ -129,7 +131,7 @@ impl Membrane for World {
             Ask::Clock => Answer::Number(1_000_000_000 + count as i64),
             Ask::Random(len) if len > 1 << 20 => return Err(Stop::OverLimit("random bytes")),
             Ask::Random(len) => Answer::Bytes((0..len).map(|position| (position as u8).wrapping_mul(31)).collect()),
-            Ask::Balance => Answer::Number(5_000_000),
+            Ask::Balance => Answer::Number(state.balance.unwrap_or(5_000_000)),
             Ask::Price => Answer::Number(77),
             Ask::ReceiptCount => Answer::Number(state.receipts.len() as i64),
             Ask::Receipt(index) => {
