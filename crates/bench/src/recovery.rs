@@ -2,37 +2,19 @@
 
 use crate::{
     measure::{median, micros},
-    rig::{Memory, Rig, StopAfter},
+    rig::{Memory, Quiet, Rig, ticks},
 };
-use igor_protocol::Nanos;
-use igor_spine::{Settings, command::Command};
 use std::{sync::Arc, time::Instant};
-use tokio::sync::mpsc;
 
 pub(crate) fn run(rig: &Rig) -> anyhow::Result<()> {
     println!("{:>10}  {:>12}  {:>12}", "ticks", "open", "a tick");
-    for count in [10_u64, 1_000, 10_000, 100_000] {
-        let memory = Arc::new(Memory::default());
-        rig.runtime.block_on(async {
-            let life = rig.create(&memory, count).await?;
-            // A crash leaves what was committed and no checkpoint: the life is dropped, not stopped.
-            let (commands, receiver) = mpsc::channel::<Command>(1);
-            let settings = Settings {
-                interval: Nanos::ZERO,
-                checkpoint_interval: Nanos::from_secs(3600),
-                ticks: None,
-                paused: false,
-                forgive: false,
-            };
-            let counting = StopAfter::new(count);
-            let done = counting.done();
-            let running = tokio::spawn(life.run(settings, receiver, counting));
-            done.notified().await;
-            running.abort();
-            drop(commands);
-            anyhow::Ok(())
-        })?;
-        let agent = rig.genesis(count).body.agent_id();
+    for count in [10_u32, 1_000, 10_000, 100_000] {
+        // A crash leaves what was committed and no checkpoint after it: Genesis, Run(init), then a commit a tick.
+        let memory = Arc::new(Memory::failing_after(2 + count as usize));
+        let life = rig.runtime.block_on(rig.create(&memory, count.into()))?;
+        let crashed = rig.runtime.block_on(ticks(life, u64::from(count) * 2, Quiet::default()));
+        anyhow::ensure!(crashed.is_err(), "the store did not fail");
+        let agent = rig.genesis(count.into()).body.agent_id();
         let mut took = Vec::new();
         for _ in 0..5 {
             let begun = Instant::now();
@@ -41,9 +23,7 @@ pub(crate) fn run(rig: &Rig) -> anyhow::Result<()> {
             drop(life);
         }
         let took = median(&took);
-        #[allow(clippy::cast_precision_loss)] // counts far below 2^52
-        let each = took / count as f64;
-        println!("{count:>10}  {:>9.2} ms  {each:>9.2} us", took / 1e3);
+        println!("{count:>10}  {:>9.2} ms  {:>9.2} us", took / 1e3, took / f64::from(count));
     }
     Ok(())
 }

@@ -51,7 +51,7 @@ impl Rig {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let cache = tempfile::tempdir()?;
         let compiler = Compiler::new(std::env::current_exe()?, Limits::default());
-        let sandbox = Sandbox::open(cache.path(), compiler, Stack::Live)?;
+        let sandbox = Sandbox::open(&cache.path().join("compiled"), compiler, Stack::Live)?;
         let wasm = wat::parse_str(COUNTER)?;
         let manifest = Manifest::default();
         let program = Arc::new(sandbox.load(&wasm, &manifest)?);
@@ -156,36 +156,6 @@ impl Outbox for Quiet {
     }
 }
 
-/// Says when so many ticks were committed.
-pub(crate) struct StopAfter {
-    left: u64,
-    done: Arc<tokio::sync::Notify>,
-}
-
-impl StopAfter {
-    pub(crate) fn new(ticks: u64) -> Self {
-        Self { left: ticks, done: Arc::default() }
-    }
-
-    pub(crate) fn done(&self) -> Arc<tokio::sync::Notify> {
-        self.done.clone()
-    }
-}
-
-impl Outbox for StopAfter {
-    fn release(&mut self, committed: Committed<Vec<Event>>) {
-        let ticks = committed.get().iter().filter(|event| matches!(event, Event::Tick(_))).count();
-        self.left = self.left.saturating_sub(ticks as u64);
-        if self.left == 0 {
-            self.done.notify_one();
-        }
-    }
-
-    fn watch(&mut self, _: &Snapshot) {}
-
-    fn appended(&mut self, _: Nanos) {}
-}
-
 /// A store that only keeps what it is given, in memory: what is left is the cost of the journal itself.
 #[derive(Default)]
 pub(crate) struct Memory(Mutex<Kept>);
@@ -193,12 +163,19 @@ pub(crate) struct Memory(Mutex<Kept>);
 #[derive(Default)]
 struct Kept {
     commits: Vec<Commit>,
+    /// Fail once there are so many.
+    commits_max: Option<usize>,
     blobs: BTreeMap<Hash, Vec<u8>>,
 }
 
 impl Memory {
     pub(crate) fn commits(&self) -> Vec<Commit> {
         self.lock().commits.clone()
+    }
+
+    /// A store that fails after so many commits: what is in it then is what a crash leaves.
+    pub(crate) fn failing_after(commits: usize) -> Self {
+        Self(Mutex::new(Kept { commits_max: Some(commits), ..Kept::default() }))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -212,7 +189,11 @@ impl Store for Memory {
     }
 
     async fn append(&self, commit: Commit) -> Result<(), Error> {
-        self.lock().commits.push(commit);
+        let mut kept = self.lock();
+        if kept.commits_max.is_some_and(|max| kept.commits.len() >= max) {
+            return Err(Error::Poisoned { why: "the benchmark's crash".to_owned() });
+        }
+        kept.commits.push(commit);
         Ok(())
     }
 

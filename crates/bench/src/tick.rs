@@ -38,7 +38,8 @@ struct Bare {
 
 impl Bare {
     async fn new(wasm: &[u8]) -> wasmtime::Result<Self> {
-        let engine = igor_sandbox::engine(igor_sandbox::Stack::Live).map_err(|e| wasmtime::Error::msg(e.to_string()))?;
+        let engine =
+            igor_sandbox::engine(igor_sandbox::Stack::Live).map_err(|e| wasmtime::Error::msg(e.to_string()))?;
         let module = Module::new(&engine, wasm)?;
         let mut store = Store::new(&engine, ());
         store.set_fuel(1_000_000_000)?;
