@@ -6,8 +6,8 @@
 //! - A call is made once. Only [`send_lines`] tries again, and only what the node's exactly-once rule makes safe.
 
 use crate::api::wire::{
-    AgentInfo, Agents, Batch, BatchAnswer, Controlled, Failure, MessageAnswer, MessageStatus, NodeInfo, OrderTaken,
-    Outgoing, StreamInfo,
+    AgentInfo, Agents, BODY_BYTES_MAX, Batch, BatchAnswer, Controlled, Failure, MessageAnswer, MessageStatus, NodeInfo,
+    OrderTaken, Outgoing, StreamInfo,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -162,10 +162,17 @@ impl Client {
         self.get(&agent_path(name, &[])).await
     }
 
-    /// Sends up to [`BATCH_MAX`](crate::api::wire::BATCH_MAX) messages; one answer for each, in their order.
+    /// Sends up to [`BATCH_MAX`](crate::api::wire::BATCH_MAX) messages, together at most [`BODY_BYTES_MAX`] bytes as
+    /// JSON. One answer for each, in their order.
     pub async fn send(&self, name: &str, messages: Vec<Outgoing>) -> Result<Vec<MessageAnswer>, Error> {
         let count = messages.len();
         let request = self.json(Method::POST, &agent_path(name, &["messages"]), &Batch { messages })?;
+        let bytes = hyper::body::Body::size_hint(request.body()).lower();
+        if bytes > BODY_BYTES_MAX as u64 {
+            // The node would say the same, but may hang up before it has heard all of it.
+            let message = format!("the messages take {bytes} bytes as JSON; a request has at most {BODY_BYTES_MAX}");
+            return Err(Error::Refused { status: 413, code: "body_too_large".into(), message, retry_after: None });
+        }
         let (status, retry_after, bytes) = self.exchange(request, ANSWER_WITHIN).await?;
         // Where single messages are refused, the answer is still one for each.
         let Ok(answer) = serde_json::from_slice::<BatchAnswer>(&bytes) else {

@@ -32,7 +32,7 @@ impl Follower {
         Self { store, agent, next: from, held: VecDeque::new(), life }
     }
 
-    /// The next commit; waits for it. Nothing when there will be no more.
+    /// The next commit; waits for it. Nothing when there will be no more. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Option<Commit>, Error> {
         loop {
             if let Some(commit) = self.held.pop_front() {

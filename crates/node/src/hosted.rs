@@ -4,8 +4,9 @@
 //! - What is told of a life, its snapshots too, is durable; it goes on whoever listens, and nobody is waited for.
 //! - Who waits for a reply is woken once its run is committed, or learns that the life is over.
 
-use crate::{Error, events::Projector, follow::Follower, metrics::AgentMetrics};
+use crate::{Error, Wishes, events::Projector, follow::Follower, metrics::AgentMetrics};
 use igor_protocol::{AgentId, Credits, Entry, Nanos, Seq, entry::GenesisBody};
+use igor_sandbox::RUNTIME_ID;
 use igor_spine::{
     Committed, Ending,
     command::Command,
@@ -31,7 +32,7 @@ pub type Over = Arc<Result<Ending, Error>>;
 pub struct Hosted {
     name: String,
     genesis: GenesisBody,
-    runtime: String,
+    wishes: Wishes,
     /// What it was when it began: events are told from there.
     began: Snapshot,
     resumed: bool,
@@ -46,8 +47,8 @@ pub(crate) struct Beginning {
     pub(crate) store: Arc<Disk>,
     pub(crate) name: String,
     pub(crate) genesis: GenesisBody,
-    pub(crate) runtime: String,
     pub(crate) began: Snapshot,
+    pub(crate) wishes: Wishes,
     pub(crate) resumed: bool,
     pub(crate) metrics: AgentMetrics,
 }
@@ -61,13 +62,13 @@ pub(crate) struct Ends {
 
 impl Hosted {
     pub(crate) fn begin(beginning: Beginning) -> (Self, Ends) {
-        let Beginning { store, name, genesis, runtime, began, resumed, metrics } = beginning;
+        let Beginning { store, name, genesis, began, wishes, resumed, metrics } = beginning;
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let (told_now, now) = watch::channel(began.clone());
         let (told_over, over) = watch::channel(None);
         let waiting = Arc::new(Waiting::default());
         let outbox = Told { store, now: told_now, ahead: VecDeque::new(), waiting: waiting.clone(), metrics };
-        let hosted = Self { name, genesis, runtime, began, resumed, commands, now, over, waiting };
+        let hosted = Self { name, genesis, wishes, began, resumed, commands, now, over, waiting };
         (hosted, Ends { commands: commanded, outbox, over: told_over })
     }
 
@@ -96,16 +97,24 @@ impl Hosted {
         &self.began
     }
 
-    /// The agent as it is now; after the end of this life, as it was then.
+    /// The agent as it is now, as far as its journal is durable; after the end of this life, as it was then.
     pub fn info(&self) -> wire::AgentInfo {
-        let mut now = self.now.borrow().clone();
-        match self.over.borrow().as_deref() {
-            None | Some(Ok(Ending::Ended(_))) => {}
-            Some(Ok(Ending::Suspended { cause })) => now.cause = Some(cause.clone()),
-            Some(Ok(Ending::Stopped)) => now.status = Status::Stopped,
-            Some(Err(e)) => (now.status, now.cause) = (Status::Stopped, Some(e.to_string())),
+        let now = self.now.borrow().clone();
+        wire::AgentInfo::new(&self.name, &self.genesis, Some(RUNTIME_ID), &now)
+    }
+
+    /// Why it does not go on, if it should.
+    pub(crate) fn cause(&self) -> Option<String> {
+        match self.over.borrow().as_deref()? {
+            Ok(Ending::Suspended { cause }) => Some(cause.clone()),
+            Ok(Ending::Stopped | Ending::Ended(_)) => None,
+            Err(e) => Some(e.to_string()),
         }
-        wire::AgentInfo::new(&self.name, &self.genesis, Some(&self.runtime), &now)
+    }
+
+    /// How its operator wanted it to live.
+    pub(crate) const fn wishes(&self) -> Wishes {
+        self.wishes
     }
 
     /// The snapshots of the life from now on.
@@ -192,7 +201,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; waits for it. Nothing after the end of the life: [`Hosted::over`] says how it ended.
+    /// The next event; waits for it. Nothing after the end of the life: [`Hosted::over`] says how it ended. Dropping
+    /// the future loses nothing.
     pub async fn next(&mut self) -> Result<Option<wire::Event>, Error> {
         loop {
             if let Some(event) = self.held.pop_front() {
@@ -207,9 +217,11 @@ impl Events {
                     self.held.extend(self.projector.entry(commit.epoch(), seq, head, &entry));
                 }
             } else {
+                // Whoever drops this future asks again: nothing is taken before the last wait is over.
+                let over = self.life.over().await;
                 self.ended = true;
                 let tick = self.life.now.borrow().tick;
-                let last = match &*self.life.over().await {
+                let last = match &*over {
                     Ok(Ending::Stopped) => Some(wire::Event::Stopped { tick }),
                     Ok(Ending::Ended(cause)) => Some(wire::Event::Ended { cause: cause.name().to_owned(), tick }),
                     Ok(Ending::Suspended { cause }) => Some(wire::Event::Suspended { tick, cause: cause.clone() }),

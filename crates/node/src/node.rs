@@ -96,8 +96,7 @@ impl Node {
         let config = home.config()?;
         let options = Options { note: home.socket().display().to_string(), ..Options::default() };
         let store = Disk::open(home.path(), &options)?;
-        let keys = home.keys();
-        let (owner, key) = (keys.read_or_create(Role::Owner)?, keys.read_or_create(Role::Node)?);
+        let (owner, key) = (own_key(&home, &store, Role::Owner)?, own_key(&home, &store, Role::Node)?);
         let sandbox = Sandbox::open(&home.cache(), compiler, Stack::Live)?;
         tracing::info!(home = %home.path().display(), node = %key.public(), "the home is open");
         Ok(Arc::new(Self {
@@ -199,7 +198,8 @@ impl Node {
     }
 
     fn describe(&self, agent: AgentId, name: Option<&String>) -> Result<AgentInfo, Error> {
-        if let Some(life) = self.life(agent) {
+        let life = self.life(agent);
+        if let Some(life) = life.as_ref().filter(|life| !life.is_over()) {
             return Ok(life.info());
         }
         let end = self.tail(agent)?;
@@ -210,6 +210,8 @@ impl Node {
         if self.store.is_archive(agent) {
             "archived".clone_into(&mut info.status);
         }
+        // The journal may say more than the last life did, but not why that one could not go on.
+        info.cause = info.cause.or_else(|| life.and_then(|life| life.cause()).filter(|_| info.status != "ended"));
         Ok(info)
     }
 
@@ -244,7 +246,7 @@ impl Node {
         let body = genesis.body.clone();
         let life = Life::create(self.parts(loaded), genesis, manifest).await?;
         tracing::info!(%agent, name, "an agent was created");
-        Ok(self.carry(name, body, life, settings, false))
+        Ok(self.carry(Start { name, genesis: body, settings, wishes, resumed: false }, life))
     }
 
     /// Goes on with the life of an agent that is here.
@@ -263,7 +265,7 @@ impl Node {
         }
         let life = Life::open(self.parts(Arc::new(program)), agent).await?;
         let settings = settings(&manifest, wishes, flags, life.look().tick);
-        Ok(self.carry(name, genesis, life, settings, true))
+        Ok(self.carry(Start { name, genesis, settings, wishes, resumed: true }, life))
     }
 
     /// Reads what an agent needs to go on, and compiles it unless that was done before.
@@ -312,18 +314,11 @@ impl Node {
     }
 
     /// Lets a life run as a task of its own.
-    fn carry(
-        self: &Arc<Self>,
-        name: String,
-        genesis: GenesisBody,
-        life: OwnLife,
-        settings: Settings,
-        resumed: bool,
-    ) -> Arc<Hosted> {
-        let metrics = self.metrics.of_agent(&name);
-        let (began, runtime) = (life.look(), RUNTIME_ID.to_owned());
+    fn carry(self: &Arc<Self>, start: Start, life: OwnLife) -> Arc<Hosted> {
+        let Start { name, genesis, settings, wishes, resumed } = start;
+        let (began, metrics) = (life.look(), self.metrics.of_agent(&name));
         let (hosted, ends) =
-            Hosted::begin(Beginning { store: self.store.clone(), name, genesis, runtime, began, resumed, metrics });
+            Hosted::begin(Beginning { store: self.store.clone(), name, genesis, began, wishes, resumed, metrics });
         let hosted = Arc::new(hosted);
         self.lives().insert(hosted.agent(), hosted.clone());
         let Ends { commands, outbox, over } = ends;
@@ -366,7 +361,7 @@ impl Node {
             answered.await.map_err(|_| Error::NotRunning { name: life.name().to_owned() })?;
             life.shown(|status| status != Status::Paused).await;
         } else if matches!(&*life.over().await, Ok(Ending::Suspended { .. })) {
-            self.start(agent, Wishes::default()).await?;
+            self.start(agent, Wishes { ticks: None, ..life.wishes() }).await?;
         }
         Ok(())
     }
@@ -429,6 +424,14 @@ impl Node {
     }
 }
 
+/// A key of a home. A home with agents has lost its key rather than not made it yet: a new one could not go on
+/// with them, and would hide that.
+fn own_key(home: &Home, store: &Disk, role: Role) -> Result<KeyPair, Error> {
+    let is_new = store.list()?.into_iter().all(|agent| store.is_archive(agent));
+    let keys = home.keys();
+    Ok(if is_new { keys.read_or_create(role)? } else { keys.read(role)? })
+}
+
 /// How an agent lives: as its operator wishes and said before, else as its manifest says.
 fn settings(manifest: &Manifest, wishes: Wishes, flags: Flags, tick: Tick) -> Settings {
     Settings {
@@ -439,6 +442,15 @@ fn settings(manifest: &Manifest, wishes: Wishes, flags: Flags, tick: Tick) -> Se
         // What was forgiven is what had happened then: one more failure suspends again.
         forgive: flags.forgiven == Some(tick),
     }
+}
+
+/// A life that is about to begin.
+struct Start {
+    name: String,
+    genesis: GenesisBody,
+    settings: Settings,
+    wishes: Wishes,
+    resumed: bool,
 }
 
 /// The right to create or start one agent.

@@ -257,11 +257,11 @@ async fn tokens_that_others_can_read_are_refused() {
     let home = temporary();
     write_tokens(home.path(), 0o640);
     let node = common::open_node(home.path()).await;
-    let refused = igor_node::api::serve(&node, Limits::default()).await.unwrap_err();
+    let refused = igor_node::api::serve(&node, Limits::default()).await.err().unwrap();
     assert!(refused.to_string().contains("chmod 600"), "{refused}");
     write_tokens(home.path(), 0o600);
     std::fs::write(home.path().join("tokens"), "ci short\n").unwrap();
-    let refused = igor_node::api::serve(&node, Limits::default()).await.unwrap_err();
+    let refused = igor_node::api::serve(&node, Limits::default()).await.err().unwrap();
     assert!(matches!(&refused, Error::Tokens { .. }), "{refused}");
 }
 

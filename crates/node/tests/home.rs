@@ -173,7 +173,7 @@ async fn a_home_with_a_long_path_has_its_socket_elsewhere() {
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     let home = Home::existing(&path).unwrap();
     assert!(matches!(home.check_socket(), Err(home::Error::Exposed { .. })));
-    let refused = igor_node::api::serve(&node, igor_node::api::Limits::default()).await.unwrap_err();
+    let refused = igor_node::api::serve(&node, igor_node::api::Limits::default()).await.err().unwrap();
     assert!(matches!(refused, Error::Home(home::Error::Exposed { .. })), "{refused}");
     fs::remove_dir(&directory).unwrap();
 }

@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{COUNTER, ECHO, Running, STILLBORN, TRAP, compiler, creation, open_node, temporary, within};
+use common::{
+    COUNTER, ECHO, Running, STILLBORN, TRAP, compiler, creation, open_node, temporary, try_open_node, within,
+};
 use igor_node::{
     Error, Node, Wishes,
     api::wire::Event,
@@ -116,6 +118,22 @@ async fn a_name_is_taken_once_and_only_by_an_agent_that_is_there() {
     assert!(matches!(refused, Error::Program(_)), "{refused}");
     assert_eq!(local::agent_named(&**node.store(), "x").unwrap(), None);
     assert_eq!(node.agents().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_with_agents_makes_no_new_keys() {
+    let home = temporary();
+    let node = open_node(home.path()).await;
+    node.create(creation("c", COUNTER), ticks(1)).await.unwrap().stop().await;
+    let (key, id) = (node.home().keys().path(Role::Node), node.id());
+    drop(node);
+    let aside = key.with_extension("aside");
+    std::fs::rename(&key, &aside).unwrap();
+    let lost = try_open_node(home.path()).await.err().unwrap();
+    assert!(matches!(&lost, Error::Home(igor_node::home::Error::NoKey { .. })), "{lost}");
+    assert!(!key.exists());
+    std::fs::rename(&aside, &key).unwrap();
+    assert_eq!(open_node(home.path()).await.id(), id);
 }
 
 /// A Genesis as `create` makes it, before anything of it is kept.

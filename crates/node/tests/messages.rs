@@ -285,6 +285,10 @@ async fn lines_that_cannot_be_taken_end_the_sending() {
     let refused = within(send_lines(&running.client, plan(&lines), |_| {})).await.unwrap_err();
     assert!(matches!(&refused, LinesError::Refused { line: 7, .. }), "{refused}");
     assert_eq!(bodies(&running, "e").len(), 6);
+    // Too long for any request.
+    lines[6] = vec![0xff; 2 << 20];
+    let refused = within(send_lines(&running.client, plan(&lines), |_| {})).await.unwrap_err();
+    assert!(matches!(&refused, LinesError::Refused { line: 7, .. }), "{refused}");
     let stranger = Lines { agent: "nobody", ..plan(&lines) };
     let unknown = within(send_lines(&running.client, stranger, |_| {})).await.unwrap_err();
     assert!(matches!(&unknown, LinesError::Refused { source: client::Error::NotFound { .. }, .. }), "{unknown}");

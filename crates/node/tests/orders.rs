@@ -107,6 +107,8 @@ async fn an_agent_without_money_ends_and_is_revived() {
     let ended = running.client.agent("c").await.unwrap();
     assert_eq!((ended.status.as_str(), ended.balance, ended.spent), ("ended", Credits::ZERO, ended.funded));
     running.client.order("c", &fund(&running.node, agent, 1, "1")).await.unwrap();
+    let funded = running.client.agent("c").await.unwrap();
+    assert_eq!((funded.status.as_str(), funded.funded), ("stopped", credits("1")));
     let revived = running.node.start(agent, Wishes { ticks: Some(3), ..Wishes::default() }).await.unwrap();
     assert!(matches!(last_event(&running.node, &revived).await, Event::Stopped { tick } if tick.0 == ended.tick.0 + 3));
     let info = running.client.agent("c").await.unwrap();

@@ -29,8 +29,9 @@ const DOORSTEP: usize = 16;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A server that runs. Dropping it ends it at once; [`Server::shut_down`] lets requests finish.
-#[derive(Debug)]
 pub struct Server {
+    /// Kept, so that the home is locked for as long as the socket is this one's.
+    _node: Arc<Node>,
     socket: PathBuf,
     tcp: Option<SocketAddr>,
     connections: Arc<Semaphore>,
@@ -75,7 +76,15 @@ impl Server {
         let mut acceptors = vec![tokio::spawn(accept_unix(unix, desk.clone()))];
         acceptors.extend(tcp.map(|listener| tokio::spawn(accept_tcp(listener, desk))));
         tracing::info!(socket = %socket.display(), tcp = ?address, "the API listens");
-        Ok(Self { socket, tcp: address, connections, limit: limits.connections, ending, acceptors })
+        Ok(Self {
+            _node: node.clone(),
+            socket,
+            tcp: address,
+            connections,
+            limit: limits.connections,
+            ending,
+            acceptors,
+        })
     }
 
     /// Where its socket is.

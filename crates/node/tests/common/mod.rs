@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
 
 use igor_node::{
-    Creation, Hosted, Node, Wishes,
+    Creation, Error, Hosted, Node, Wishes,
     api::{self, Server},
     client::{Address, Client},
 };
@@ -120,11 +120,15 @@ impl Running {
 
 /// A node on a home that the last one may not have let go of yet.
 pub async fn open_node(home: &Path) -> Arc<Node> {
+    try_open_node(home).await.unwrap()
+}
+
+pub async fn try_open_node(home: &Path) -> Result<Arc<Node>, Error> {
     within(async {
         loop {
             match Node::open(home, compiler()) {
-                Err(igor_node::Error::Store(igor_store::Error::Locked { .. })) => tokio::task::yield_now().await,
-                other => return other.unwrap(),
+                Err(Error::Store(igor_store::Error::Locked { .. })) => tokio::task::yield_now().await,
+                other => return other,
             }
         }
     })
