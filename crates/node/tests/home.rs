@@ -177,3 +177,15 @@ async fn a_home_with_a_long_path_has_its_socket_elsewhere() {
     assert!(matches!(refused, Error::Home(home::Error::Exposed { .. })), "{refused}");
     fs::remove_dir(&directory).unwrap();
 }
+
+#[test]
+fn the_guide_shows_the_defaults() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guides/operate.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    let (_, rest) = guide.split_once("```toml\n").expect("a sample");
+    let (sample, _) = rest.split_once("```").expect("its end");
+    assert_eq!(home::Config::parse(sample).unwrap(), home::Config::default());
+    let whole = sample.replace("# listen", "listen").replace("# tokens", "tokens").replace("# hosts", "hosts");
+    let config = home::Config::parse(&whole).unwrap();
+    assert!(config.api.listen.is_some() && config.api.tokens.is_some() && config.api.hosts == ["node.example"]);
+}
