@@ -20,9 +20,10 @@ mod child;
 pub use child::{CHILD_ARG, child_main};
 
 use crate::error::{Error, Host, Refusal, Text};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     io::{self, Read, Write},
-    os::unix::process::ExitStatusExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Mutex, MutexGuard, PoisonError, mpsc},
@@ -87,6 +88,8 @@ impl Compiler {
             .env("RAYON_NUM_THREADS", threads.to_string())
             .env("MALLOC_ARENA_MAX", "2")
             .current_dir("/")
+            // A group of its own, to be ended whole.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -101,7 +104,7 @@ impl Turn<'_> {
         let mut child = self.compiler.spawn().map_err(failed)?;
         let said = talk(&mut child, module, self.compiler.limits.time);
         // It has said all, or takes too long, or says too much: in each case it is not needed any more.
-        let _ = child.kill();
+        end(&child);
         let status = child.wait().map_err(failed)?;
         self.judge(said.map_err(failed)?, status)
     }
@@ -125,6 +128,12 @@ impl Turn<'_> {
         };
         Err(refusal.into())
     }
+}
+
+/// Ends the child, which was not waited for yet, and whatever it started.
+fn end(child: &Child) {
+    // It may have ended by itself.
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
 }
 
 /// What a child said on standard output.
@@ -151,7 +160,7 @@ fn talk(child: &mut Child, module: &[u8], time: Duration) -> io::Result<Said> {
         });
         let heard = hears.recv_timeout(time);
         // Both threads end when the child does, and they are waited for.
-        let _ = child.kill();
+        end(child);
         match heard {
             Ok(Ok(bytes)) if bytes.len() > ARTIFACT_BYTES_MAX + 1 => Ok(Said::TooMuch),
             Ok(Ok(bytes)) => Ok(Said::All(bytes)),

@@ -55,3 +55,27 @@ fn it_ticks_and_its_state_goes_on_in_another_instance() {
 fn run_fuel(guest: &mut igor_sandbox::WasmGuest) -> Fuel {
     run(guest, Input::Checkpoint, &World::new()).fuel
 }
+
+/// The agents in the repository, as they were compiled, live here too.
+#[test]
+fn the_committed_agents_run() {
+    for name in ["heartbeat", "strategy", "survivor"] {
+        let path = format!("{}/../../agents/{name}/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let manifest = igor_sandbox::manifest::of_module(&bytes).expect("a good one").unwrap_or_default().manifest;
+        let program = common::sandbox().load(&bytes, &manifest).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(program.can_checkpoint(), "{name}");
+        let world = World::with(|state| state.messages.push_back(b"hello".to_vec()));
+        let mut first = begun(&program);
+        for trigger in [Trigger::Interval, Trigger::Message, Trigger::Wake] {
+            let ended = run(&mut first, Input::Tick(trigger), &world).ended;
+            assert!(matches!(ended, Ended::Returned { .. }), "{name}: {ended:?}");
+        }
+        let Ended::State(state) = run(&mut first, Input::Checkpoint, &world).ended else { panic!("{name}: no state") };
+        let mut second = program.instantiate();
+        let resumed = run(&mut second, Input::Resume(state.clone()), &world).ended;
+        assert_eq!(resumed, returned(false), "{name}");
+        let again = run(&mut second, Input::Checkpoint, &world).ended;
+        assert_eq!(again, Ended::State(state), "{name}: what was resumed is what was written");
+    }
+}

@@ -93,7 +93,7 @@ fn deep_recursion_overflows_the_stack_and_nothing_else() {
     let Ended::Failed(Failure::StackOverflow, cause) = tick(&Manifest::default(), more, body) else {
         panic!("no overflow")
     };
-    assert!(cause.starts_with("the stack overflowed in function"), "{cause}");
+    assert!(cause.starts_with("the stack overflowed in `deeper`"), "{cause}");
 }
 
 #[test]

@@ -37,19 +37,20 @@ pub fn child_main() -> ExitCode {
 
 /// Gives up everything that compiling does not need.
 fn confine(memory_bytes: u64, cpu_seconds: u64) -> io::Result<()> {
-    let limit = |resource, wanted: u64| {
+    let limit = |resource, soft: u64, hard: u64| {
         // Never above what this process was given, which would be refused.
-        let most = getrlimit(resource).maximum.map_or(wanted, |given| given.min(wanted));
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+        let given = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        setrlimit(resource, Rlimit { current: Some(soft.min(given)), maximum: Some(hard.min(given)) })
     };
     set_parent_process_death_signal(Some(Signal::KILL))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    limit(Resource::Core, 0)?;
-    limit(Resource::Fsize, 0)?;
+    limit(Resource::Core, 0, 0)?;
+    limit(Resource::Fsize, 0, 0)?;
     // The three standard streams and no more. Whatever else was open was opened close-on-exec, as Rust does.
-    limit(Resource::Nofile, 3)?;
-    limit(Resource::As, memory_bytes)?;
-    limit(Resource::Cpu, cpu_seconds)?;
+    limit(Resource::Nofile, 3, 3)?;
+    limit(Resource::As, memory_bytes, memory_bytes)?;
+    // The soft limit ends it with a signal that tells why, the hard one for certain.
+    limit(Resource::Cpu, cpu_seconds, cpu_seconds.saturating_add(1))?;
     Ok(())
 }
 

@@ -68,7 +68,7 @@ fn pieces_become_lines() {
 #[test]
 fn long_lines_are_cut_at_a_character() {
     let exact = "x".repeat(LINE_BYTES_MAX);
-    assert_eq!(lines_of(&[exact.as_bytes()]), [exact.clone()]);
+    assert_eq!(lines_of(&[exact.as_bytes()]), [&exact[..]]);
     let wide = "\u{20ac}".repeat(LINE_BYTES_MAX);
     for long in [format!("{exact}y"), format!("{exact}{exact}"), wide] {
         for split in [0, 1, LINE_BYTES_MAX, LINE_BYTES_MAX + 1] {
