@@ -32,7 +32,11 @@ pub enum Run<T> {
 
 /// Polls `main` and `others` in turn until `main` is done, or kills them all after `polls` polls of `main`.
 ///
-/// When all wait, virtual time moves on. Panics if nothing can happen any more: that is a deadlock.
+/// When all wait, virtual time moves on.
+///
+/// # Panics
+///
+/// If nothing can happen any more: that is a deadlock.
 pub fn run<T>(
     world: &SimWorld,
     polls: Option<u64>,

@@ -10,7 +10,7 @@ mod names;
 
 use crate::random::Random;
 use content::Content;
-use igor_store::files::{File, Files, Mode, SyncPoint};
+use igor_store::files::{File, Files, Mode, Rule, Rules, SyncPoint};
 use names::Names;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +28,17 @@ pub enum Crash {
     Power,
 }
 
+/// A sync that comes too late: when it comes, and of what.
+struct Pending {
+    operation: u64,
+    target: Target,
+}
+
+enum Target {
+    Content(usize),
+    Directory(String),
+}
+
 /// A disk that outlives the processes that use it. Clones are the same disk.
 #[derive(Clone)]
 pub struct SimDisk(Arc<Mutex<State>>);
@@ -43,6 +54,10 @@ struct State {
     operations: u64,
     crash_at: Option<u64>,
     skipped: BTreeSet<SyncPoint>,
+    /// Syncs that come too late: after so many more changes.
+    late: BTreeMap<SyncPoint, u64>,
+    pending: Vec<Pending>,
+    rules: Rules,
     failing: Option<(SyncPoint, u64)>,
     failed: bool,
     reached: BTreeMap<SyncPoint, u64>,
@@ -61,6 +76,9 @@ impl SimDisk {
             operations: 0,
             crash_at: None,
             skipped: BTreeSet::new(),
+            late: BTreeMap::new(),
+            pending: Vec::new(),
+            rules: Rules::ALL,
             failing: None,
             failed: false,
             reached: BTreeMap::new(),
@@ -107,6 +125,7 @@ impl SimDisk {
             }
         }
         state.boot += 1;
+        state.pending.clear();
         state.down = false;
         state.crash_at = None;
         state.operations = 0;
@@ -115,6 +134,16 @@ impl SimDisk {
     /// Leaves out every sync of this name: it returns and does nothing.
     pub fn skip(&self, point: SyncPoint) {
         self.state().skipped.insert(point);
+    }
+
+    /// Lets every sync of this name come too late: it returns at once, and takes effect after so many more changes.
+    pub fn delay(&self, point: SyncPoint, operations: u64) {
+        self.state().late.insert(point, operations);
+    }
+
+    /// Lets the store leave out one of its rules, from its next start on.
+    pub fn leave_out(&self, rule: Rule) {
+        self.state().rules = Rules::without(rule);
     }
 
     /// Lets the `nth` sync of this name from now on fail, 1 being the next one: some of the writes are lost, and
@@ -177,6 +206,9 @@ impl State {
         self.check(boot)?;
         self.operations += 1;
         self.down = self.crash_at == Some(self.operations);
+        if !self.down {
+            self.sync_late();
+        }
         Ok(self.down)
     }
 
@@ -189,15 +221,40 @@ impl State {
         self.capacity.map_or(growth, |capacity| growth.min(capacity.saturating_sub(self.used())))
     }
 
-    /// What a sync does: nothing if it is left out, and an error if it is to fail.
-    fn sync_result(&mut self, point: SyncPoint) -> io::Result<bool> {
+    /// Does the late syncs whose time has come.
+    fn sync_late(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        let (due, later): (Vec<_>, _) = pending.into_iter().partition(|pending| pending.operation < self.operations);
+        self.pending = later;
+        for Pending { target, .. } in due {
+            self.sync_now(&target);
+        }
+    }
+
+    fn sync_now(&mut self, target: &Target) {
+        match target {
+            Target::Content(at) => self.contents[*at].sync(),
+            Target::Directory(name) => self.names.sync(name),
+        }
+    }
+
+    fn sync(&mut self, point: SyncPoint, target: Target) -> io::Result<()> {
         let reached = self.reached.entry(point).or_insert(0);
         *reached += 1;
         if self.failing == Some((point, *reached)) {
             self.failed = true;
+            // A file system keeps what it knows of its names, and tries again or shuts down; pages it forgets.
+            if let Target::Content(at) = &target {
+                self.contents[*at].fail_sync(&mut self.random);
+            }
             return Err(io::Error::other("the simulated disk failed to sync"));
         }
-        Ok(!self.skipped.contains(&point))
+        match self.late.get(&point) {
+            _ if self.skipped.contains(&point) => {}
+            Some(operations) => self.pending.push(Pending { operation: self.operations + operations, target }),
+            None => self.sync_now(&target),
+        }
+        Ok(())
     }
 }
 
@@ -265,12 +322,7 @@ impl Files for SimFiles {
         if state.change(self.boot)? {
             return went_down();
         }
-        match state.sync_result(point) {
-            Ok(true) => state.names.sync(name),
-            Ok(false) => {}
-            Err(e) => return Err(e),
-        }
-        Ok(())
+        state.sync(point, Target::Directory(name.into()))
     }
 
     fn list(&self, name: &str) -> io::Result<Vec<String>> {
@@ -281,6 +333,10 @@ impl Files for SimFiles {
 
     fn path(&self, name: &str) -> PathBuf {
         PathBuf::from("simulated").join(name)
+    }
+
+    fn rules(&self) -> Rules {
+        self.disk.state().rules
     }
 }
 
@@ -346,18 +402,9 @@ impl File for SimFile {
 
     fn sync(&self, point: SyncPoint) -> io::Result<()> {
         let mut state = self.disk.state();
-        let state = &mut *state;
-        if self.change(state)? {
+        if self.change(&mut state)? {
             return went_down();
         }
-        match state.sync_result(point) {
-            Ok(true) => state.contents[self.at].sync(),
-            Ok(false) => {}
-            Err(e) => {
-                state.contents[self.at].fail_sync(&mut state.random);
-                return Err(e);
-            }
-        }
-        Ok(())
+        state.sync(point, Target::Content(self.at))
     }
 }

@@ -11,8 +11,10 @@
 //! Names are relative to the home and use `/`.
 
 mod real;
+mod rule;
 
 pub use real::RealFiles;
+pub use rule::{Rule, Rules};
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -38,6 +40,11 @@ pub trait Files: Send + Sync + 'static {
 
     /// Where a file is, for messages.
     fn path(&self, name: &str) -> PathBuf;
+
+    /// Which rules the store keeps on these files. Only a simulated disk leaves one out.
+    fn rules(&self) -> Rules {
+        Rules::ALL
+    }
 }
 
 /// An open file.

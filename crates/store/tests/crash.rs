@@ -99,6 +99,21 @@ fn leaving_out_any_one_sync_is_found() {
     }
 }
 
+/// Each sync holds something back: what comes next must wait for it, and a sync that comes later is found too.
+#[test]
+fn doing_the_next_thing_before_a_sync_is_found() {
+    for point in SyncPoint::ALL {
+        let found = (0..300).find_map(|seed| {
+            let mut history = History::new(seed);
+            history.disk.delay(point, 1 + seed % 12);
+            let violation = history.crash_often(12, None).err();
+            violation.map(|violation| (seed, violation))
+        });
+        let (seed, violation) = found.unwrap_or_else(|| panic!("nothing waits for {point:?}"));
+        eprintln!("{point:?} after {} changes: seed {seed}: {violation}", 1 + seed % 12);
+    }
+}
+
 #[test]
 fn acknowledging_before_the_flush_is_found() {
     let found = (0..100).any(|seed| {

@@ -235,7 +235,7 @@ async fn send_all(scenario: &Scenario, world: &SimWorld, commands: mpsc::Sender<
         }
     }
     // Whoever drops the commands stops the agent.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Commits a fund order while the agent does not run, as the command line does.

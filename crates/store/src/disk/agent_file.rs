@@ -9,7 +9,7 @@ use super::{
     segment::{hash, hash_at, u32_at, u64_at},
     table::Held,
 };
-use crate::Error;
+use crate::{Error, files::Rule};
 use igor_protocol::{AgentId, Chain, Epoch, Seq};
 
 const MAGIC: [u8; 8] = *b"IGORJNL\0";
@@ -42,7 +42,7 @@ pub(crate) fn read_header(home: &Home, agent: AgentId, name: &str, bytes: &[u8])
         return Err(home.corrupt(agent, 0, name, "the file is cut short"));
     }
     let version = u32_at(bytes, 8);
-    if bytes[..8] == MAGIC && version != VERSION {
+    if home.rules.forbid(Rule::FileVersion, bytes[..8] == MAGIC && version != VERSION) {
         let (found, known) = (u64::from(version), u64::from(VERSION));
         return Err(Error::OtherVersion { path: home.files.path(name), found, known });
     }
@@ -50,7 +50,7 @@ pub(crate) fn read_header(home: &Home, agent: AgentId, name: &str, bytes: &[u8])
     held[..32].copy_from_slice(agent.as_bytes());
     held[32..].copy_from_slice(&bytes[48..112]);
     let archive = (bytes[15] == 1).then(|| decode_held(&held));
-    if bytes[..HEADER_BYTES] != header(agent, archive) {
+    if home.rules.forbid(Rule::FileHeader, bytes[..HEADER_BYTES] != header(agent, archive)) {
         return Err(home.corrupt(agent, 0, name, "the file's header is not what was written"));
     }
     Ok(archive)

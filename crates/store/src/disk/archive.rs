@@ -5,12 +5,12 @@
 
 use super::{
     agent_file::{FRAME_BYTES, HEADER_BYTES, header, push_frame},
-    home::{ARCHIVES, Home, UNFINISHED, archive_file},
+    home::{ARCHIVES, Home, archive_file},
     table::{Held, Shared},
 };
 use crate::{
     Error,
-    files::{File, Mode, SyncPoint},
+    files::{File, Mode, Rule, SyncPoint},
 };
 use igor_protocol::{AgentId, Chain, Commit};
 
@@ -27,12 +27,12 @@ pub(crate) fn adopt(
     home.check()?;
     let known = {
         let table = table.lock();
-        if let Some(journal) = table.journals.get(&agent) {
+        if let Some(journal) = table.journals.get(&agent).filter(|_| home.rules.keep(Rule::AdoptLive)) {
             return Err(Error::Conflict { agent, tail: Some(Box::new(journal.tail)), offered: igor_protocol::Seq(0) });
         }
         table.archives.get(&agent).map(|held| held.end)
     };
-    let unfinished = format!("{ARCHIVES}/{UNFINISHED}-{}", agent.0);
+    let unfinished = home.unfinished(ARCHIVES, &agent.0.to_string());
     let file = home.open(&unfinished, Mode::CreateEmpty)?;
     let held = match write(home, &unfinished, &*file, agent, known, commits) {
         Ok(held) => held,
@@ -42,6 +42,9 @@ pub(crate) fn adopt(
         }
     };
     home.sync(&*file, &unfinished, SyncPoint::Archive)?;
+    if !home.rules.keep(Rule::ArchiveAfterName) {
+        table.lock().archives.insert(agent, held);
+    }
     home.rename_durably(ARCHIVES, &unfinished, &archive_file(agent), SyncPoint::ArchiveName)?;
     table.lock().archives.insert(agent, held);
     Ok(held.end)
@@ -63,7 +66,9 @@ fn write(
     for commit in commits {
         let commit = commit?;
         let start = commit.start();
-        if start.agent != agent || (start.next, start.head) != (end.next, end.head) || start.epoch < end.epoch {
+        let links =
+            start.agent == agent && (start.next, start.head) == (end.next, end.head) && start.epoch >= end.epoch;
+        if home.rules.forbid(Rule::AdoptLink, !links) {
             return Err(Error::Conflict { agent, tail: Some(Box::new(end)), offered: start.next });
         }
         contains_known |= known
@@ -78,7 +83,7 @@ fn write(
     }
     file.write_at(&buffer, at).map_err(failed)?;
     at += buffer.len() as u64;
-    if !contains_known || at < HEADER_BYTES as u64 + FRAME_BYTES {
+    if home.rules.forbid(Rule::AdoptContains, !contains_known) || at < HEADER_BYTES as u64 + FRAME_BYTES {
         return Err(Error::Conflict { agent, tail: known.map(Box::new), offered: end.next });
     }
     let held = Held { end, bytes: at };

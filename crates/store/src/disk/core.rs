@@ -12,7 +12,10 @@ use super::{
     spares::Spares,
     table::Shared,
 };
-use crate::{Commits, Error, files::Files};
+use crate::{
+    Commits, Error,
+    files::{Files, Rule},
+};
 use igor_protocol::{AgentId, Chain, Commit, Hash, Seq};
 use std::sync::Arc;
 
@@ -32,7 +35,9 @@ impl Core {
         let home = Arc::new(Home::new(files));
         home.prepare()?;
         home.tidy()?;
-        let found = scan(&home, Believe::AllButTheLast)?;
+        let repeat = home.rules.keep(Rule::RepeatBeforeBelief);
+        let mut found = scan(&home, if repeat { Believe::AllButTheLast } else { Believe::All })?;
+        found.last = found.last.filter(|_| repeat);
         let newest = found.table.segments.keys().next_back().copied().unwrap_or(0);
         let (spare, stale): (Vec<_>, Vec<_>) = found.spare.into_iter().partition(|spare| spare.number > newest);
         let link = found.table.link;
@@ -45,7 +50,7 @@ impl Core {
         if let Some(last) = &found.last {
             log.repeat(last)?;
         }
-        // What they held is durable elsewhere only now.
+        // Nothing in these counts, whatever becomes of the last group.
         found.obsolete.iter().for_each(|name| home.discard(name));
         for segment in stale {
             home.discard(&segment.name);
@@ -77,10 +82,8 @@ impl Core {
     /// What the mover does in the background: makes the next segment, moves full segments to the agents' files.
     pub fn maintain(&mut self) -> Result<(), Error> {
         self.spares.prepare()?;
-        let Some(moved) = mover::copy(&self.home, &self.table)? else { return Ok(()) };
-        self.log.write_watermarks(moved.covered, &moved.held)?;
-        mover::drop_segments(&self.home, &self.table, moved);
-        Ok(())
+        let log = &mut self.log;
+        mover::step(&self.home, &self.table, |covered, held| log.write_watermarks(covered, &held))
     }
 
     /// The durable end of a journal.

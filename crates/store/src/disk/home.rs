@@ -5,7 +5,7 @@
 
 use crate::{
     Error,
-    files::{File, Files, Mode, SyncPoint},
+    files::{File, Files, Mode, Rule, Rules, SyncPoint},
 };
 use igor_protocol::{AgentId, Hash};
 use std::{
@@ -32,13 +32,15 @@ pub(crate) const UNFINISHED: &str = "new";
 /// The files of a home, and whether they can still be relied on.
 pub(crate) struct Home {
     pub(crate) files: Arc<dyn Files>,
+    pub(crate) rules: Rules,
     poison: OnceLock<String>,
     poisoned: watch::Sender<bool>,
 }
 
 impl Home {
     pub(crate) fn new(files: Arc<dyn Files>) -> Self {
-        Self { files, poison: OnceLock::new(), poisoned: watch::Sender::new(false) }
+        let rules = files.rules();
+        Self { files, rules, poison: OnceLock::new(), poisoned: watch::Sender::new(false) }
     }
 
     /// Checks the format; makes a new home where there is none yet. The mark's name is durable after [`Home::tidy`].
@@ -50,7 +52,8 @@ impl Home {
             self.files.create_dir(directory).map_err(|e| self.error(directory, e))?;
         }
         for directory in [LOG, AGENTS, ARCHIVES] {
-            if let Some(name) = self.list(directory)?.into_iter().find(|name| !name.starts_with(UNFINISHED)) {
+            let there = self.list(directory)?.into_iter().find(|name| !name.starts_with(UNFINISHED));
+            if let Some(name) = there.filter(|_| self.rules.keep(Rule::FormatMissing)) {
                 let why = format!("it has {directory}/{name} but no file `{FORMAT_FILE}`; restore that file");
                 return Err(Error::NotAHome { path: self.files.path(""), why });
             }
@@ -70,6 +73,7 @@ impl Home {
         let found = text.strip_prefix("igor-home ").and_then(|rest| rest.trim_end().parse().ok());
         match found {
             Some(FORMAT) => Ok(true),
+            Some(_) if !self.rules.keep(Rule::HomeFormat) => Ok(true),
             Some(found) => Err(Error::OtherVersion { path: path(), found, known: FORMAT }),
             None => Err(Error::Damaged { path: path(), at: 0, why: format!("it should say `igor-home {FORMAT}`") }),
         }
@@ -78,8 +82,8 @@ impl Home {
     /// Fails once anything here failed to sync.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self.poison.get() {
-            None => Ok(()),
-            Some(why) => Err(Error::Poisoned { why: why.clone() }),
+            Some(why) if self.rules.keep(Rule::RefuseAfterFailure) => Err(Error::Poisoned { why: why.clone() }),
+            _ => Ok(()),
         }
     }
 
@@ -160,7 +164,7 @@ impl Home {
         point: SyncPoint,
     ) -> Result<String, Error> {
         self.check()?;
-        let unfinished = join(directory, &format!("{UNFINISHED}-{name}"));
+        let unfinished = self.unfinished(directory, name);
         let file = self.open(&unfinished, Mode::CreateEmpty)?;
         if let Err(e) = file.write_at(bytes, 0) {
             self.discard(&unfinished);
@@ -168,6 +172,12 @@ impl Home {
         }
         self.sync(&*file, &unfinished, point)?;
         Ok(unfinished)
+    }
+
+    /// What a file is called until it is whole.
+    pub(crate) fn unfinished(&self, directory: &str, name: &str) -> String {
+        let whole = join(directory, name);
+        if self.rules.keep(Rule::NameWhenWhole) { join(directory, &format!("{UNFINISHED}-{name}")) } else { whole }
     }
 
     /// Gives a finished file its name, durably.

@@ -12,7 +12,10 @@ use super::{
     spares::Spares,
     table::{Held, InUse, Journal, Location, Ordered, Shared},
 };
-use crate::{Error, files::SyncPoint};
+use crate::{
+    Error,
+    files::{Rule, Rules, SyncPoint},
+};
 use igor_protocol::{AgentId, Body, Chain, Commit, Entry, limits::COMMIT_BYTES_MAX};
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -164,6 +167,10 @@ impl Log {
         self.segment.number
     }
 
+    pub(crate) fn rules(&self) -> Rules {
+        self.home.rules
+    }
+
     pub(crate) const fn is_closed(&self) -> bool {
         self.closed
     }
@@ -190,20 +197,20 @@ impl Log {
         let tail = self.ends.get(&agent).copied().or_else(|| self.table.lock().journal_tail(agent));
         let Some(tail) = tail else {
             let begin = Chain { epoch: commit.start.epoch, ..Chain::begin(agent) };
-            if self.table.lock().archives.contains_key(&agent) {
+            let archived = self.table.lock().archives.contains_key(&agent);
+            if self.home.rules.forbid(Rule::AppendArchived, archived) {
                 return Err(Error::Archived { agent });
             }
-            let begins = commit.start == begin;
-            return if begins {
-                Ok(())
-            } else {
-                Err(Error::Conflict { agent, tail: None, offered: commit.start.next })
-            };
+            if self.home.rules.forbid(Rule::AppendBegin, commit.start != begin) {
+                return Err(Error::Conflict { agent, tail: None, offered: commit.start.next });
+            }
+            return Ok(());
         };
-        if commit.start.epoch < tail.epoch {
+        if self.home.rules.forbid(Rule::AppendEpoch, commit.start.epoch < tail.epoch) {
             return Err(Error::Fenced { agent, epoch: tail.epoch, offered: commit.start.epoch });
         }
-        if (commit.start.next, commit.start.head) != (tail.next, tail.head) {
+        let links = (commit.start.next, commit.start.head) == (tail.next, tail.head);
+        if self.home.rules.forbid(Rule::AppendLink, !links) {
             return Err(Error::Conflict { agent, tail: Some(Box::new(tail)), offered: commit.start.next });
         }
         Ok(())
@@ -237,12 +244,16 @@ impl Log {
         let mut written = self.segment.file.write_at(bytes, self.at);
         if self.groups_since_mark >= GROUPS_PER_MARK && written.is_ok() {
             // Of the group before: this one is not durable yet, and the mark may be while it is not.
-            written = self.write_mark(before);
+            let durable = if self.home.rules.keep(Rule::MarkOfTheGroupBefore) { before } else { link };
+            written = self.write_mark(durable);
         }
         // A write into blocks that are there already does not run out of space: whatever failed, what is on the
         // disk is not known.
         written
             .map_err(|e| self.home.poison(format!("{}: {e}", self.home.files.path(&self.segment.name).display())))?;
+        if !self.home.rules.keep(Rule::PublishAfterSync) {
+            self.publish(link);
+        }
         self.home.sync(&*self.segment.file, &self.segment.name, point)?;
         self.at += length;
         self.link = link;
@@ -250,7 +261,7 @@ impl Log {
         self.closed = self.group.body_bytes() == 0;
         self.group.clear();
         self.ends.clear();
-        self.publish();
+        self.publish(link);
         Ok(())
     }
 
@@ -264,11 +275,11 @@ impl Log {
         self.home.poison(format!("{}: {error}", self.home.files.path(&self.segment.name).display()))
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, link: Link) {
         let mut table = self.table.lock();
-        table.link = self.link;
+        table.link = link;
         if let Some(in_use) = table.segments.get_mut(&self.segment.number) {
-            in_use.last = self.link;
+            in_use.last = link;
         }
         for (start, end, location) in self.staged.drain(..) {
             let begin = || Journal { tail: start, held: None, recent: Vec::new(), points: Vec::new() };

@@ -13,17 +13,17 @@ use super::{
 };
 use crate::{
     Error,
-    files::{Mode, SyncPoint},
+    files::{Mode, Rule, SyncPoint},
 };
 use igor_protocol::{AgentId, Chain, commit::Outline};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What was copied, to be made known by watermarks.
-pub(crate) struct Moved {
+struct Moved {
     /// The number of the last group that is in the agents' files.
-    pub(crate) covered: u64,
+    covered: u64,
     /// What every agent's file holds now.
-    pub(crate) held: Vec<Held>,
+    held: Vec<Held>,
     segments: Vec<u64>,
 }
 
@@ -33,8 +33,25 @@ struct Part {
     frames: Vec<u8>,
 }
 
-/// Copies all full segments; nothing if there are none.
-pub(crate) fn copy(home: &Home, table: &Shared) -> Result<Option<Moved>, Error> {
+/// Moves all full segments to the agents' files, if there are any. `write` makes known in the log, durably, up to which
+/// group the files have everything, and what each holds.
+pub(crate) fn step(
+    home: &Home,
+    table: &Shared,
+    write: impl FnOnce(u64, Vec<Held>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let Some(moved) = copy(home, table)? else { return Ok(()) };
+    let (covered, held) = (moved.covered, moved.held.clone());
+    if !home.rules.keep(Rule::WatermarksBeforeDrop) {
+        drop_segments(home, table, moved);
+        return write(covered, held);
+    }
+    write(covered, held)?;
+    drop_segments(home, table, moved);
+    Ok(())
+}
+
+fn copy(home: &Home, table: &Shared) -> Result<Option<Moved>, Error> {
     let (full, mut held) = {
         let table = table.lock();
         let mut full: Vec<InUse> = table.segments.values().cloned().collect();
@@ -61,7 +78,7 @@ pub(crate) fn copy(home: &Home, table: &Shared) -> Result<Option<Moved>, Error> 
 }
 
 /// Drops the segments whose content was copied. To be called once the watermarks are durable.
-pub(crate) fn drop_segments(home: &Home, table: &Shared, moved: Moved) {
+fn drop_segments(home: &Home, table: &Shared, moved: Moved) {
     let dropped: Vec<Arc<Segment>> = {
         let mut table = table.lock();
         for held in moved.held {
@@ -95,7 +112,8 @@ fn read_parts(home: &Home, in_use: &InUse, held: &BTreeMap<AgentId, Held>) -> Re
                 continue;
             }
             let part = parts.entry(start.agent).or_insert_with(|| Part { end: held_end, frames: Vec::new() });
-            if (part.end.next, part.end.head) != (start.next, start.head) {
+            let links = (part.end.next, part.end.head) == (start.next, start.head);
+            if home.rules.forbid(Rule::MoverLink, !links) {
                 return Err(home.corrupt(
                     start.agent,
                     start.next.0,
@@ -107,7 +125,7 @@ fn read_parts(home: &Home, in_use: &InUse, held: &BTreeMap<AgentId, Held>) -> Re
             part.end = end;
         }
     }
-    if reached < in_use.last.count {
+    if home.rules.forbid(Rule::MoverReached, reached < in_use.last.count) {
         let why = format!("it had groups up to {}, and has them up to {reached}", in_use.last.count);
         return Err(home.damaged(&segment.name, 0, why));
     }
@@ -119,7 +137,11 @@ fn read_parts(home: &Home, in_use: &InUse, held: &BTreeMap<AgentId, Held>) -> Re
 fn append(home: &Home, agent: AgentId, held: Option<&Held>, part: &Part) -> Result<Held, Error> {
     let name = agent_file(agent);
     let file = home.open(&name, if held.is_some() { Mode::Write } else { Mode::Create })?;
-    let at = held.map_or(HEADER_BYTES as u64, |held| held.bytes);
+    let at = if home.rules.keep(Rule::CopyInPlace) {
+        held.map_or(HEADER_BYTES as u64, |held| held.bytes)
+    } else {
+        home.len(&*file, &name)?.max(HEADER_BYTES as u64)
+    };
     let header = if held.is_none() { header(agent, None).to_vec() } else { Vec::new() };
     let written = file
         .write_at(&part.frames, at)

@@ -15,7 +15,10 @@ use super::{
     segment::{Segment, as_index, u32_at},
     table::{Held, Location, Shared, Table},
 };
-use crate::{Commits, Error, files::File};
+use crate::{
+    Commits, Error,
+    files::{File, Rule},
+};
 use igor_protocol::{AgentId, Chain, Commit, Seq, limits::COMMIT_BYTES_MAX};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -110,23 +113,28 @@ impl Iterator for Reading {
 impl Reading {
     fn step(&mut self) -> Result<Option<Commit>, Error> {
         let Some((bytes, name)) = self.source.next_bytes()? else {
-            if self.before.is_none_or(|end| (end.next, end.head) == (self.tail.next, self.tail.head)) {
+            let (home, agent) = (&self.source.home, self.tail.agent);
+            if !home.rules.forbid(Rule::ReadEnd, self.before.is_some_and(|end| end != self.tail)) {
                 return Ok(None);
             }
-            let (home, agent) = (&self.source.home, self.tail.agent);
             return Err(home.corrupt(agent, self.next, &agent_file(agent), "it does not lead to the journal's end"));
         };
+        let rules = self.source.home.rules;
         let corrupt = |why: String| self.source.home.corrupt(self.tail.agent, self.next, &name, why);
         let commit = Commit::decode(&bytes).map_err(|e| corrupt(e.to_string()))?;
         let start = commit.start();
-        if start.agent != self.tail.agent || start.next.0 != self.next {
+        let asked_for = start.agent == self.tail.agent && start.next.0 == self.next;
+        if rules.forbid(Rule::ReadPosition, !asked_for) {
             return Err(corrupt(format!(
                 "a commit of agent {} from seq=`{}` is there instead",
                 start.agent, start.next
             )));
         }
-        if self.before.is_some_and(|before| before.head != start.head || before.epoch > start.epoch) {
+        if rules.forbid(Rule::ReadLink, self.before.is_some_and(|before| before.head != start.head)) {
             return Err(corrupt("a commit does not link to the one before".into()));
+        }
+        if rules.forbid(Rule::ReadEpoch, self.before.is_some_and(|before| before.epoch > start.epoch)) {
+            return Err(corrupt("a commit is of an epoch of the past".into()));
         }
         self.before = Some(commit.end());
         self.next = commit.next().0;
@@ -226,7 +234,7 @@ impl Frames {
     fn step_over(&mut self) -> Result<u64, Error> {
         let length = u64::from(u32_at(self.bytes(self.at, 4, false)?, 0));
         let (entries, again) = self.trailer(self.at + 4 + length, length)?;
-        if again != length {
+        if self.home.rules.forbid(Rule::FrameLengths, again != length) {
             return Err(self.corrupt("a frame's two lengths differ"));
         }
         self.at += length + 4 + TRAILER_BYTES as u64;
@@ -242,7 +250,8 @@ impl Frames {
         let (Some(start), Some(seq)) = (start, self.seq.checked_sub(entries)) else {
             return Err(self.corrupt("a frame's length leads out of the file"));
         };
-        if u64::from(u32_at(self.bytes(start, 4, true)?, 0)) != length {
+        let again = u64::from(u32_at(self.bytes(start, 4, true)?, 0));
+        if self.home.rules.forbid(Rule::FrameLengths, again != length) {
             return Err(self.corrupt("a frame's two lengths differ"));
         }
         (self.at, self.seq) = (start, seq);

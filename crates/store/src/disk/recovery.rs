@@ -11,7 +11,10 @@ use super::{
     segment::{Group, Link, Rest, Segment, as_index, u64_at},
     table::{Held, InUse, Journal, Location, Ordered, Table},
 };
-use crate::{Error, files::Mode};
+use crate::{
+    Error,
+    files::{Mode, Rule},
+};
 use igor_protocol::{AgentId, Chain, Hash, commit::Outline};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -22,7 +25,7 @@ pub(crate) struct Found {
     pub(crate) last: Option<LastGroup>,
     /// A segment made beforehand, in which nothing was written.
     pub(crate) spare: Option<Segment>,
-    /// Segments in which nothing counts any more. To be dropped once the last group was written again.
+    /// Segments in which nothing counts any more, to be dropped.
     pub(crate) obsolete: Vec<String>,
 }
 
@@ -103,10 +106,11 @@ impl Run {
             return Err(home.damaged(&segment.name, at as u64, "a group is damaged, and whole ones follow it"));
         }
         if let Some(first) = groups.first() {
-            if self.last.is_some() && first.link == self.link {
+            let repeated = self.last.is_some() && first.link == self.link;
+            if repeated && home.rules.keep(Rule::RepeatedGroup) {
                 // A restart wrote the last group again. From here on it counts where it is now.
                 self.forget_last();
-            } else if !first.follows(self.link) {
+            } else if home.rules.forbid(Rule::SegmentLink, !first.follows(self.link)) {
                 // Groups are missing before this one. That is right only if agent files hold them: see `finish`.
                 self.restart(first);
             }
@@ -193,13 +197,12 @@ impl Run {
         let bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let location = Location { first: start.next.0, segment: segment.number, at: range.start as u64, bytes };
         let trace = self.traces.entry(start.agent).or_insert_with(|| Trace { start, end: start, commits: Vec::new() });
-        if (trace.end.next, trace.end.head) != (start.next, start.head) || trace.end.epoch > start.epoch {
-            return Err(home.corrupt(
-                start.agent,
-                start.next.0,
-                &segment.name,
-                "a commit does not link to the one before",
-            ));
+        let corrupt = |why: &str| home.corrupt(start.agent, start.next.0, &segment.name, why);
+        if home.rules.forbid(Rule::CommitLink, (trace.end.next, trace.end.head) != (start.next, start.head)) {
+            return Err(corrupt("a commit does not link to the one before"));
+        }
+        if home.rules.forbid(Rule::CommitEpoch, trace.end.epoch > start.epoch) {
+            return Err(corrupt("a commit is of an epoch of the past"));
         }
         trace.end = end;
         trace.commits.push(location);
@@ -209,11 +212,12 @@ impl Run {
     fn finish(self, home: &Home) -> Result<Found, Error> {
         // The last group may have been taken out, but it is there.
         let reached = self.last.as_ref().map_or(0, |last| last.before.count + 1);
-        if let Some((name, mark)) = self.mark.filter(|(_, mark)| mark.count > reached) {
+        let beyond = self.mark.filter(|(_, mark)| home.rules.forbid(Rule::Mark, mark.count > reached));
+        if let Some((name, mark)) = beyond {
             let why = format!("the log ends at group {reached}, but it durably reached group {}", mark.count);
             return Err(home.damaged(&name, 0, why));
         }
-        if self.first > self.watermarks.covered + 1 {
+        if home.rules.forbid(Rule::Covered, self.first > self.watermarks.covered.saturating_add(1)) {
             let why = format!("the log begins at group {}, and no agent's file has the ones before", self.first);
             return Err(home.damaged(LOG, 0, why));
         }
@@ -258,13 +262,17 @@ impl Trace {
             return Ok(Journal { tail: from, held, recent: Vec::new(), points: Vec::new() });
         }
         let at = self.commits.partition_point(|commit| commit.first < from.next.0);
-        let head = match self.commits.get(at) {
-            None => Some((self.end.next, self.end.head)),
-            Some(commit) if at == 0 => Some((self.start.next, self.start.head)).filter(|_| commit.first == from.next.0),
-            Some(commit) => outline_at(home, segments, commit)?.map(|outline| (outline.start.next, outline.start.head)),
+        let on = match self.commits.get(at) {
+            None => Some(self.end),
+            Some(_) if at == 0 => Some(self.start),
+            Some(commit) => outline_at(home, segments, commit)?.map(|outline| outline.start),
         };
-        if head != Some((from.next, from.head)) {
-            return Err(home.corrupt(agent, from.next.0, &name, "the log does not go on where the agent's file ends"));
+        let corrupt = |why: &str| home.corrupt(agent, from.next.0, &name, why);
+        if home.rules.forbid(Rule::WatermarkLink, on.is_none_or(|on| (on.next, on.head) != (from.next, from.head))) {
+            return Err(corrupt("the log does not go on where the agent's file ends"));
+        }
+        if home.rules.forbid(Rule::WatermarkEpoch, on.is_none_or(|on| on.epoch < from.epoch)) {
+            return Err(corrupt("the log goes on in an epoch of the past"));
         }
         self.commits.drain(..at);
         Ok(Journal { tail: self.end, held, recent: self.commits, points: Vec::new() })
@@ -288,22 +296,27 @@ fn check_agent_files(home: &Home, found: &Found) -> Result<(), Error> {
         let path = format!("{AGENTS}/{name}");
         let agent = AgentId(parse_hash(home, &path, name)?);
         let Some(journal) = table.journals.get(&agent) else {
+            if !home.rules.keep(Rule::FileUnknown) {
+                continue;
+            }
             return Err(home.corrupt(agent, 0, &path, "the log knows nothing of this agent"));
         };
         missing.remove(&agent);
         let length = home.len(&*home.open(&path, Mode::Read)?, &path)?;
         let (seq, held) = journal.held.map_or((0, HEADER_BYTES as u64), |held| (held.end.next.0, held.bytes));
-        if journal.held.is_some() && length < held {
+        if home.rules.forbid(Rule::FileShorter, journal.held.is_some() && length < held) {
             return Err(home.corrupt(agent, seq, &path, format!("it has {length} bytes, and had {held}")));
         }
         let copied: u64 = journal.recent.iter().map(|commit| u64::from(commit.bytes) + FRAME_BYTES).sum();
-        if length > held + copied {
+        if home.rules.forbid(Rule::FileLonger, length > held.saturating_add(copied)) {
             return Err(home.corrupt(agent, seq, &path, "it holds commits that the log has lost"));
         }
     }
     match missing.into_iter().next() {
-        None => Ok(()),
-        Some((agent, _)) => Err(home.corrupt(agent, 0, &agent_file(agent), "the file is missing")),
+        Some((agent, _)) if home.rules.keep(Rule::FileMissing) => {
+            Err(home.corrupt(agent, 0, &agent_file(agent), "the file is missing"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -328,8 +341,11 @@ pub(crate) fn read_archive_header(home: &Home, agent: AgentId) -> Result<Held, E
     }
     file.read_at(&mut header, 0).map_err(|e| home.error(&path, e))?;
     let held = read_header(home, agent, &path, &header)?;
-    let held = held.ok_or_else(|| home.corrupt(agent, 0, &path, "it is not marked as an archive"))?;
-    if held.bytes != length {
+    let held = match held {
+        None if !home.rules.keep(Rule::ArchiveMark) => Held { end: Chain::begin(agent), bytes: length },
+        held => held.ok_or_else(|| home.corrupt(agent, 0, &path, "it is not marked as an archive"))?,
+    };
+    if home.rules.forbid(Rule::ArchiveLength, held.bytes != length) {
         return Err(home.corrupt(agent, 0, &path, format!("it has {length} bytes instead of {}", held.bytes)));
     }
     Ok(held)

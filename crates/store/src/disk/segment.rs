@@ -5,10 +5,10 @@
 //! a group names the hash of the one before it, so none can be missing, doubled or swapped unseen.
 //! The bytes are in `docs/formats/disk.md`.
 
-use super::home::{Home, LOG, UNFINISHED, segment_file};
+use super::home::{Home, LOG, segment_file};
 use crate::{
     Error,
-    files::{File, Mode, SyncPoint},
+    files::{File, Mode, Rule, Rules, SyncPoint},
 };
 use igor_protocol::Hash;
 use std::{ops::Range, sync::Arc};
@@ -46,13 +46,14 @@ pub(crate) struct Segment {
     pub(crate) file: Arc<dyn File>,
     pub(crate) name: String,
     tag: [u8; 8],
+    rules: Rules,
 }
 
 impl Segment {
     /// Makes a durable segment of zeros. `at` is the end of the log; guests cannot know it, so what they send
     /// cannot look like a group of this segment.
     pub(crate) fn create(home: &Home, number: u64, size: u64, at: Link) -> Result<Self, Error> {
-        let unfinished = format!("{LOG}/{UNFINISHED}-{number:010}");
+        let unfinished = home.unfinished(LOG, &format!("{number:010}"));
         let file = home.open(&unfinished, Mode::CreateEmpty)?;
         let tag = tag(number, at);
         let filled = file.allocate(size).and_then(|()| {
@@ -72,7 +73,7 @@ impl Segment {
         home.sync(&*file, &unfinished, SyncPoint::Segment)?;
         let name = segment_file(number);
         home.rename_durably(LOG, &unfinished, &name, SyncPoint::SegmentName)?;
-        Ok(Self { number, size, file, name, tag })
+        Ok(Self { number, size, file, name, tag, rules: home.rules })
     }
 
     /// Opens a segment and checks its header.
@@ -86,19 +87,19 @@ impl Segment {
         }
         file.read_at(&mut bytes, 0).map_err(|e| home.error(&name, e))?;
         let version = u32_at(&bytes, 8);
-        if bytes[..8] == MAGIC && version != VERSION {
+        if home.rules.forbid(Rule::SegmentVersion, bytes[..8] == MAGIC && version != VERSION) {
             let (found, known) = (u64::from(version), u64::from(VERSION));
             return Err(Error::OtherVersion { path: home.files.path(&name), found, known });
         }
         let (size, mut tag) = (u64_at(&bytes, 24), [0; 8]);
         tag.copy_from_slice(&bytes[32..40]);
-        if bytes != header(number, size, tag) {
+        if home.rules.forbid(Rule::SegmentHeader, bytes != header(number, size, tag)) {
             return Err(home.damaged(&name, 0, "its header is not what was written"));
         }
-        if size != length || size > SEGMENT_BYTES_MAX {
+        if home.rules.forbid(Rule::SegmentLength, size != length) || size > SEGMENT_BYTES_MAX {
             return Err(home.damaged(&name, length.min(size), format!("it has {length} bytes instead of {size}")));
         }
-        Ok(Self { number, size, file, name, tag })
+        Ok(Self { number, size, file, name, tag, rules: home.rules })
     }
 
     /// All of its bytes.
@@ -119,7 +120,7 @@ impl Segment {
         let read = |slot: u64| {
             let bytes = &bytes[as_index(slot)..][..MARK_BYTES];
             let link = Link { count: u64_at(bytes, 0), head: hash_at(bytes, 8) };
-            (bytes == mark(self.tag, link)).then_some(link)
+            (!self.rules.forbid(Rule::MarkCheck, bytes != mark(self.tag, link))).then_some(link)
         };
         MARK_SLOTS.into_iter().filter_map(read).max_by_key(|link| link.count)
     }
@@ -127,8 +128,9 @@ impl Segment {
     /// The length that a header says its group's records have, if it is a whole header.
     fn body_length(&self, bytes: &[u8], at: usize) -> Option<usize> {
         let header = bytes.get(at..at.checked_add(GROUP_HEADER_BYTES)?)?;
-        let whole = header[..8] == self.tag && header[20..24] == header_check(header);
-        whole.then(|| as_index(u64::from(u32_at(header, 16))))
+        let damaged = self.rules.forbid(Rule::GroupTag, header[..8] != self.tag)
+            || self.rules.forbid(Rule::GroupHeader, header[20..24] != header_check(header));
+        (!damaged).then(|| as_index(u64::from(u32_at(header, 16))))
     }
 
     /// The group at a position, if there is a whole one.
@@ -138,7 +140,8 @@ impl Segment {
         let count = u64_at(header, 8);
         let body = bytes.get(at + GROUP_HEADER_BYTES..)?.get(..length)?;
         let group = Group { at, link: Link { count, head: hash_at(header, 56) }, prev: hash_at(header, 24), body };
-        (group.link.head == group_hash(&header[8..56], body)).then_some(group)
+        let damaged = self.rules.forbid(Rule::GroupHash, group.link.head != group_hash(&header[8..56], body));
+        (!damaged).then_some(group)
     }
 
     /// The groups from the start, and what comes after them.
@@ -146,8 +149,8 @@ impl Segment {
         let mut groups: Vec<Group<'a>> = Vec::new();
         let mut at = as_index(GROUPS_AT);
         while let Some(group) = self.group(bytes, at) {
-            let follows = groups.last().is_none_or(|last| group.follows(last.link));
-            if !follows {
+            let astray = groups.last().is_some_and(|last| !group.follows(last.link));
+            if self.rules.forbid(Rule::GroupLink, astray) {
                 return (groups, Rest::Damaged { at });
             }
             at = group.end();
@@ -161,7 +164,9 @@ impl Segment {
         // all behind what this one's header says is its end, shows that this is no tear.
         let later = (at + ALIGN..bytes.len()).step_by(ALIGN).any(|at| self.group(bytes, at).is_some());
         let end = self.body_length(bytes, at).map_or(bytes.len(), |length| group_end(at, length).min(bytes.len()));
-        (groups, if later || !is_zero(&bytes[end..]) { Rest::Damaged { at } } else { Rest::Torn })
+        let damaged =
+            self.rules.forbid(Rule::LaterGroup, later) || self.rules.forbid(Rule::ZerosBehind, !is_zero(&bytes[end..]));
+        (groups, if damaged { Rest::Damaged { at } } else { Rest::Torn })
     }
 }
 

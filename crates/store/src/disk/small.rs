@@ -7,7 +7,10 @@ use super::{
     home::{BLOBS, Home, LOCAL, UNFINISHED, blob_file, join},
     spares::Spares,
 };
-use crate::{Error, files::SyncPoint};
+use crate::{
+    Error,
+    files::{Rule, SyncPoint},
+};
 use igor_protocol::{Hash, limits::BLOB_BYTES_MAX};
 
 /// Longest local value, in bytes.
@@ -58,11 +61,10 @@ fn write_new_blob(home: &Home, hash: Hash, bytes: &[u8]) -> Result<Hash, Error> 
 pub(crate) fn get_blob(home: &Home, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
     let name = blob_file(hash);
     let Some(content) = home.read_small(&name, "a blob", bytes_max.min(BLOB_BYTES_MAX))? else { return Ok(None) };
-    if Hash::of_blob(&content) == hash {
-        Ok(Some(content))
-    } else {
-        Err(home.damaged(&name, 0, "its bytes do not have the hash that is its name"))
+    if home.rules.forbid(Rule::BlobHash, Hash::of_blob(&content) != hash) {
+        return Err(home.damaged(&name, 0, "its bytes do not have the hash that is its name"));
     }
+    Ok(Some(content))
 }
 
 /// Makes a local value durable, in place of the one before.

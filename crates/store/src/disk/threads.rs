@@ -11,7 +11,7 @@ use super::{
     spares::Spares,
     table::{Held, Shared},
 };
-use crate::Error;
+use crate::{Error, files::Rule};
 use igor_protocol::Hash;
 use std::{
     sync::{
@@ -143,6 +143,7 @@ fn append(log: &mut Log, commit: &Pending, answer: Answer<()>, waiting: &mut Vec
         staged => staged,
     };
     match staged {
+        Ok(_) if !log.rules().keep(Rule::AcknowledgeAfterSync) => drop(answer.send(Ok(()))),
         Ok(_) => waiting.push(answer),
         Err(e) => drop(answer.send(Err(e))),
     }
@@ -196,16 +197,12 @@ impl Mover {
     /// Says whether the disk is full, so that it has to be tried again.
     fn step(&self) -> Result<bool, Error> {
         self.spares.prepare()?;
-        let Some(moved) = mover::copy(&self.home, &self.table)? else { return self.spares.is_full() };
-        let (answer, answered) = sync_channel(1);
-        let request = ToLog::Watermarks { covered: moved.covered, held: moved.held.clone(), answer };
-        if self.log.send(request).is_err() {
-            return Ok(false);
-        }
-        // A log thread that is gone answers nothing; nothing is dropped then.
-        let Ok(result) = answered.recv() else { return Ok(false) };
-        result?;
-        mover::drop_segments(&self.home, &self.table, moved);
+        mover::step(&self.home, &self.table, |covered, held| {
+            let (answer, answered) = sync_channel(1);
+            let gone = || Error::Poisoned { why: "the log's thread is gone".into() };
+            self.log.send(ToLog::Watermarks { covered, held, answer }).map_err(|_| gone())?;
+            answered.recv().unwrap_or_else(|_| Err(gone()))
+        })?;
         self.spares.is_full()
     }
 }
@@ -225,7 +222,10 @@ fn run_blobs(home: &Home, spares: &Spares, requests: &Receiver<ToBlobs>) {
                 Err(_) => break,
             }
         }
-        let named = small::sync_blob_names(home).map_err(|e| e.to_string());
+        let mut named = Ok(());
+        if home.rules.keep(Rule::BlobAfterName) {
+            named = small::sync_blob_names(home).map_err(|e| e.to_string());
+        }
         for (result, answer) in written {
             let poisoned = |why: &String| Error::Poisoned { why: why.clone() };
             drop(answer.send(result.and_then(|hash| named.as_ref().map(|()| hash).map_err(poisoned))));

@@ -1,7 +1,7 @@
 //! A long random life of a store on a simulated disk, and the check that nothing promised was lost.
 //!
 //! The model knows everything that was ever asked for, and how much of it the store has promised: what it
-//! acknowledged, and what it showed after a restart. Whatever happens, a restart must show at least what was
+//! acknowledged, and what it showed, to readers or after a restart. Whatever happens, a restart must show at least what was
 //! promised, at most what was asked for, and every journal as a beginning of its history.
 
 use igor_protocol::{AgentId, Chain, Commit, Epoch, Hash, Seq};
@@ -82,6 +82,7 @@ impl History {
         }
         for _ in 0..steps {
             if let Err(e) = self.step(&mut core) {
+                self.promise_shown(&core);
                 return self.excuse(&e);
             }
         }
@@ -121,6 +122,18 @@ impl History {
     fn promise_all(&mut self) {
         for story in self.stories.values_mut() {
             story.promised = story.commits.len();
+        }
+    }
+
+    /// What a reader may have seen is promised, whoever was still waiting for an answer.
+    fn promise_shown(&mut self, core: &Core) {
+        for (agent, story) in &mut self.stories {
+            let shown = story.commits.iter().position(|commit| core.tail(*agent) == Some(commit.end()));
+            story.promised = story.promised.max(shown.map_or(0, |at| at + 1));
+        }
+        for (agent, commits) in std::mem::take(&mut self.asked_archives) {
+            let shown = core.tail(agent).is_some() && core.tail(agent) == commits.last().map(Commit::end);
+            if shown { &mut self.archives } else { &mut self.asked_archives }.insert(agent, commits);
         }
     }
 
