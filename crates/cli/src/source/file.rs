@@ -23,6 +23,8 @@ use std::{
 /// Blobs in one file, at most.
 const BLOBS_MAX: usize = 1 << 20;
 const PIECE_BYTES: usize = 256 << 10;
+/// As docs/formats has them.
+const HEADER_BYTES: u64 = 16;
 const FRAME_HEADER_BYTES: usize = 5;
 
 /// A portable file that is whole.
@@ -56,7 +58,7 @@ impl ArchiveFile {
         let mut entries = 0;
         let broken = |entries, why: Failure| Broken { entries, why: why.while_at(path.display()) };
         loop {
-            let at = frames.parser.position();
+            let at = frames.parser.position().max(HEADER_BYTES);
             if at > bytes_max {
                 let why = format!("larger than {} MiB; raise --quota if you trust it", bytes_max >> 20);
                 return Err(broken(entries, Failure::refused(why)));

@@ -4,10 +4,11 @@
 //! - The agent, its sender and every question are real processes of this binary, with public commands only.
 //! - It exits 0 only if every check held; what was seen is printed either way.
 
-pub(crate) mod aim;
-pub(crate) mod audit;
+mod aim;
+mod audit;
+mod dice;
 mod play;
-pub(crate) mod stage;
+mod stage;
 
 use crate::{
     Context, args,
@@ -25,7 +26,11 @@ use std::{fs, path::Path, time::Instant};
 /// The agent and the prices are in the binary, so that the demo needs no file.
 const AGENT: &[u8] = include_bytes!("../../../../agents/strategy/strategy.wasm");
 const PRICES: &str = include_str!("../../../../agents/strategy/prices/msft-daily.csv");
-pub(super) const NAME: &str = "strategy";
+const NAME: &str = "strategy";
+const AGENT_FILE: &str = "strategy.wasm";
+const PRICES_FILE: &str = "prices.csv";
+/// The agent begins with this at least.
+const LEAST: Credits = Credits::from_units(1_000_000_000_000);
 
 /// What the demo says, for scripts.
 #[derive(Debug, Serialize)]
@@ -51,14 +56,14 @@ pub(crate) fn demo(context: &Context, args: &args::Demo) -> Result<(), Failure> 
     let begun = Instant::now();
     let seed = args.seed.map_or_else(new_seed, Ok)?;
     let folder = tempfile::Builder::new().prefix("igor-demo-").tempdir().map_err(Failure::failed)?;
-    let (home, agent, prices) =
-        (folder.path().join("home"), folder.path().join("strategy.wasm"), folder.path().join("prices.csv"));
-    fs::write(&agent, AGENT).and_then(|()| fs::write(&prices, PRICES)).map_err(Failure::failed)?;
+    let home = folder.path().join("home");
+    let put = |name, bytes: &[u8]| fs::write(folder.path().join(name), bytes);
+    put(AGENT_FILE, AGENT).and_then(|()| put(PRICES_FILE, PRICES.as_bytes())).map_err(Failure::failed)?;
     let lines = PRICES.lines().count();
     opening(out, &home, seed, lines)?;
 
     let stage = Stage::new(&crate::context::this_binary(), &home, &folder.path().join("log"));
-    let mut play = Play::new(out, stage, &agent, &prices, seed);
+    let mut play = Play::new(out, stage, folder.path(), seed);
     let played = play.rehearse().and_then(|()| play.perform(args.kills)).and_then(|run| {
         let checks = check(play.stage(), &run, lines)?;
         Ok((run, checks))
@@ -71,13 +76,7 @@ pub(crate) fn demo(context: &Context, args: &args::Demo) -> Result<(), Failure> 
 
     let held = table(out, &checks)?;
     let seconds = begun.elapsed().as_secs();
-    let over = Told::Over {
-        ok: held,
-        kills: run.kills(),
-        ticks: journal.ticks().count(),
-        entries: journal.entries(),
-        seconds,
-    };
+    let over = Told::Over { ok: held, kills: run.kills(), ticks: journal.ticks(), entries: journal.entries(), seconds };
     out.say(&over, || closing(out, held, seconds, kept.as_deref()))?;
     if held { Ok(()) } else { Err(Failure::failed("a check did not hold")) }
 }
@@ -120,7 +119,7 @@ struct Check {
 fn check(stage: &Stage, run: &Run, lines: usize) -> Result<(Vec<Check>, Journal), Failure> {
     let native = igor_agent_strategy::uninterrupted(PRICES).to_json();
     let shown = stage.ask(&["show", NAME]).and_then(stage::Answer::last).map_err(Failure::failed)?;
-    let journal = Journal::new(stage.ask(&["timeline", NAME]).map_err(Failure::failed)?.rows);
+    let journal = Journal::read(stage, NAME).map_err(Failure::failed)?;
     let report = match run.report() {
         same if same == native => Ok(native.clone()),
         other => Err(format!("{other} instead of {native}")),
@@ -130,7 +129,10 @@ fn check(stage: &Stage, run: &Run, lines: usize) -> Result<(Vec<Check>, Journal)
         .announced_are_there(announced)
         .map(|()| format!("{} announced, each in the journal once", announced.len()));
     let sent = lines as u64;
-    let messages = journal.messages_once(run.stream(), sent).map(|()| format!("{sent} sent, each processed once"));
+    let messages = journal.stream_once(run.stream(), sent).and_then(|()| {
+        let questions = journal.ids_once(std::iter::once(play::QUESTION.to_owned()))?;
+        Ok(format!("{sent} lines and {questions} question sent, each processed once"))
+    });
     let money = amount(&shown["balance"])
         .and_then(|balance| journal.money(balance))
         .map(|money| format!("{} given = {} spent + {} left", money.funded, money.spent, money.balance));
@@ -179,6 +181,3 @@ fn new_seed() -> Result<u64, Failure> {
         .map_err(|e| Failure::failed(format!("the system gives no random bytes: {e}; use --seed")))?;
     Ok(u64::from(u32::from_le_bytes(bytes)))
 }
-
-/// A millionth of a credit, below which the demo gives an agent nothing.
-pub(super) const LEAST: Credits = Credits::from_units(1_000_000_000_000);

@@ -1,5 +1,6 @@
 //! What must hold of a journal, seen from outside: from `timeline --json` and from what `run --json` announced.
 
+use super::stage::Stage;
 use igor_protocol::Credits;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -20,10 +21,26 @@ impl Announced {
     }
 }
 
-/// A whole journal, as `timeline --json` prints it.
-#[derive(Debug)]
+/// A whole journal, as `timeline --json` prints it: what the checks need of it.
+#[derive(Debug, Default)]
 pub(crate) struct Journal {
-    rows: Vec<Value>,
+    entries: usize,
+    ends: usize,
+    funded: Credits,
+    spent: Credits,
+    /// Position and head of each tick, by its place in the journal.
+    ticks: Vec<(u64, u64, String)>,
+    messages: Vec<Message>,
+    /// How often runs that count took the message at a position.
+    taken: BTreeMap<u64, u32>,
+}
+
+#[derive(Debug)]
+struct Message {
+    seq: u64,
+    stream: Option<String>,
+    n: Option<u64>,
+    id: Option<String>,
 }
 
 /// The money of a life.
@@ -35,72 +52,114 @@ pub(crate) struct Money {
 }
 
 impl Journal {
-    pub(crate) const fn new(rows: Vec<Value>) -> Self {
-        Self { rows }
+    /// Reads an agent's journal.
+    pub(crate) fn read(stage: &Stage, agent: &str) -> Result<Self, String> {
+        let mut journal = Self::default();
+        match stage.read(&["timeline", agent], |row| journal.take(&row))? {
+            (Some(0), _) => Ok(journal),
+            (code, said) => Err(format!("timeline exited with {code:?}: {said}")),
+        }
     }
 
-    pub(crate) fn entries(&self) -> usize {
-        self.rows.len()
+    fn take(&mut self, row: &Value) -> Result<(), String> {
+        let number = |field: &str| row[field].as_u64().ok_or_else(|| format!("no `{field}` in {row}"));
+        let text = |field: &str| row[field].as_str().map(str::to_owned);
+        self.entries += 1;
+        match row["kind"].as_str() {
+            Some("genesis") => self.funded = amount(&row["budget"])?,
+            Some("order") if row["action"] == "fund" => self.funded = amount(&row["total"])?,
+            Some("message") => {
+                let (seq, n) = (number("seq")?, row["n"].as_u64());
+                self.messages.push(Message { seq, stream: text("stream"), n, id: text("id") });
+            }
+            Some("end") => self.ends += 1,
+            Some("run") => {
+                self.spent = self.spent.checked_add(amount(&row["cost"])?).ok_or("the costs overflow")?;
+                if row["call"] == "tick" {
+                    self.ticks.push((number("tick")?, number("seq")?, text("head").unwrap_or_default()));
+                }
+                if row["outcome"] == "ok" {
+                    for seq in row["messages"].as_array().into_iter().flatten().filter_map(Value::as_u64) {
+                        *self.taken.entry(seq).or_default() += 1;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
-    fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.rows.iter().filter(move |row| row["kind"] == kind)
+    pub(crate) const fn entries(&self) -> usize {
+        self.entries
     }
 
-    /// All ticks, by number.
-    pub(crate) fn ticks(&self) -> impl Iterator<Item = &Value> {
-        self.of_kind("run").filter(|row| row["call"] == "tick")
+    /// How many ticks it has.
+    pub(crate) const fn ticks(&self) -> usize {
+        self.ticks.len()
     }
 
     /// How often the agent ended.
-    pub(crate) fn ends(&self) -> usize {
-        self.of_kind("end").count()
+    pub(crate) const fn ends(&self) -> usize {
+        self.ends
     }
 
-    /// Ticks are numbered one by one, and every announced one is there, once, as it was announced.
+    /// Ticks are numbered one by one, and every announced one is there, as it was announced, and announced once.
     pub(crate) fn announced_are_there(&self, announced: &[Announced]) -> Result<(), String> {
-        let mut ticks: BTreeMap<u64, &Value> = BTreeMap::new();
-        for (expected, row) in (1..).zip(self.ticks()) {
-            if row["tick"].as_u64() != Some(expected) {
-                return Err(format!("tick {} stands where tick {expected} should", row["tick"]));
-            }
-            ticks.insert(expected, row);
+        if let Some((expected, (tick, ..))) = (1..).zip(&self.ticks).find(|(expected, (tick, ..))| tick != expected) {
+            return Err(format!("tick {tick} stands where tick {expected} should"));
         }
+        let mut before = 0;
         for told in announced {
-            let row = ticks.get(&told.tick).ok_or_else(|| format!("tick {} was announced and is lost", told.tick))?;
-            if row["seq"].as_u64() != Some(told.seq) || row["head"].as_str() != Some(&told.head) {
-                return Err(format!("tick {} was announced as entry {}, the journal has another", told.tick, told.seq));
+            let place = usize::try_from(told.tick).ok().and_then(|tick| tick.checked_sub(1));
+            let there = place.and_then(|place| self.ticks.get(place));
+            let (_, seq, head) = there.ok_or_else(|| format!("tick {} was announced and is lost", told.tick))?;
+            if (*seq, head) != (told.seq, &told.head) {
+                return Err(format!("tick {} was announced as entry {}; the journal has another", told.tick, told.seq));
             }
+            if told.tick <= before {
+                return Err(format!("tick {} was announced after tick {before}", told.tick));
+            }
+            before = told.tick;
         }
-        let mut numbers: Vec<u64> = announced.iter().map(|told| told.tick).collect();
-        numbers.sort_unstable();
-        match numbers.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(twice) => Err(format!("tick {} was announced twice", twice[0])),
-            None => Ok(()),
+        Ok(())
+    }
+
+    /// The numbers of a stream are there from 1 to the end, once, and each was taken by one run that counts.
+    pub(crate) fn stream_once(&self, stream: &str, count: u64) -> Result<(), String> {
+        let of_stream = || self.messages.iter().filter(|message| message.stream.as_deref() == Some(stream));
+        if let Some((expected, message)) = (1..).zip(of_stream()).find(|(n, message)| message.n != Some(*n)) {
+            return Err(format!("message {:?} stands where message {expected} should", message.n));
+        }
+        match of_stream().count() as u64 {
+            there if there == count => self.taken_once(of_stream()),
+            there => Err(format!("{there} messages are there, {count} were sent")),
         }
     }
 
-    /// The numbers of each stream are there from 1 to the end, once, and each was taken by one run that counts.
-    pub(crate) fn messages_once(&self, stream: &str, count: u64) -> Result<(), String> {
-        let mut seqs = Vec::new();
-        for (expected, row) in (1..).zip(self.of_kind("message").filter(|row| row["stream"] == stream)) {
-            if row["n"].as_u64() != Some(expected) {
-                return Err(format!("message {} stands where message {expected} should", row["n"]));
-            }
-            seqs.push(row["seq"].as_u64().ok_or("a message without a seq")?);
-        }
-        if seqs.len() as u64 != count {
-            return Err(format!("{} messages are there, {count} were sent", seqs.len()));
-        }
-        let mut taken: BTreeMap<u64, u32> = BTreeMap::new();
-        for row in self.ticks().filter(|row| row["outcome"] == "ok") {
-            for seq in row["messages"].as_array().into_iter().flatten().filter_map(Value::as_u64) {
-                *taken.entry(seq).or_default() += 1;
+    /// Each of these ids is there once, and was taken by one run that counts.
+    pub(crate) fn ids_once(&self, ids: impl Iterator<Item = String>) -> Result<u64, String> {
+        let mut known: BTreeMap<&str, &Message> = BTreeMap::new();
+        for message in &self.messages {
+            if let Some(id) = &message.id
+                && known.insert(id, message).is_some()
+            {
+                return Err(format!("the message with id {id} is there twice"));
             }
         }
-        match seqs.iter().find(|seq| taken.get(seq) != Some(&1)) {
-            Some(seq) => {
-                Err(format!("the message of entry {seq} was processed {} times", taken.get(seq).unwrap_or(&0)))
+        let mut count = 0;
+        for id in ids {
+            let message = known.get(id.as_str()).ok_or_else(|| format!("the message with id {id} is lost"))?;
+            self.taken_once(std::iter::once(*message))?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn taken_once<'a>(&self, mut messages: impl Iterator<Item = &'a Message>) -> Result<(), String> {
+        let times = |message: &Message| self.taken.get(&message.seq).copied().unwrap_or_default();
+        match messages.find(|message| times(message) != 1) {
+            Some(message) => {
+                Err(format!("the message of entry {} was processed {} times", message.seq, times(message)))
             }
             None => Ok(()),
         }
@@ -108,16 +167,7 @@ impl Journal {
 
     /// What was given, less every single cost, is what is left: to the last unit.
     pub(crate) fn money(&self, balance: Credits) -> Result<Money, String> {
-        let mut funded = Credits::ZERO;
-        let mut spent = Credits::ZERO;
-        for row in &self.rows {
-            match row["kind"].as_str() {
-                Some("genesis") => funded = amount(&row["budget"])?,
-                Some("order") if row["action"] == "fund" => funded = amount(&row["total"])?,
-                Some("run") => spent = spent.checked_add(amount(&row["cost"])?).ok_or("the costs overflow")?,
-                _ => {}
-            }
-        }
+        let Self { funded, spent, .. } = *self;
         match funded.checked_sub(spent) {
             Some(rest) if rest == balance => Ok(Money { funded, spent, balance }),
             rest => Err(format!("{funded} less {spent} is {rest:?}, but the balance is {balance}")),

@@ -1,9 +1,10 @@
 //! The acts: a rehearsal that measures, the kills, the end of the money, the last question.
 
 use super::{
-    LEAST, NAME, Told,
-    aim::{Aim, Dice, Hit},
+    AGENT_FILE, LEAST, NAME, PRICES_FILE, Told,
+    aim::{Aim, Hit},
     audit::{Announced, amount},
+    dice::Dice,
     stage::{Actor, Answer, Heard, Stage},
 };
 use crate::{
@@ -15,7 +16,7 @@ use igor_protocol::Credits;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,8 @@ const REHEARSAL_TICKS: u64 = 250;
 /// What the agent has at first is enough for about so long.
 const MONEY_FOR: Duration = Duration::from_secs(5);
 const FUND: &str = "100";
+/// The id of the last question.
+pub(super) const QUESTION: &str = "how-did-it-go";
 /// More kills than were asked for, until each kind was hit.
 const MORE_KILLS: u32 = 20;
 /// Nothing here takes longer.
@@ -40,6 +43,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(super) struct Play {
     out: Output,
     stage: Stage,
+    /// The same with a log of its own.
+    sender: Stage,
     agent: String,
     prices: String,
     dice: Dice,
@@ -94,10 +99,19 @@ impl Run {
 }
 
 impl Play {
-    pub(super) fn new(out: Output, stage: Stage, agent: &Path, prices: &Path, seed: u64) -> Self {
-        let text = |path: &Path| PathBuf::from(path).to_string_lossy().into_owned();
-        let (agent, prices) = (text(agent), text(prices));
-        Self { out, stage, agent, prices, dice: Dice::new(seed), budget: LEAST, starts_in: Duration::from_millis(50) }
+    /// A play on `stage`; program and prices are in `folder`.
+    pub(super) fn new(out: Output, stage: Stage, folder: &Path, seed: u64) -> Self {
+        let text = |name: &str| folder.join(name).to_string_lossy().into_owned();
+        Self {
+            out,
+            sender: stage.logging(&folder.join("sender.log"), "warn"),
+            stage,
+            agent: text(AGENT_FILE),
+            prices: text(PRICES_FILE),
+            dice: Dice::new(seed),
+            budget: LEAST,
+            starts_in: Duration::from_millis(50),
+        }
     }
 
     pub(super) const fn stage(&self) -> &Stage {
@@ -112,7 +126,7 @@ impl Play {
         let mut agent = self.stage.start(&args).map_err(Failure::failed)?;
         expect(&agent, "started", Instant::now() + PATIENCE)?;
         let begun = Instant::now();
-        let sender = self.stage.start(&["send", "rehearsal", "--lines", &self.prices, "--rate", RATE]);
+        let sender = self.sender.start(&["send", "rehearsal", "--lines", &self.prices, "--rate", RATE]);
         let ended = agent.end().map_err(Failure::failed)?;
         let took = begun.elapsed();
         // The sender has nobody to send to any more.
@@ -149,7 +163,7 @@ impl Play {
         run.hear(&first);
         let prices = self.prices.clone();
         let send = ["send", NAME, "--lines", &prices, "--rate", RATE];
-        let mut sender = self.stage.start(&send).map_err(Failure::failed)?;
+        let mut sender = self.sender.start(&send).map_err(Failure::failed)?;
         let mut started = true;
         loop {
             let enough = run.kills() >= kills && (Self::all_hit(&run) || run.kills() >= kills + MORE_KILLS);
@@ -170,7 +184,7 @@ impl Play {
             }
             if sender.ended().map_err(Failure::failed)?.is_some_and(|status| !status.success()) {
                 // It met the agent when that had ended. The same command sends what is missing.
-                sender = self.stage.start(&send).map_err(Failure::failed)?;
+                sender = self.sender.start(&send).map_err(Failure::failed)?;
             }
             actor = self.stage.start(&again).map_err(Failure::failed)?;
             started = false;
@@ -254,13 +268,14 @@ impl Play {
         ))?;
         let (mut status, mut rows) = sender.end().map_err(failed)?;
         if !status.success() {
-            let mut again = self.stage.start(&["send", NAME, "--lines", &self.prices]).map_err(failed)?;
+            let mut again = self.sender.start(&["send", NAME, "--lines", &self.prices]).map_err(failed)?;
             (status, rows) = again.end().map_err(failed)?;
         }
         let sent =
             rows.last().filter(|_| status.success()).ok_or_else(|| Failure::failed("the prices could not be sent"))?;
         sent["stream"].as_str().unwrap_or_default().clone_into(&mut run.stream);
-        let answer = self.stage.ask(&["call", NAME, "report"]).and_then(Answer::last).map_err(failed)?;
+        let answer =
+            self.stage.ask(&["call", NAME, "report", "--id", QUESTION]).and_then(Answer::last).map_err(failed)?;
         answer["reply"].as_str().unwrap_or_default().clone_into(&mut run.report);
         actor.interrupt().map_err(failed)?;
         let (status, rows) = actor.end().map_err(failed)?;

@@ -7,7 +7,7 @@
 use serde_json::Value;
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Seek},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
@@ -23,8 +23,9 @@ const COMMAND_WITHIN: Duration = Duration::from_mins(2);
 pub(crate) struct Stage {
     igor: PathBuf,
     home: PathBuf,
-    /// Where the children's stderr goes, for those who look.
+    /// Where the stderr of what is started goes, for those who look, and how much is said there.
     log: PathBuf,
+    filter: &'static str,
 }
 
 /// What a command printed and how it ended.
@@ -47,26 +48,55 @@ impl Answer {
 
 impl Stage {
     pub(crate) fn new(igor: &Path, home: &Path, log: &Path) -> Self {
-        Self { igor: igor.to_owned(), home: home.to_owned(), log: log.to_owned() }
+        Self { igor: igor.to_owned(), home: home.to_owned(), log: log.to_owned(), filter: "warn" }
+    }
+
+    /// The same with another log, which says what `filter` asks for.
+    pub(crate) fn logging(&self, log: &Path, filter: &'static str) -> Self {
+        Self { log: log.to_owned(), filter, ..self.clone() }
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.igor);
         command.args(args).arg("--json").arg("--home").arg(&self.home).stdin(Stdio::null());
         // Only what is said here counts, whoever starts this.
-        command.env_remove("IGOR_NODE").env_remove("IGOR_TOKEN");
+        command.env_remove("IGOR_NODE").env_remove("IGOR_TOKEN").env("IGOR_LOG", self.filter);
         command
     }
 
-    /// Runs a command to its end.
+    /// Runs a command to its end, and keeps what it prints.
     pub(crate) fn ask(&self, args: &[&str]) -> Result<Answer, String> {
-        let output = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let child = output.map_err(|e| format!("igor {}: {e}", args[0]))?;
-        let output = child.wait_with_output().map_err(|e| format!("igor {}: {e}", args[0]))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let rows = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>();
-        let rows = rows.map_err(|e| format!("igor {} printed something that is not JSON: {e}", args[0]))?;
-        Ok(Answer { code: output.status.code(), rows, said: String::from_utf8_lossy(&output.stderr).into_owned() })
+        let mut rows = Vec::new();
+        let (code, said) = self.read(args, |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        Ok(Answer { code, rows, said })
+    }
+
+    /// Runs a command to its end, and hands each line on. Gives its exit code, and what it said on stderr.
+    pub(crate) fn read(
+        &self,
+        args: &[&str],
+        mut take: impl FnMut(Value) -> Result<(), String>,
+    ) -> Result<(Option<i32>, String), String> {
+        let failed = |e: &dyn std::fmt::Display| format!("igor {}: {e}", args[0]);
+        // A file takes any amount of words without anybody reading along.
+        let mut said = tempfile::tempfile().map_err(|e| failed(&e))?;
+        let stderr = said.try_clone().map_err(|e| failed(&e))?;
+        let child = self.command(args).stdout(Stdio::piped()).stderr(stderr).spawn();
+        let mut child = child.map_err(|e| failed(&e))?;
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        let taken = BufReader::new(stdout).lines().try_for_each(|line| {
+            let row =
+                line.map_err(|e| e.to_string()).and_then(|line| serde_json::from_str(&line).map_err(|e| e.to_string()));
+            row.and_then(&mut take)
+        });
+        let status = child.wait().map_err(|e| failed(&e))?;
+        taken.map_err(|e| failed(&e))?;
+        let mut words = String::new();
+        said.rewind().and_then(|()| said.read_to_string(&mut words)).map_err(|e| failed(&e))?;
+        Ok((status.code(), words))
     }
 
     /// Starts a command that goes on, whose lines are read as they come.
@@ -131,12 +161,17 @@ impl Actor {
 
     /// Waits for its end, and hears the rest.
     pub(crate) fn end(&mut self) -> Result<(ExitStatus, Vec<Value>), String> {
-        let (mut rows, deadline) = (Vec::new(), Instant::now() + COMMAND_WITHIN);
+        self.end_within(COMMAND_WITHIN)
+    }
+
+    /// Waits so long for its end, and hears the rest.
+    pub(crate) fn end_within(&mut self, within: Duration) -> Result<(ExitStatus, Vec<Value>), String> {
+        let (mut rows, deadline) = (Vec::new(), Instant::now() + within);
         loop {
             match self.hear(deadline) {
                 Heard::Row(row) => rows.push(row),
                 Heard::End => break,
-                Heard::Silence => return Err(format!("a process did not end within {} s", COMMAND_WITHIN.as_secs())),
+                Heard::Silence => return Err(format!("a process did not end within {} s", within.as_secs())),
             }
         }
         let status = self.child.wait().map_err(|e| e.to_string())?;
