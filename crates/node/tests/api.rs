@@ -166,7 +166,7 @@ async fn what_is_too_large_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_slow_or_too_much_is_cut_off() {
     let home = temporary();
-    let short = Duration::from_millis(100);
+    let short = Duration::from_millis(500);
     let limits = Limits { connections: 2, header_within: short, body_within: short };
     let running = Running::open_with(home.path(), limits).await;
     running.create(creation("e", ECHO)).await;
