@@ -195,10 +195,9 @@ impl From<&igor_node::Error> for Code {
         use igor_node::Error as E;
         match error {
             E::Home(error) => error.into(),
-            E::Store(error) => error.into(),
+            E::Store(error) | E::Journal(inspect::Error::Source(error)) => error.into(),
             E::Local(error) => error.into(),
             E::Life(error) => error.into(),
-            E::Journal(inspect::Error::Source(error)) => error.into(),
             E::Journal(inspect::Error::Bad { .. }) => Self::Integrity,
             E::Program(error) => error.into(),
             E::UnknownAgent { .. } | E::NotRunning { .. } | E::Vanished | E::Listen { .. } => Self::Failed,

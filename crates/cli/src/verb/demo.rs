@@ -18,10 +18,10 @@ use crate::{
 };
 use audit::{Journal, amount};
 use igor_protocol::Credits;
-use play::{Play, Run};
+use play::{INTERRUPTED, Play, Run};
 use serde::Serialize;
 use stage::Stage;
-use std::{fs, path::Path, time::Instant};
+use std::{fs, path::Path, sync::atomic::Ordering, time::Instant};
 
 /// The agent and the prices are in the binary, so that the demo needs no file.
 const AGENT: &[u8] = include_bytes!("../../../../agents/strategy/strategy.wasm");
@@ -53,6 +53,12 @@ pub(crate) enum Told {
 /// Tells the story, and checks that it is true.
 pub(crate) fn demo(context: &Context, args: &args::Demo) -> Result<(), Failure> {
     let out = context.out;
+    tokio::spawn(async {
+        // Where the signal cannot be handled it ends this process, as it would have anyway.
+        if tokio::signal::ctrl_c().await.is_ok() {
+            INTERRUPTED.store(true, Ordering::Relaxed);
+        }
+    });
     let begun = Instant::now();
     let seed = args.seed.map_or_else(new_seed, Ok)?;
     let folder = tempfile::Builder::new().prefix("igor-demo-").tempdir().map_err(Failure::failed)?;
@@ -68,7 +74,11 @@ pub(crate) fn demo(context: &Context, args: &args::Demo) -> Result<(), Failure> 
         let checks = check(play.stage(), &run, lines)?;
         Ok((run, checks))
     });
-    let kept = if args.keep || played.is_err() { Some(folder.keep()) } else { None };
+    let interrupted = INTERRUPTED.load(Ordering::Relaxed);
+    let kept = if args.keep || (played.is_err() && !interrupted) { Some(folder.keep()) } else { None };
+    if interrupted {
+        return Err(Failure::failed("interrupted"));
+    }
     let (run, (checks, journal)) = played.map_err(|why| {
         let at = kept.as_deref().unwrap_or(Path::new("?")).display();
         Failure::new(why.code, format!("the demo could not be played to its end: {why}; everything is kept in {at}"))

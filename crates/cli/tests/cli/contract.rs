@@ -89,9 +89,8 @@ fn a_file_of_a_life_stands_on_its_own() {
 fn messages_are_answered_and_counted_once() {
     let home = Home::new();
     let mut actor = home.run(&[STRATEGY, "--name", "s", "--interval", "10ms"]);
-    let prices: String =
-        fs::read_to_string(PRICES).expect("prices").lines().take(400).map(|l| format!("{l}\n")).collect();
-    let lines = home.file("prices.csv", prices);
+    let prices = fs::read_to_string(PRICES).expect("prices");
+    let lines = home.file("prices.csv", prices.lines().take(400).collect::<Vec<_>>().join("\n"));
     assert_eq!(home.get(&["send", "s", "--lines", &lines])["sent"], 400);
     let answer = home.get(&["call", "s", "report"]);
     has(&answer, &["id", "reply"]);
@@ -130,7 +129,8 @@ fn messages_are_answered_and_counted_once() {
 #[test]
 fn sending_waits_for_a_node_and_survives_its_kills() {
     let home = Home::with_strategy(1);
-    let lines = home.file("lines", (0..3000).map(|n| format!("2001-01-02,1,1,1,1,{n}\n")).collect::<String>());
+    let lines: Vec<String> = (0..3000).map(|n| format!("2001-01-02,1,1,1,1,{n}")).collect();
+    let lines = home.file("lines", lines.join("\n"));
     let mut sender = home.start(&["send", "s", "--lines", &lines, "--rate", "2000"]);
     for _ in 0..4 {
         let mut actor = home.run(&[STRATEGY, "--name", "s", "--interval", "1ms"]);

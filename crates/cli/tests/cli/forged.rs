@@ -23,7 +23,7 @@ fn forge(home: &Home, change: impl FnOnce(&mut Run)) -> (String, u64) {
         match frame {
             Frame::Blob(part) => file.extend(writer.part(&part)),
             Frame::Commit(commit) => {
-                entries.extend(commit.entries().map(|(_, _, bytes)| (commit.agent(), bytes.to_vec())))
+                entries.extend(commit.entries().map(|(_, _, bytes)| (commit.agent(), bytes.to_vec())));
             }
         }
     }

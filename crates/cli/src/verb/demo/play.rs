@@ -17,6 +17,7 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -36,8 +37,13 @@ const FUND: &str = "100";
 pub(super) const QUESTION: &str = "how-did-it-go";
 /// More kills than were asked for, until each kind was hit.
 const MORE_KILLS: u32 = 20;
+/// How often it is seen that somebody pressed Ctrl-C.
+const SLICE: Duration = Duration::from_millis(100);
 /// Nothing here takes longer.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Somebody pressed Ctrl-C: the play ends, and cleans up.
+pub(super) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// The stage and what is played on it.
 pub(super) struct Play {
@@ -208,8 +214,13 @@ impl Play {
             _ => begun + PATIENCE,
         };
         loop {
-            match actor.hear(deadline) {
+            if INTERRUPTED.load(Ordering::Relaxed) {
+                return Err(Failure::failed("interrupted"));
+            }
+            let slice = deadline.min(Instant::now() + SLICE);
+            match actor.hear(slice) {
                 Heard::End => return Ok(Some(())),
+                Heard::Silence if slice < deadline => {}
                 Heard::Silence if deadline == begun + PATIENCE => {
                     return Err(Failure::failed("the agent says nothing any more"));
                 }
