@@ -12,7 +12,7 @@ use igor_sandbox::{
     compile::{Compiler, Limits},
 };
 use igor_spine::{
-    Committed, Ending, Life, Parts, Settings, World,
+    Committed, Ending, Life, Parts, Settings,
     event::{Event, Outbox, Snapshot},
 };
 use igor_store::{Commits, Error, Store};
