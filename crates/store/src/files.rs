@@ -85,7 +85,8 @@ pub enum Mode {
 
 /// Each place where the store waits for the disk, and what it may do only after.
 ///
-/// Real files only trace the name. It is here so that a test can take away one of them and show that it is needed.
+/// Real files only trace the name. It is here so that a test can take one of them away, or let it come too late, and
+/// show that it is needed. What is needed and is not a sync has its name in [`Rule`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SyncPoint {
     /// Commits written to the log, before they are acknowledged.
