@@ -5,10 +5,10 @@
 //! process, link.
 //!
 //! Invariants kept here:
-//! - No code of a program is compiled in this process, and none runs outside a metered run ([`guest`]).
-//! - Compiled code is loaded only if this home's key vouches for its bytes ([`cache`]).
+//! - No code of a program is compiled in this process, and none runs outside a metered run.
+//! - Compiled code is loaded only if this home's key vouches for its bytes.
 //! - A program that is refused is refused before it runs, with the name of what is wrong and what to do ([`error`]).
-//! - All configuration that can change a result is in [`engine`] and named by [`RUNTIME_ID`].
+//! - All configuration that can change a result is in one function, [`engine()`], and named by [`RUNTIME_ID`].
 
 mod abi;
 mod cache;

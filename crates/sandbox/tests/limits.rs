@@ -48,11 +48,9 @@ fn memory_ends_at_its_limit_whatever_the_machine_has() {
 
 #[test]
 fn a_module_that_declares_its_own_maximum_is_not_out_of_memory() {
-    let more = r#"(memory 1 1)"#;
     let text = r#"(module (memory (export "memory") 1 2) (func (export "agent_init"))
         (func (export "agent_tick") (result i32)
             (if (i32.ne (memory.grow (i32.const 2)) (i32.const -1)) (then (return (i32.const 1)))) unreachable))"#;
-    assert!(!text.contains(more));
     let ended = run(&mut begun(&load(text)), TICK, &World::new()).ended;
     assert!(matches!(ended, Ended::Failed(Failure::Trap, _)), "{ended:?}");
 }

@@ -11,6 +11,12 @@ fn the_default_text_is_the_default() {
 }
 
 #[test]
+fn the_guide_shows_the_defaults() {
+    let guide = include_str!("../../../../docs/guides/manifest.md");
+    assert!(guide.contains(&format!("```toml\n{DEFAULT_TEXT}```")), "docs/guides/manifest.md shows another text");
+}
+
+#[test]
 fn every_field_is_read() {
     let text = r#"
         agent = { name = "a", version = "2", description = "d" }
