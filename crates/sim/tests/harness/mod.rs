@@ -4,10 +4,10 @@
 pub mod forge;
 
 use igor_protocol::{
-    AgentId, Body, Credits, Entry, Fuel, Hash, KeyPair, Manifest, Nanos, Seq, Terms, Tick, Timestamp,
+    AgentId, Body, Commit, Credits, Entry, Fuel, Hash, KeyPair, Manifest, Nanos, Seq, Terms, Tick, Timestamp,
     entry::{Action, GenesisBody, MessageId, OrderBody, Policy, Sender},
     ledger::Book,
-    verify::Verifier,
+    verify::{Blobs, Verifier},
 };
 use igor_sim::{
     executor::{self, Run},
@@ -63,9 +63,23 @@ impl Default for Scenario {
     }
 }
 
+/// A store that a life can be lived on.
+pub trait Medium: Store + Blobs {
+    /// Every commit of a journal, durable now.
+    fn commits(&self, agent: AgentId) -> Vec<Commit> {
+        match self.read(agent, Seq(0)) {
+            Ok(commits) => commits.collect::<Result<_, _>>().expect("a whole journal"),
+            Err(igor_store::Error::Unknown { .. }) => Vec::new(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+impl<S: Store + Blobs> Medium for S {}
+
 /// What happened.
-pub struct Plan {
-    pub store: Arc<MemoryStore>,
+pub struct Plan<S = MemoryStore> {
+    pub store: Arc<S>,
     pub agent: AgentId,
     /// Every tick that was announced: its number, position and head.
     pub announced: Vec<(Tick, Seq, Hash)>,
@@ -74,23 +88,22 @@ pub struct Plan {
     pub kills: u64,
 }
 
-impl Plan {
+impl<S: Medium> Plan<S> {
     pub fn head(&self) -> Hash {
         self.store.commits(self.agent).last().expect("a journal").head()
     }
 }
 
 /// Collects what is released, and checks at once that it is durable.
-struct CheckingOutbox {
-    store: Arc<MemoryStore>,
+struct CheckingOutbox<S> {
+    store: Arc<S>,
     agent: AgentId,
     announced: Arc<Mutex<Vec<(Tick, Seq, Hash)>>>,
 }
 
-impl Outbox for CheckingOutbox {
+impl<S: Medium> Outbox for CheckingOutbox<S> {
     fn release(&mut self, committed: Committed<Vec<Event>>) {
-        let durable = self.store.commits(self.agent);
-        let next = durable.last().map_or(Seq(0), igor_protocol::Commit::next);
+        let next = self.store.tail(self.agent).expect("an open store").map_or(Seq(0), |tail| tail.next);
         for event in committed.into_inner() {
             match event {
                 Event::Tick(tick) => {
@@ -121,10 +134,21 @@ fn manifest() -> Manifest {
     manifest
 }
 
-/// Lives until the ticks are done (or the agent ended for good), through every crash. Gives the polls of the first life.
+/// Lives in memory; see [`live_on`].
 pub fn live(scenario: &Scenario, kill_at: Option<u64>) -> (Plan, u64) {
+    live_on(Arc::new(MemoryStore::default()), scenario, kill_at, |_| false)
+}
+
+/// Lives until the ticks are done (or the agent ended for good), through every crash. Gives the polls of the first
+/// life. `restart` is called before the first life and after each, told whether it was killed; it leaves the store
+/// open, and says whether that had gone down by itself.
+pub fn live_on<S: Medium>(
+    store: Arc<S>,
+    scenario: &Scenario,
+    kill_at: Option<u64>,
+    mut restart: impl FnMut(bool) -> bool,
+) -> (Plan<S>, u64) {
     let world = Arc::new(SimWorld::new(scenario.seed, Timestamp(1_700_000_000_000_000_000)));
-    let store = Arc::new(MemoryStore::default());
     let program = Arc::new(SimProgram { can_checkpoint: scenario.can_checkpoint, ..SimProgram::default() });
     let (owner, node) = keys();
     let genesis = GenesisBody {
@@ -146,6 +170,7 @@ pub fn live(scenario: &Scenario, kill_at: Option<u64>) -> (Plan, u64) {
     let sent = Rc::new(RefCell::new(0_usize));
     let mut random = Random::new(scenario.seed ^ 0x6b69_6c6c);
     let (mut endings, mut kills, mut first_polls, mut forgive) = (Vec::new(), 0, None, false);
+    restart(false);
     for round in 0.. {
         assert!(round < 5_000, "the agent never gets anywhere: {endings:?}");
         let parts = || Parts {
@@ -154,7 +179,7 @@ pub fn live(scenario: &Scenario, kill_at: Option<u64>) -> (Plan, u64) {
             world: world.clone(),
             key: Arc::new(KeyPair::from_seed(&[2; 32])),
         };
-        let done = |store: &MemoryStore| store.tail(agent).expect("memory").map_or(0, |_| ticks_counted(store, agent));
+        let done = |store: &S| store.tail(agent).expect("an open store").map_or(0, |_| ticks_counted(store, agent));
         let left = scenario.ticks.saturating_sub(done(&store)).max(u64::from(*sent.borrow() < scenario.messages.len()));
         let (sender, receiver) = mpsc::channel(16);
         let settings = Settings {
@@ -183,12 +208,17 @@ pub fn live(scenario: &Scenario, kill_at: Option<u64>) -> (Plan, u64) {
         let (run, polls) = executor::run(&world, limit, main, &mut [driver]);
         first_polls.get_or_insert(polls);
         world.restart(Nanos(random.below(scenario.wall_jump_back.0 + 1)));
+        let went_down = restart(matches!(run, Run::Crashed));
         let ending = match run {
             Run::Crashed => {
                 kills += 1;
                 continue;
             }
-            Run::Done(Err(Error::Store(_))) => continue,
+            Run::Done(Err(Error::Store(error))) => {
+                assert!(went_down, "seed {}: {error}", scenario.seed);
+                kills += 1;
+                continue;
+            }
             Run::Done(result) => result.expect("the spine keeps its own rules"),
         };
         endings.push(ending.clone());
@@ -239,7 +269,7 @@ async fn send_all(scenario: &Scenario, world: &SimWorld, commands: mpsc::Sender<
 }
 
 /// Commits a fund order while the agent does not run, as the command line does.
-fn fund(store: &Arc<MemoryStore>, owner: &KeyPair, node: &KeyPair, agent: AgentId, added: Credits) {
+fn fund<S: Medium>(store: &Arc<S>, owner: &KeyPair, node: &KeyPair, agent: AgentId, added: Credits) {
     let mut book = book_of(store, agent);
     let ledger = book.ledger();
     let order = OrderBody {
@@ -259,7 +289,7 @@ fn fund(store: &Arc<MemoryStore>, owner: &KeyPair, node: &KeyPair, agent: AgentI
     assert!(matches!(run, Run::Done(Ok(()))));
 }
 
-fn book_of(store: &Arc<MemoryStore>, agent: AgentId) -> Book {
+fn book_of<S: Medium>(store: &Arc<S>, agent: AgentId) -> Book {
     let mut verifier = Verifier::new();
     for commit in store.commits(agent) {
         verifier.push(&commit, &**store).expect("the journal verifies");
@@ -267,9 +297,9 @@ fn book_of(store: &Arc<MemoryStore>, agent: AgentId) -> Book {
     verifier.book().expect("a journal").clone()
 }
 
-fn ticks_counted(store: &MemoryStore, agent: AgentId) -> u64 {
+fn ticks_counted<S: Medium>(store: &S, agent: AgentId) -> u64 {
     let commits = store.commits(agent);
-    let entries = commits.iter().flat_map(igor_protocol::Commit::entries);
+    let entries = commits.iter().flat_map(Commit::entries);
     let ok = entries.filter(|(_, _, encoded)| match Entry::decode(encoded).expect("an entry").body {
         Body::Run(run) => run.call.is_tick() && run.outcome.is_ok(),
         _ => false,
@@ -278,7 +308,7 @@ fn ticks_counted(store: &MemoryStore, agent: AgentId) -> u64 {
 }
 
 /// Verifies and re-executes the whole life, and holds it against what was announced.
-pub fn check_history(scenario: &Scenario, plan: &Plan) {
+pub fn check_history<S: Medium>(scenario: &Scenario, plan: &Plan<S>) {
     let commits = plan.store.commits(plan.agent);
     let program = Arc::new(SimProgram { can_checkpoint: scenario.can_checkpoint, ..SimProgram::default() });
     let world = SimWorld::new(0, Timestamp(0));
@@ -292,7 +322,7 @@ pub fn check_history(scenario: &Scenario, plan: &Plan) {
 
     // Every announced tick is in the journal once, as announced.
     let mut ticks = Vec::new();
-    for (seq, head, encoded) in commits.iter().flat_map(igor_protocol::Commit::entries) {
+    for (seq, head, encoded) in commits.iter().flat_map(Commit::entries) {
         if let Body::Run(run) = Entry::decode(encoded).expect("an entry").body
             && run.call.is_tick()
         {
@@ -310,7 +340,7 @@ pub fn check_history(scenario: &Scenario, plan: &Plan) {
 
     // Every message came in once, and was taken by one run that counted or by three that failed.
     let book = book_of(&plan.store, plan.agent);
-    let messages = commits.iter().flat_map(igor_protocol::Commit::entries);
+    let messages = commits.iter().flat_map(Commit::entries);
     let messages =
         messages.filter(|(_, _, encoded)| matches!(Entry::decode(encoded).expect("an entry").body, Body::Message(_)));
     assert_eq!(messages.count(), plan.delivered, "every acknowledged message is in the journal once");

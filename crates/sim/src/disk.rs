@@ -1,0 +1,128 @@
+//! The real disk store on a simulated disk, with points between its steps at which the process may crash.
+//!
+//! Invariants kept here: a commit is acknowledged only after the flush of its group; what the store's threads do in
+//! the background is done here between a flush and its acknowledgement, at turns that follow from the calls alone.
+
+use crate::{
+    executor::point,
+    files::{Crash, SimDisk},
+};
+use igor_protocol::{AgentId, Chain, Commit, Hash, Seq, verify::Blobs};
+use igor_store::{
+    Commits, Error, Store,
+    disk::{Core, Options},
+};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// Every so many appends full segments are moved.
+const APPENDS_PER_MOVE: u64 = 3;
+/// Every so many appends the log is closed as if nothing had come for a while.
+const APPENDS_PER_IDLE: u64 = 5;
+
+/// A store whose machine can go down. It is opened, and recovers, when it is used first after that.
+pub struct DiskStore {
+    disk: SimDisk,
+    core: Mutex<Option<Core>>,
+    appends: AtomicU64,
+}
+
+impl DiskStore {
+    /// The store on this disk.
+    pub fn new(disk: SimDisk) -> Self {
+        Self { disk, core: Mutex::new(None), appends: AtomicU64::new(0) }
+    }
+
+    /// The disk.
+    pub const fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    /// The process ends, or the machine goes down, and it is started again.
+    pub fn restart(&self, crash: Crash) {
+        *self.lock() = None;
+        self.disk.restart(crash);
+    }
+
+    /// Opens the store if it is not open.
+    pub fn open(&self) -> Result<(), Error> {
+        self.with(|_| Ok(()))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Core) -> Result<T, Error>) -> Result<T, Error> {
+        let mut core = self.lock();
+        let core = match &mut *core {
+            Some(core) => core,
+            // Small, so that a short life goes through several segments.
+            none => none.insert(Core::open(
+                self.disk.files(),
+                &Options {
+                    segment_bytes_first: 4096,
+                    segment_bytes_max: 8192,
+                    reserve_bytes: 512,
+                    ..Options::default()
+                },
+            )?),
+        };
+        work(core)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Core>> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for DiskStore {
+    async fn create(&self, commit: Commit) -> Result<(), Error> {
+        self.append(commit).await
+    }
+
+    async fn append(&self, commit: Commit) -> Result<(), Error> {
+        point().await;
+        self.with(|core| core.stage(&commit))?;
+        point().await;
+        self.with(Core::flush)?;
+        point().await;
+        let turn = self.appends.fetch_add(1, Ordering::Relaxed);
+        if turn.is_multiple_of(APPENDS_PER_MOVE) {
+            self.with(Core::maintain)?;
+            point().await;
+        }
+        if turn.is_multiple_of(APPENDS_PER_IDLE) {
+            self.with(Core::close_idle)?;
+            point().await;
+        }
+        Ok(())
+    }
+
+    fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error> {
+        self.with(|core| Ok(core.tail(agent)))
+    }
+
+    fn read(&self, agent: AgentId, from: Seq) -> Result<Commits, Error> {
+        self.with(|core| core.read(agent, from))
+    }
+
+    fn list(&self) -> Result<Vec<AgentId>, Error> {
+        self.with(|core| Ok(core.list()))
+    }
+
+    async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, Error> {
+        point().await;
+        let hash = self.with(|core| core.put_blob(&bytes))?;
+        point().await;
+        Ok(hash)
+    }
+
+    fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.with(|core| core.get_blob(hash, bytes_max))
+    }
+}
+
+impl Blobs for DiskStore {
+    fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
+        self.get_blob(hash, bytes_max).ok().flatten()
+    }
+}
