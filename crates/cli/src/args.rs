@@ -27,7 +27,7 @@ With --json, stdout has one JSON object a line and nothing else.";
 
 /// Igor: programs that survive their host.
 #[derive(Debug, Parser)]
-#[command(name = "igor", version, about, after_help = EXIT_CODES, disable_help_subcommand = false)]
+#[command(name = "igor", version, about = "Programs that survive their host.", after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -35,17 +35,19 @@ pub(crate) struct Cli {
     pub(crate) verb: Option<Verb>,
 }
 
+const EVERYWHERE: &str = "Everywhere";
+
 /// What every verb takes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
     /// The home directory: keys, journals, checkpoints [default: the XDG data directory, `igor` in it]
-    #[arg(long, global = true, env = "IGOR_HOME", value_name = "DIR")]
+    #[arg(long, global = true, env = "IGOR_HOME", value_name = "DIR", help_heading = EVERYWHERE)]
     pub(crate) home: Option<PathBuf>,
     /// The node to talk to: a Unix socket, or `HOST:PORT` with a token in `IGOR_TOKEN` [default: that of the home]
-    #[arg(long, global = true, env = "IGOR_NODE", value_name = "ADDR")]
+    #[arg(long, global = true, env = "IGOR_NODE", value_name = "ADDR", help_heading = EVERYWHERE)]
     pub(crate) node: Option<String>,
     /// Print one JSON object a line, for scripts
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
 }
 
@@ -137,18 +139,19 @@ Examples:
   igor run strategy.wasm --budget 5 --price 0.002 --interval 100ms
   igor run strategy.wasm --name s --ticks 10 --json
 
---budget, --price and --manifest count when the agent is created. For one that exists they are ignored; use
-`igor fund` to give it more. Durations are written 0, 10ms, 1s, 5m.";
+--budget, --price and --manifest count when the agent is created. For one that exists they
+are ignored; use `igor fund` to give it more. Durations are written 0, 10ms, 1s, 5m.";
 
 const SEND_EXAMPLES: &str = "\
 Examples:
   igor send strategy 2000-03-01,89.62,94.09,88.94,90.81,53444900
-  igor send strategy --lines prices.csv            # run it again after an interruption: only what is missing is sent
+  igor send strategy --lines prices.csv            # again: only what is missing is sent
   igor send strategy --lines prices.csv --rate 50  # lines a second
   echo hello | igor send strategy -
 
-A message is known by its sender and id, so that sending it again changes nothing. Without --id, each `send` is a
-message of its own. Lines are numbered in a stream named by the file's hash.";
+A message is known by its sender and id, so that sending it again changes nothing. Without
+--id, each `send` is a message of its own. Lines are numbered in a stream named by the
+file's hash.";
 
 /// `run`.
 #[derive(Debug, Args)]

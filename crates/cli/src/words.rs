@@ -61,8 +61,8 @@ pub(crate) fn money(amount: Credits) -> String {
     let (whole, rest) = (units / unit, units % unit);
     let decimals = match whole {
         _ if unit == 1 => 0,
-        0..10 => 4,
-        10..1000 => 2,
+        0..10 if name == "credits" => 6,
+        0..1000 => 2,
         _ => 0,
     };
     let scale = 10_u128.pow(decimals);
@@ -72,6 +72,16 @@ pub(crate) fn money(amount: Credits) -> String {
     }
     let digits = format!("{fraction:0width$}", width = decimals as usize);
     format!("{whole}.{} {name}", digits.trim_end_matches('0'))
+}
+
+/// A large number in round words: `812`, `51 thousand`, `3 million`.
+pub(crate) fn about(number: u128) -> String {
+    match number {
+        0..10_000 => number.to_string(),
+        10_000..1_000_000 => format!("{} thousand", number / 1_000),
+        1_000_000..1_000_000_000 => format!("{} million", number / 1_000_000),
+        _ => format!("{} billion", number / 1_000_000_000),
+    }
 }
 
 /// A number of bytes: `812 bytes`, `48 KiB`.

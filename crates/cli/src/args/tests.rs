@@ -31,12 +31,12 @@ fn prices() {
     assert_eq!(price("0.001"), Ok(1_000_000));
     assert_eq!(price("0.000000001"), Ok(1));
     for (text, why) in [
-        ("0", "zero"),
-        ("0.0", "zero"),
+        ("0", "above zero"),
+        ("0.0", "above zero"),
         ("-1", "digits"),
-        ("0.0000000001", "too fine"),
-        ("0.0010000001", "too fine"),
-        ("18446744073.709551616", "too high"),
+        ("0.0000000001", "multiple of 0.000000001"),
+        ("0.0010000001", "multiple of 0.000000001"),
+        ("18446744073.709551616", "too large"),
         ("999999999999999999999", "too large"),
         ("cheap", "digits"),
     ] {

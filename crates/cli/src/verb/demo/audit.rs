@@ -180,3 +180,8 @@ pub(crate) fn amount(value: &Value) -> Result<Credits, String> {
     let text = value.as_str().ok_or_else(|| format!("{value} is not an amount"))?;
     text.parse().map_err(|e| format!("{text:?}: {e}"))
 }
+
+// By its path, since another test looks at journals with this file too.
+#[cfg(test)]
+#[path = "audit/tests.rs"]
+mod tests;

@@ -8,9 +8,10 @@ use crate::{
     words,
 };
 use igor_node::api::wire::{AgentInfo, Event};
-use igor_protocol::{Credits, Fuel, Nanos};
+use igor_protocol::{Fuel, Nanos};
 use std::{
-    io::{self, IsTerminal, Write},
+    fmt::Write as _,
+    io::{self, IsTerminal, Write as _},
     time::{Duration, Instant},
 };
 
@@ -130,15 +131,20 @@ impl Screen {
     }
 }
 
-/// How long the balance pays for.
+/// How long the balance pays for: in time of execution, and in ticks as they were so far.
 fn runway(info: &AgentInfo) -> String {
-    let per_ns = info.price_per_second.units() / 1_000_000_000;
-    let nanos = info.balance.units().checked_div(per_ns).map(|nanos| u64::try_from(nanos).unwrap_or(u64::MAX));
-    match nanos {
-        _ if info.balance == Credits::ZERO => "nothing is left".to_owned(),
-        Some(nanos) => {
-            format!("it has {}, enough for {} of it", words::money(info.balance), words::duration(Nanos(nanos)))
-        }
-        None => format!("it has {}", words::money(info.balance)),
+    let (left, spent) = (info.balance.units(), info.spent.units());
+    if left == 0 {
+        return "nothing is left".to_owned();
     }
+    let mut words = format!("it has {}", words::money(info.balance));
+    let nanos = left.checked_div(info.price_per_second.units() / 1_000_000_000);
+    if let Some(nanos) = nanos {
+        let time = words::duration(Nanos(u64::try_from(nanos).unwrap_or(u64::MAX)));
+        let _ = write!(words, ", enough for {time} of it");
+    }
+    if let Some(ticks) = (left / spent.max(1)).checked_mul(u128::from(info.tick.0)).filter(|ticks| *ticks > 0) {
+        let _ = write!(words, ", or about {} ticks", words::about(ticks));
+    }
+    words
 }

@@ -62,7 +62,7 @@ enum Detail {
         budget: String,
         price_per_second: String,
         #[serde(skip)]
-        shown: (Credits, Credits),
+        shown: Credits,
     },
     Run {
         call: &'static str,
@@ -140,8 +140,8 @@ impl Row {
     /// What happened, in words.
     pub(crate) fn words(&self) -> String {
         match &self.detail {
-            Detail::Genesis { name, shown: (budget, price), .. } => {
-                format!("{name} begins with {}, at {} a second", money(*budget), money(*price))
+            Detail::Genesis { name, price_per_second, shown: budget, .. } => {
+                format!("{name} begins with {}, at {price_per_second} credits a second", money(*budget))
             }
             Detail::Run { words, .. } => words.clone(),
             Detail::Message { sender, id, stream, n, body, .. } => {
@@ -182,7 +182,7 @@ impl Detail {
                     runtime: body.runtime.clone(),
                     budget: body.budget.to_string(),
                     price_per_second: body.terms.per_second().to_string(),
-                    shown: (body.budget, body.terms.per_second()),
+                    shown: body.budget,
                 }
             }
             Body::Run(run) => Self::run(run, purse),
