@@ -94,6 +94,9 @@ pub struct Ledger {
     /// The time of the last entry.
     #[n(20)]
     pub at: Timestamp,
+    /// The last tick after which a checkpoint was tried.
+    #[n(21)]
+    pub checkpoint_tried: Option<Tick>,
 }
 
 /// Where the last checkpoint is.

@@ -152,7 +152,7 @@ impl Manifest {
     /// Checks that every limit is one that journals and nodes can keep.
     pub fn validate(self) -> Result<Self, Error> {
         let l = &self.limits;
-        let rules: [(&'static str, u64, bool, &'static str); 12] = [
+        let rules: [(&'static str, u64, bool, &'static str); 13] = [
             ("limits.memory_bytes", l.memory_bytes, (1 << 16..=4 << 30).contains(&l.memory_bytes), "64 KiB to 4 GiB"),
             ("limits.table_elements", l.table_elements.into(), l.table_elements <= 10_000_000, "at most 10000000"),
             ("limits.tick_fuel", l.tick_fuel.0, (10_000..=1 << 50).contains(&l.tick_fuel.0), "10000 to 2^50"),
@@ -167,6 +167,12 @@ impl Manifest {
             ("limits.observations", l.observations.into(), l.observations <= 50_000, "at most 50000"),
             ("limits.observed_bytes", l.observed_bytes.into(), l.observed_bytes <= 1 << 20, "at most 1 MiB"),
             ("limits.message_bytes", l.message_bytes.into(), l.message_bytes <= 1 << 20, "at most 1 MiB"),
+            (
+                "limits.message_bytes",
+                l.message_bytes.into(),
+                l.message_bytes.saturating_add(64) <= l.observed_bytes,
+                "at least 64 below limits.observed_bytes, or no run could take such a message",
+            ),
             ("limits.inbox_messages", l.inbox_messages.into(), l.inbox_messages <= 65_536, "at most 65536"),
             ("limits.inbox_bytes", l.inbox_bytes, l.inbox_bytes <= 256 << 20, "at most 256 MiB"),
             ("tick.interval", self.interval.0, self.interval >= self.interval_min, "at least tick.interval_min"),

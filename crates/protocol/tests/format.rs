@@ -63,6 +63,7 @@ fn observation() -> impl Strategy<Value = Observation> {
         Just(Observation::NoMessage),
         any::<u32>().prop_map(|bytes| Observation::MessageTooLong { bytes }),
         Just(Observation::Waited),
+        Just(Observation::NoRoom),
     ]
 }
 

@@ -88,6 +88,7 @@ fn happen(life: &mut Life, purse: &mut Purse, event: &Event) {
             let outcome = Outcome::failed(Failure::Trap, "unreachable executed");
             vec![Step::Run(purse.pay(timed(tick, outcome, fuel, duration_ns)))]
         }
+        Event::Checkpoint if life.book.ledger().checkpoint_tried == Some(life.book.ledger().tick) => return,
         Event::Checkpoint => {
             let taken = purse.pay(samples::run(Call::Checkpoint, DONE));
             vec![Step::Run(taken), Step::Run(purse.pay(started(Call::Resume))), Step::Checkpoint]

@@ -11,7 +11,7 @@ use crate::{Error, World, event::Event};
 use igor_protocol::{
     Body, Chain, Commit, Credits, Entry, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Timestamp,
     entry::{Content, GenesisBody, Run, Seal},
-    ledger::{Book, Draft, Fault},
+    ledger::{Book, Draft},
 };
 use igor_store::Store;
 use std::{
@@ -101,8 +101,7 @@ impl<S: Store, W: World> Journal<S, W> {
     pub(crate) fn new(store: Arc<S>, world: Arc<W>, key: Arc<KeyPair>, mut book: Book, draft: Option<Draft>) -> Self {
         book.append_own();
         let clock = JournalClock::start(&*world, book.ledger().at);
-        // What was read may end without a seal.
-        let unsealed = Some(world.monotonic());
+        let unsealed = (!book.is_sealed()).then(|| world.monotonic());
         let draft = draft.unwrap_or_else(|| book.draft());
         let (staged, flying) = (Vec::new(), None);
         Self { store, world, key, book, draft, staged, flying, clock, unsealed, last_seal: Nanos::ZERO }
@@ -157,13 +156,6 @@ impl<S: Store, W: World> Journal<S, W> {
         let (at, seq) = (self.now(), self.chain().next);
         let pushed = self.book.push_checkpoint(&mut self.draft, &self.key, root, bytes, at);
         pushed.map_err(|fault| Error::Journal { seq, fault })
-    }
-
-    /// Whether an entry could stand at the end of the journal, without adding it.
-    pub(crate) fn try_entry(&self, body: Body) -> Result<(), Fault> {
-        let mut book = self.book.clone();
-        let mut draft = book.draft();
-        book.push(&mut draft, Entry { at: self.now(), body }).map(drop)
     }
 
     /// Adds what may be told once everything that was pushed so far is durable.

@@ -108,6 +108,10 @@ pub struct Life<P: Program, S, W> {
     checkpoint_first: bool,
     /// Why the last tick that failed did so.
     last_failure: Option<String>,
+    /// No checkpoint before this moment: after one that was refused.
+    checkpoint_not_before: Nanos,
+    /// Commands that were carried out since time had its turn.
+    commands_in_row: u32,
     /// Commands that wait for the end of a run.
     deferred: VecDeque<Command>,
 }
@@ -145,6 +149,8 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             checkpointed,
             checkpoint_first: false,
             last_failure: None,
+            checkpoint_not_before: Nanos::ZERO,
+            commands_in_row: 0,
             deferred: VecDeque::new(),
         }
     }
@@ -254,7 +260,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
                 let _ = answer.send(self.lookup(&sender, &id));
             }
             Command::Order { order, answer } => {
-                let taken = if let Err(fault) = self.journal.try_entry(Body::Order(order.clone())) {
+                let taken = if let Err(fault) = self.journal.book().check_order(&order) {
                     Err(crate::command::Refused::Order(fault))
                 } else {
                     let (seq, _) = self.journal.push(Body::Order(order))?;
@@ -322,6 +328,9 @@ impl Course {
     }
 
     fn ticked(&mut self, counted: bool) {
+        if counted {
+            self.forgiven = None;
+        }
         if let (true, Some(left)) = (counted, &mut self.settings.ticks) {
             *left = left.saturating_sub(1);
             self.stop |= *left == 0;

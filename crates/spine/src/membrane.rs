@@ -39,6 +39,6 @@ fn answer(seen: &Observation, message: Option<&[u8]>) -> Answer {
         Observation::Receipt(Some(bytes)) => Answer::Bytes(bytes.to_vec()),
         Observation::Message(_) => Answer::Bytes(message.unwrap_or_default().to_vec()),
         Observation::MessageTooLong { bytes } => Answer::TooLong(*bytes),
-        Observation::Receipt(None) | Observation::NoMessage | Observation::Waited => Answer::None,
+        Observation::Receipt(None) | Observation::NoMessage | Observation::NoRoom | Observation::Waited => Answer::None,
     }
 }

@@ -17,12 +17,12 @@ pub(crate) struct Took {
     pub(crate) waited: Nanos,
 }
 
-/// Polls `run` until it ends or `stop` says why it must not go on. `stop` sees the billable and the whole time so far,
+/// Polls `run` until it ends or `stop` says why it must not go on. `stop` sees the billable time so far,
 /// whenever the run yields. A run that is stopped is dropped.
 pub(crate) async fn metered<W: World, R, C>(
     world: &W,
     run: impl Future<Output = R>,
-    stop: impl Fn(Nanos, Nanos) -> Option<C>,
+    stop: impl Fn(Nanos) -> Option<C>,
 ) -> (Result<R, C>, Took) {
     let started = world.monotonic();
     let mut busy = Nanos::ZERO;
@@ -34,7 +34,7 @@ pub(crate) async fn metered<W: World, R, C>(
         busy = busy.saturating_add(now.saturating_sub(before));
         match polled {
             Poll::Ready(result) => Poll::Ready(Ok(result)),
-            Poll::Pending => stop(busy, now.saturating_sub(started)).map_or(Poll::Pending, |why| Poll::Ready(Err(why))),
+            Poll::Pending => stop(busy).map_or(Poll::Pending, |why| Poll::Ready(Err(why))),
         }
     })
     .await;

@@ -168,6 +168,25 @@ pub enum Observation {
     /// The run waited on clocks.
     #[n(9)]
     Waited,
+    /// The next message is more than the run may still observe; it was not taken, and the next tick may have it.
+    #[n(10)]
+    NoRoom,
+}
+
+impl Observation {
+    /// What every observation counts against `limits.observed_bytes`, whatever it holds.
+    pub const WEIGHT: u64 = 16;
+
+    /// What it counts against `limits.observed_bytes`: its own bytes, a message's body, and [`Observation::WEIGHT`].
+    pub fn weight(&self, message_bytes: u64) -> u64 {
+        Self::WEIGHT
+            + match self {
+                Self::Random(bytes) => bytes.len() as u64,
+                Self::Receipt(Some(bytes)) => bytes.len() as u64,
+                Self::Message(_) => message_bytes,
+                _ => 0,
+            }
+    }
 }
 
 /// One thing that a run asked for, released only after its commit.

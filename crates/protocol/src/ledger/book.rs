@@ -3,7 +3,7 @@
 use super::{Fault, Ledger, Remembered, rules};
 use crate::{
     AgentId, Chain, Commit, Entry, Hash, KeyPair, Manifest, codec,
-    entry::{Body, Checkpoint, CheckpointKind, Content, Genesis, GenesisBody, Receipt, Seal},
+    entry::{Body, Checkpoint, CheckpointKind, Content, Genesis, GenesisBody, Order, Receipt, Seal},
     units::{Seq, Tick, Timestamp},
 };
 
@@ -20,6 +20,7 @@ pub struct Book {
     pub(super) barrier: Barrier,
     /// The seal of this process's own commits is not verified again.
     own: bool,
+    sealed: bool,
 }
 
 /// How far a state checkpoint is. Its entries are committed together.
@@ -77,7 +78,16 @@ impl Book {
         }
         let chain = Chain::begin(body.agent_id());
         let (ledger, remembered) = (Ledger::default(), Remembered::default());
-        Ok(Self { genesis: body, manifest, chain, ledger, remembered, barrier: Barrier::Open, own: false })
+        Ok(Self {
+            genesis: body,
+            manifest,
+            chain,
+            ledger,
+            remembered,
+            barrier: Barrier::Open,
+            own: false,
+            sealed: false,
+        })
     }
 
     /// The book before a Checkpoint entry at `chain.next`, from what that entry holds.
@@ -104,6 +114,18 @@ impl Book {
     /// Says that from here on entries are this process's own, whose seals it need not verify.
     pub const fn append_own(&mut self) {
         self.own = true;
+    }
+
+    /// Whether an order could be the next entry.
+    pub fn check_order(&self, order: &Order) -> Result<(), Fault> {
+        let body = Body::Order(order.clone());
+        rules::check_place(self, &body, self.ledger.at)?;
+        rules::check_order(self, order)
+    }
+
+    /// Whether the last entry is a seal.
+    pub const fn is_sealed(&self) -> bool {
+        self.sealed
     }
 
     /// An empty draft at the end of the journal.
@@ -202,6 +224,7 @@ impl Book {
         let Entry { at, body } = entry;
         rules::check_place(self, &body, at)?;
         let settles = !matches!(body, Body::Message(_) | Body::Seal(_));
+        self.sealed = matches!(body, Body::Seal(_));
         match body {
             Body::Genesis(genesis) => rules::genesis(self, &genesis, at)?,
             Body::Run(run) => rules::run(self, &run, at)?,

@@ -56,6 +56,9 @@ pub(super) fn genesis(book: &mut Book, genesis: &Genesis, at: Timestamp) -> Resu
     {
         return Err(Fault::Limit("the terms are above what the owner's policy allows"));
     }
+    if body.issuer != body.owner && body.budget != crate::Credits::ZERO {
+        return Err(Fault::Money("an issuer that is not the owner funds by its own order, not by the owner's Genesis"));
+    }
     book.ledger.funded = body.budget;
     book.ledger.balance = body.budget;
     book.ledger.run_ended = at;
@@ -128,7 +131,8 @@ pub(super) fn checkpoint(book: &mut Book, checkpoint: &Checkpoint) -> Result<(),
     Ok(())
 }
 
-pub(super) fn order(book: &mut Book, order: Order) -> Result<(), Fault> {
+/// Whether an order counts here. Cheap for what is not: the signature comes after the plain comparisons.
+pub(super) fn check_order(book: &Book, order: &Order) -> Result<(), Fault> {
     let body = &order.body;
     if body.agent != book.chain.agent {
         return Err(Fault::Order("it is for another agent"));
@@ -146,26 +150,29 @@ pub(super) fn order(book: &mut Book, order: Order) -> Result<(), Fault> {
     if !order.is_signed_by(signer) {
         return Err(Fault::Signature("the order"));
     }
-    let ledger = &mut book.ledger;
-    ledger.order_counter = body.counter;
     match body.action {
+        Action::Fund { total } if total <= book.ledger.funded => {
+            Err(Fault::Order("its total is not above what was funded before"))
+        }
+        Action::Recall if book.ledger.ended.is_some() => Err(Fault::Order("the agent has ended")),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn order(book: &mut Book, order: Order) -> Result<(), Fault> {
+    check_order(book, &order)?;
+    let ledger = &mut book.ledger;
+    ledger.order_counter = order.body.counter;
+    match order.body.action {
         Action::Fund { total } => {
-            let added = total
-                .checked_sub(ledger.funded)
-                .filter(|added| *added != crate::Credits::ZERO)
-                .ok_or(Fault::Order("its total is not above what was funded before"))?;
+            let added = total.checked_sub(ledger.funded).ok_or(Fault::Money("the funding falls"))?;
             // funded = balance + spent, so the balance cannot overflow where the total does not.
             ledger.balance = ledger.balance.checked_add(added).ok_or(Fault::Money("the balance overflows"))?;
             ledger.funded = total;
             ledger.ended = None;
             ledger.fund_order = Some(order);
         }
-        Action::Recall => {
-            if ledger.ended.is_some() {
-                return Err(Fault::Order("the agent has ended"));
-            }
-            ledger.recalled = true;
-        }
+        Action::Recall => ledger.recalled = true,
     }
     Ok(())
 }

@@ -39,7 +39,11 @@ pub(crate) fn commits() -> Vec<Commit> {
     let first = message(MessageId::Opaque("m-1".into()));
     let second = message(MessageId::Numbered { stream: "prices".into(), n: 1 });
     let answered = Run {
-        observations: vec![Observation::Clock(START), Observation::Message(Seq(3)), Observation::Balance(12_499_921)],
+        observations: vec![
+            Observation::Clock(START.after(Nanos::from_millis(5))),
+            Observation::Message(Seq(3)),
+            Observation::Balance(12_499_921),
+        ],
         requests: vec![Request::Reply { message: Seq(3), body: Content::of(b"{}") }],
         logs: vec!["answered".into()],
         ..run(Call::Tick(Trigger::Message), Outcome::Ok { more_work: true })

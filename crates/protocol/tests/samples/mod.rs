@@ -87,6 +87,7 @@ pub(crate) fn full_run() -> Run {
             Observation::Message(Seq(11)),
             Observation::NoMessage,
             Observation::Waited,
+            Observation::NoRoom,
         ],
         requests: vec![
             Request::Reply { message: Seq(11), body: Content::of(b"done") },

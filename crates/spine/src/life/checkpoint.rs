@@ -10,16 +10,20 @@ use crate::{
     guest::Program,
 };
 use igor_protocol::{
-    Body, Hash,
+    Body, Hash, Nanos,
     entry::{Call, Outcome},
 };
 use igor_store::Store;
+
+/// Wait after a checkpoint that was refused, besides for another tick.
+const RETRY_AFTER: Nanos = Nanos::from_secs(1);
 
 impl<P: Program, S: Store, W: World> Life<P, S, W> {
     /// Whether something ran since the last checkpoint, in a program that can be checkpointed.
     pub(super) fn is_dirty(&self) -> bool {
         let ledger = self.journal.ledger();
-        self.program.can_checkpoint() && ledger.checkpoint.is_none_or(|last| last.tick < ledger.tick)
+        let tried = ledger.checkpoint_tried == Some(ledger.tick);
+        self.program.can_checkpoint() && !tried && ledger.checkpoint.is_none_or(|last| last.tick < ledger.tick)
     }
 
     /// The checkpoint before an end or a stop. It pays at most what is left.
@@ -31,6 +35,8 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
     pub(super) async fn checkpoint(&mut self, outbox: &mut impl Outbox) -> Result<(), Error> {
         self.checkpointed = self.journal.world.monotonic();
         self.checkpoint_first = false;
+        // What ticks have staged goes ahead, so that the barrier's own commit stays within bounds.
+        self.commit(false, outbox).await?;
         let mut guest = match self.guest.take() {
             Some(guest) => guest,
             None => self.restore().await?,
@@ -72,6 +78,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
 
     async fn refuse(&mut self, cause: String, outbox: &mut impl Outbox) -> Result<(), Error> {
         let tick = self.journal.ledger().tick;
+        self.checkpoint_not_before = self.checkpointed.saturating_add(RETRY_AFTER);
         self.journal.stage([Event::CheckpointRefused { tick, cause }]);
         self.commit(false, outbox).await
     }

@@ -13,6 +13,9 @@ const REPLAY_TICKS: u64 = 2;
 /// An agent without checkpoints is suspended when its replay would take this many times a tick's fuel limit.
 const REPLAY_TICKS_MAX: u64 = 1_000;
 
+/// Commands that are carried out one after the other before time gets its turn.
+const COMMANDS_IN_ROW_MAX: u32 = 32;
+
 /// One closed set of things that the loop does.
 pub(super) enum Next {
     Command(Command),
@@ -28,11 +31,18 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         if let Some(command) = self.deferred.pop_front() {
             return Next::Command(command);
         }
-        match commands.try_recv() {
-            Ok(command) => return Next::Command(command),
-            Err(mpsc::error::TryRecvError::Disconnected) => return Next::Command(Command::Stop),
-            Err(mpsc::error::TryRecvError::Empty) => {}
+        // Commands go first, but not for ever: a busy inbox is emptied by ticks only.
+        if self.commands_in_row < COMMANDS_IN_ROW_MAX {
+            match commands.try_recv() {
+                Ok(command) => {
+                    self.commands_in_row += 1;
+                    return Next::Command(command);
+                }
+                Err(mpsc::error::TryRecvError::Disconnected) => return Next::Command(Command::Stop),
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
         }
+        self.commands_in_row = 0;
         let (world, flying) = (self.journal.world.clone(), self.journal.is_flying());
         let due = self.due(course).filter(|_| !self.journal.is_full());
         let in_time = async {
@@ -88,7 +98,6 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
     /// Whether a message is open that no tick which counted had before it.
     fn has_news(&self) -> bool {
         self.journal.ledger().open.last().is_some_and(|newest| newest.seq >= self.offered)
-            || self.journal.ledger().open.iter().any(|open| open.attempts > 0)
     }
 
     fn checkpoint_due(&self, course: &Course) -> Option<Nanos> {
@@ -97,10 +106,8 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         }
         let planned = self.checkpointed.saturating_add(course.settings.checkpoint_interval);
         let limit = self.journal.manifest().limits.tick_fuel.0.saturating_mul(REPLAY_TICKS);
-        // One that was refused is not tried again at once, whatever replay would take.
-        let retry = self.checkpointed.saturating_add(Nanos::from_secs(1));
-        let forced = (self.checkpoint_first || self.replay_fuel > limit).then(|| retry.min(planned));
-        Some(if self.checkpoint_first { Nanos::ZERO } else { forced.unwrap_or(planned) })
+        let forced = self.checkpoint_first || self.replay_fuel > limit;
+        Some(if forced { self.checkpoint_not_before } else { planned.max(self.checkpoint_not_before) })
     }
 
     /// Why the agent does not go on by itself, if so.

@@ -33,12 +33,11 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         commands: &mut mpsc::Receiver<Command>,
         outbox: &mut impl Outbox,
     ) -> Result<Option<Command>, Error> {
-        let (mut answers, mut added, mut bytes, mut other) = (Vec::new(), false, 0, None);
+        let (mut answers, mut bytes, mut other) = (Vec::new(), 0, None);
         let mut next = Some(first);
         while let Some((parcel, answer)) = next.take() {
             bytes += parcel.body.len();
             let taken = self.take_in(parcel).await?;
-            added |= matches!(taken, Ok((_, false)));
             answers.push((answer, taken));
             if answers.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX && self.deferred.is_empty() {
                 match commands.try_recv() {
@@ -48,10 +47,9 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
                 }
             }
         }
-        if added {
-            self.commit(true, outbox).await?;
-            outbox.watch(&self.snapshot(Status::Running));
-        }
+        // The answers vouch for the end of the journal, so all of it must be durable, ticks under way included.
+        self.commit(true, outbox).await?;
+        outbox.watch(&self.snapshot(Status::Running));
         let (epoch, (last, head, seal)) = (self.journal.chain().epoch, self.journal.vouch());
         for (answer, taken) in answers {
             let delivered =
@@ -73,6 +71,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         }
         match self.journal.book().remembered().lookup(&parcel.sender, &parcel.id) {
             Known::New => {}
+            Known::Came(seq) if self.is_below_highest(&parcel) => return Ok(Ok((seq, true))),
             Known::Came(seq) => return self.came_before(seq, &parcel).map(|known| known.map(|seq| (seq, true))),
             Known::Gap { expected } => return Ok(Err(Refused::Gap { expected })),
             Known::Refused(why) => return Ok(Err(Refused::TooLarge(why.to_owned()))),
@@ -99,13 +98,18 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         let same = match self.inbox.get(&seq) {
             Some(body) => **body == *parcel.body,
             None => match self.message_at(seq)? {
-                // A number below the highest: its own entry is further back, and numbers are given once.
-                Some(message) if message.id != parcel.id => true,
                 Some(message) => message.body.hash() == Content::of(&parcel.body).hash(),
                 None => true,
             },
         };
         Ok(if same { Ok(seq) } else { Err(Refused::Conflict(seq)) })
+    }
+
+    /// Below the highest number of a stream: that one came, and its own entry is further back.
+    fn is_below_highest(&self, parcel: &Parcel) -> bool {
+        let MessageId::Numbered { stream, n } = &parcel.id else { return false };
+        let highest = self.journal.book().remembered().stream(&parcel.sender, stream);
+        highest.is_some_and(|(highest, _)| *n < highest)
     }
 
     fn message_at(&self, seq: Seq) -> Result<Option<Message>, Error> {

@@ -125,6 +125,7 @@ async fn recover<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: Agent
         }
     }
     let (fuel, executed) = (replayer.fuel, replayer.executed);
+    replayer.keep_open(book.ledger());
     let (guest, inbox) = replayer.into_parts();
     Ok(Recovered { book, guest, inbox, fuel, executed })
 }
@@ -223,7 +224,8 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         life.replay_fuel = recovered.fuel;
         life.replayed = recovered.executed;
         life.resumed = true;
-        if life.journal.ledger().ended.is_some_and(|cause| cause != igor_protocol::entry::EndCause::Exhausted) {
+        // Nothing runs after an end. If an order revived it, it has not ended.
+        if life.journal.ledger().ended.is_some() {
             return Ok(life);
         }
         match life.journal.ledger().runtime.clone() {

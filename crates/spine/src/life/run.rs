@@ -104,7 +104,7 @@ pub(super) fn prepare<S: Store, W: World>(
         },
         fuel,
         fuel_is_money: fuel < limits.tick_fuel,
-        money: (balance, terms.price_per_ns, journal.manifest().ceiling.of(fuel, 0)),
+        money: (balance, terms.price_per_ns, journal.manifest().ceiling.base),
         time: limits.tick_time,
         started_seq,
         membrane: Arc::new(LiveMembrane::new(journal.world.clone(), seen)),
@@ -117,12 +117,14 @@ impl<W: World> Prepared<W> {
     pub(super) async fn execute<G: Guest>(self, guest: &mut G) -> Result<Measured, Error> {
         let (balance, price, ceiling) = self.money;
         let is_tick = self.call.is_tick();
-        let stop = |busy: Nanos, whole: Nanos| {
+        let membrane = self.membrane.clone();
+        // Only what the run itself took counts: neither a slow disk nor other agents make it time out.
+        let stop = |busy: Nanos| {
             let cost = u128::from(busy.min(ceiling).0) * u128::from(price);
             if is_tick && cost > balance.units() {
                 Some(Failure::OutOfMoney)
             } else {
-                (whole > self.time).then_some(Failure::Timeout)
+                (busy.saturating_add(membrane.waited()) > self.time).then_some(Failure::Timeout)
             }
         };
         let running = guest.run(self.input, self.fuel, self.membrane.clone());

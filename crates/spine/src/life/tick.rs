@@ -12,7 +12,7 @@ use crate::{
 };
 use igor_protocol::{
     Body, Nanos, Seq,
-    entry::{Call, Outcome, Trigger},
+    entry::{Call, Observation, Outcome, Run, Trigger},
 };
 use igor_store::Store;
 use std::{pin::pin, sync::Arc};
@@ -40,17 +40,19 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         if let Outcome::Failed { failure, cause } = &finished.run.outcome {
             self.last_failure = Some(format!("{}: {cause}", failure.name()));
         }
-        let (fuel, started_seq) = (finished.run.fuel.0, finished.run.started_seq);
+        let fuel = finished.run.fuel.0;
+        let offered = offered(&finished.run);
         self.commit_tick(finished, outbox).await?;
         if counted {
             self.guest = Some(guest);
             self.gap = None;
-            self.offered = started_seq;
+            self.offered = offered;
             self.not_before = Nanos::ZERO;
             self.replay_fuel = self.replay_fuel.saturating_add(fuel);
         } else {
             // The instance may be in any state. What it was before is made again from the journal.
             drop(guest);
+            self.offered = self.offered.min(offered);
             let failures = self.journal.ledger().failures.clamp(1, 16);
             let wait = Nanos(BACKOFF.0.saturating_mul(1 << (failures - 1))).min(BACKOFF_MAX);
             self.not_before = self.journal.world.monotonic().saturating_add(wait);
@@ -131,5 +133,17 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         }
         // Nobody waits for it: the next tick may begin while this one becomes durable.
         self.journal.launch(false)
+    }
+}
+
+/// Messages below were there for the run, and it had its chance at them: news is what is not below.
+fn offered(run: &Run) -> Seq {
+    let first = run.taken().next();
+    let last = run.taken().last().map_or(Seq(0), Seq::next);
+    match &run.outcome {
+        Outcome::Ok { .. } if run.observations.contains(&Observation::NoRoom) => last,
+        Outcome::Ok { .. } => run.started_seq,
+        // What a failed run took, the next may take.
+        Outcome::Failed { .. } => first.unwrap_or(run.started_seq),
     }
 }

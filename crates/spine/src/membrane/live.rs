@@ -10,7 +10,10 @@ use igor_protocol::{
     entry::{Observation, Receipt},
     manifest::Limits,
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// What a run can see when it starts, fixed for its whole length.
 pub(crate) struct Seen {
@@ -30,35 +33,37 @@ pub(crate) struct Seen {
 pub(crate) struct LiveMembrane<W> {
     world: Arc<W>,
     seen: Seen,
-    state: Mutex<State>,
-}
-
-struct State {
-    recorder: Recorder,
-    taken: Option<Seq>,
+    recorder: Mutex<Recorder>,
+    /// Time that the run waited on clocks, in nanoseconds.
+    waited: AtomicU64,
 }
 
 impl<W: World> LiveMembrane<W> {
     pub(crate) fn new(world: Arc<W>, seen: Seen) -> Self {
         let recorder = Recorder::new(seen.limits);
-        Self { world, seen, state: Mutex::new(State { recorder, taken: None }) }
+        Self { world, seen, recorder: Mutex::new(recorder), waited: AtomicU64::new(0) }
     }
 
     /// What the run did. Called once it has ended.
     pub(crate) fn take(&self) -> Record {
-        std::mem::take(&mut self.lock().recorder.record)
+        std::mem::take(&mut self.lock().record)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Time that the run asked to wait and waited.
+    pub(crate) fn waited(&self) -> Nanos {
+        Nanos(self.waited.load(Ordering::Relaxed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Recorder> {
         // A run is one thread of calls; a panic in one leaves nothing half-written that is used afterwards.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn elapsed(&self) -> Nanos {
         self.world.monotonic().saturating_sub(self.seen.started.1)
     }
 
-    fn observation(&self, ask: &Ask, next: Option<(Seq, &[u8])>) -> Observation {
+    fn observation(&self, ask: &Ask, next: Option<(Seq, &[u8])>, recorder: &Recorder) -> Observation {
         match ask {
             Ask::Clock => Observation::Clock(self.seen.started.0.after(self.elapsed())),
             Ask::Random(bytes) => {
@@ -78,6 +83,7 @@ impl<W: World> LiveMembrane<W> {
                 Some((_, body)) if body.len() > *room as usize => {
                     Observation::MessageTooLong { bytes: u32::try_from(body.len()).unwrap_or(u32::MAX) }
                 }
+                Some((seq, body)) if !recorder.has_room(seq, body.len()) => Observation::NoRoom,
                 Some((seq, _)) => Observation::Message(seq),
             },
         }
@@ -86,41 +92,37 @@ impl<W: World> LiveMembrane<W> {
 
 impl<W: World> Membrane for LiveMembrane<W> {
     fn observe(&self, ask: Ask) -> Result<Answer, Stop> {
-        let mut state = self.lock();
+        let mut recorder = self.lock();
+        if let Ask::Random(bytes) = ask {
+            // Before they are made: the number is the guest's.
+            recorder.check(Observation::WEIGHT + u64::from(bytes))?;
+        }
         let next = match ask {
-            Ask::Message { .. } => next_message(&self.seen.inbox, state.taken, self.seen.inbox_end),
+            Ask::Message { .. } => next_message(&self.seen.inbox, recorder.taken, self.seen.inbox_end),
             _ => None,
         };
-        let bytes = match &ask {
-            Ask::Random(bytes) => u64::from(*bytes),
-            Ask::Message { .. } => next.map_or(0, |(_, body)| body.len() as u64),
-            _ => 8,
-        };
-        state.recorder.count_observation(bytes)?;
-        let seen = self.observation(&ask, next);
-        let told = answer(&seen, next.map(|(_, body)| body));
-        if let Observation::Message(seq) = seen {
-            state.taken = Some(seq);
-        }
-        state.recorder.record.observations.push(seen);
+        let seen = self.observation(&ask, next, &recorder);
+        let body = next.map(|(_, body)| body).filter(|_| matches!(seen, Observation::Message(_)));
+        let told = answer(&seen, body);
+        recorder.observe(seen, body.map_or(0, <[u8]>::len))?;
         Ok(told)
     }
 
     fn wait(&self, duration: Nanos) -> Waiting<'_> {
         Box::pin(async move {
-            self.lock().recorder.count_observation(0)?;
-            let left = self.seen.limits.tick_time.saturating_sub(self.elapsed());
-            self.world.sleep_until(self.world.monotonic().saturating_add(duration.min(left))).await;
+            let left = self.seen.limits.tick_time.saturating_sub(self.waited());
+            let wait = duration.min(left);
+            self.world.sleep_until(self.world.monotonic().saturating_add(wait)).await;
+            self.waited.fetch_add(wait.0, Ordering::Relaxed);
             if duration > left {
                 return Err(Stop::Timeout);
             }
-            self.lock().recorder.record.observations.push(Observation::Waited);
-            Ok(())
+            self.lock().observe(Observation::Waited, 0)
         })
     }
 
     fn hold(&self, held: Held) -> Result<Hold, Stop> {
-        self.lock().recorder.hold(held)
+        self.lock().hold(held)
     }
 
     fn resumed_gap(&self) -> Nanos {

@@ -42,23 +42,53 @@ pub(super) struct Recorder {
     pub(super) record: Record,
     log_bytes: u64,
     observed_bytes: u64,
+    reply_bytes: u64,
     requested: u32,
+    /// The message that was taken last, and whether it has its reply.
+    pub(super) taken: Option<Seq>,
+    replied: bool,
 }
 
 impl Recorder {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, record: Record::default(), log_bytes: 0, observed_bytes: 0, requested: 0 }
+        Self {
+            limits,
+            record: Record::default(),
+            log_bytes: 0,
+            observed_bytes: 0,
+            reply_bytes: 0,
+            requested: 0,
+            taken: None,
+            replied: false,
+        }
     }
 
-    /// Counts an observation before it is made. `bytes` is what it will hold beside its kind.
-    pub(super) fn count_observation(&mut self, bytes: u64) -> Result<(), Stop> {
-        self.observed_bytes = self.observed_bytes.saturating_add(bytes);
+    /// Whether a message of this length may still be taken.
+    pub(super) fn has_room(&self, seq: Seq, bytes: usize) -> bool {
+        let weight = Observation::Message(seq).weight(bytes as u64);
+        self.observed_bytes.saturating_add(weight) <= u64::from(self.limits.observed_bytes)
+    }
+
+    /// Whether one more observation of this weight is within the limits.
+    pub(super) fn check(&self, weight: u64) -> Result<(), Stop> {
         if self.record.observations.len() as u64 >= u64::from(self.limits.observations) {
             return Err(Stop::OverLimit("limits.observations"));
         }
-        if self.observed_bytes > u64::from(self.limits.observed_bytes) {
+        if self.observed_bytes.saturating_add(weight) > u64::from(self.limits.observed_bytes) {
             return Err(Stop::OverLimit("limits.observed_bytes"));
         }
+        Ok(())
+    }
+
+    /// Records an observation, unless it is one too many. `message_bytes` is the body of a message that is taken.
+    pub(super) fn observe(&mut self, seen: Observation, message_bytes: usize) -> Result<(), Stop> {
+        let weight = seen.weight(message_bytes as u64);
+        self.check(weight)?;
+        self.observed_bytes = self.observed_bytes.saturating_add(weight);
+        if let Observation::Message(seq) = seen {
+            (self.taken, self.replied) = (Some(seq), false);
+        }
+        self.record.observations.push(seen);
         Ok(())
     }
 
@@ -86,19 +116,21 @@ impl Recorder {
     }
 
     fn reply(&mut self, body: Vec<u8>) -> Result<Hold, Stop> {
-        let taken = self.record.observations.iter().rev().find_map(|seen| match seen {
-            Observation::Message(seq) => Some(*seq),
-            _ => None,
-        });
-        let Some(message) = taken else { return Ok(Hold::NoMessage) };
-        if self.record.replies.last().is_some_and(|(last, _)| *last == message) {
+        let Some(message) = self.taken else { return Ok(Hold::NoMessage) };
+        if self.replied {
             return Ok(Hold::AlreadyReplied);
         }
         if body.len() as u64 > u64::from(self.limits.message_bytes) {
             return Ok(Hold::TooLong);
         }
         self.count_request()?;
+        // As much may go out as may come in, so that a run always fits its entry.
+        self.reply_bytes = self.reply_bytes.saturating_add(body.len() as u64 + 64);
+        if self.reply_bytes > u64::from(self.limits.observed_bytes) {
+            return Err(Stop::OverLimit("limits.observed_bytes (for the sum of all replies of a run)"));
+        }
         self.record.replies.push((message, body));
+        self.replied = true;
         Ok(Hold::Held)
     }
 

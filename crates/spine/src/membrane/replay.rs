@@ -53,28 +53,21 @@ impl Membrane for ReplayMembrane {
     fn observe(&self, ask: Ask) -> Result<Answer, Stop> {
         let mut recorder = self.lock();
         let at = recorder.record.observations.len();
-        let taken = recorder.record.observations.iter().rev().find_map(|seen| match seen {
-            Observation::Message(seq) => Some(*seq),
-            _ => None,
-        });
         let next = match ask {
-            Ask::Message { .. } => next_message(&self.inbox, taken, self.inbox_end),
+            Ask::Message { .. } => next_message(&self.inbox, recorder.taken, self.inbox_end),
             _ => None,
         };
-        let bytes = match &ask {
-            Ask::Random(bytes) => u64::from(*bytes),
-            Ask::Message { .. } => next.map_or(0, |(_, body)| body.len() as u64),
-            _ => 8,
-        };
-        // A run that went over a limit live was stopped before the observation was made, and is so here.
-        recorder.count_observation(bytes)?;
+        if at == self.observations.len() {
+            // A run that went over a limit live was stopped before the observation was kept, and is so here.
+            recorder.check(weight(&ask))?;
+        }
         let seen = self.next(at, &format!("{ask:?}"), |seen| match (&ask, seen) {
             (Ask::Clock, Observation::Clock(_))
             | (Ask::Balance, Observation::Balance(_))
             | (Ask::Price, Observation::Price(_))
             | (Ask::ReceiptCount, Observation::ReceiptCount(_))
             | (Ask::Receipt(_), Observation::Receipt(_))
-            | (Ask::Message { .. }, Observation::NoMessage) => true,
+            | (Ask::Message { .. }, Observation::NoMessage | Observation::NoRoom) => true,
             (Ask::Random(bytes), Observation::Random(drawn)) => *bytes as usize == drawn.len(),
             (Ask::Message { room }, Observation::MessageTooLong { bytes }) => bytes > room,
             (Ask::Message { room }, Observation::Message(seq)) => {
@@ -82,19 +75,21 @@ impl Membrane for ReplayMembrane {
             }
             _ => false,
         })?;
-        let told = answer(&seen, next.map(|(_, body)| body));
-        recorder.record.observations.push(seen);
+        let body = next.map(|(_, body)| body).filter(|_| matches!(seen, Observation::Message(_)));
+        let told = answer(&seen, body);
+        recorder.observe(seen, body.map_or(0, <[u8]>::len))?;
         Ok(told)
     }
 
     fn wait(&self, _: Nanos) -> Waiting<'_> {
         let waited = (|| {
             let mut recorder = self.lock();
-            recorder.count_observation(0)?;
             let at = recorder.record.observations.len();
+            if at == self.observations.len() {
+                recorder.check(Observation::WEIGHT)?;
+            }
             let seen = self.next(at, "wait", |seen| matches!(seen, Observation::Waited))?;
-            recorder.record.observations.push(seen);
-            Ok(())
+            recorder.observe(seen, 0)
         })();
         Box::pin(std::future::ready(waited))
     }
@@ -106,6 +101,18 @@ impl Membrane for ReplayMembrane {
     fn resumed_gap(&self) -> Nanos {
         self.gap
     }
+}
+
+/// What the answer would have counted, at most.
+fn weight(ask: &Ask) -> u64 {
+    /// No encoded receipt is longer.
+    const RECEIPT_BYTES_MAX: u64 = 512;
+    Observation::WEIGHT
+        + match ask {
+            Ask::Random(bytes) => u64::from(*bytes),
+            Ask::Receipt(_) => RECEIPT_BYTES_MAX,
+            _ => 0,
+        }
 }
 
 fn diverged(journaled: &str, replayed: &str) -> Stop {
@@ -124,5 +131,6 @@ const fn name(seen: &Observation) -> &'static str {
         Observation::NoMessage => "no message",
         Observation::MessageTooLong { .. } => "message too long",
         Observation::Waited => "wait",
+        Observation::NoRoom => "no room for a message",
     }
 }

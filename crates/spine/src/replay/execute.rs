@@ -48,7 +48,7 @@ pub struct Execution {
     pub report: Report,
     /// Runs that were executed again and agreed.
     pub executed: u64,
-    /// Runs that were not, since another runtime made them.
+    /// Runs that were not: another runtime made them, or they failed and too many runs stand before them.
     pub skipped: u64,
     /// The other runtime, where there is one.
     pub other_runtime: Option<String>,
@@ -200,7 +200,7 @@ impl<P: Program> Follower<P> {
     }
 
     fn counts(&self) -> Counts {
-        (self.replayer.executed, self.skipped, self.other_runtime.clone())
+        (self.replayer.executed, self.skipped + self.replayer.not_executed, self.other_runtime.clone())
     }
 
     async fn moment<E>(self, seq: Seq, run: &Run, balance: Credits) -> Result<(Counts, Moment), Error<E>> {

@@ -1,6 +1,6 @@
 //! What a run may have seen, asked for and cost.
 
-use super::super::{Book, Fault, book::Barrier};
+use super::super::{Book, Fault, OpenMessage, book::Barrier};
 use crate::{
     codec,
     entry::{Call, Failure, Observation, Outcome, Request, Run, Trigger},
@@ -11,7 +11,7 @@ use crate::{
 pub(crate) fn run(book: &mut Book, run: &Run, at: Timestamp) -> Result<(), Fault> {
     check_call(book, run)?;
     check_time(book, run, at)?;
-    check_observations(book, run)?;
+    check_observations(book, run, at)?;
     check_limits(book, run)?;
     charge(book, run)?;
     close_messages(book, run);
@@ -20,6 +20,9 @@ pub(crate) fn run(book: &mut Book, run: &Run, at: Timestamp) -> Result<(), Fault
     ledger.run_ended = at;
     if run.outcome.is_ok() && matches!(run.call, Call::Init | Call::Resume) {
         ledger.runtime.clone_from(&run.runtime);
+    }
+    if run.call == Call::Checkpoint {
+        ledger.checkpoint_tried = Some(run.tick);
     }
     book.barrier = match (book.barrier, run.call, run.outcome.is_ok()) {
         (Barrier::Open, Call::Checkpoint, true) => Barrier::Taken,
@@ -71,10 +74,9 @@ fn check_call(book: &Book, run: &Run) -> Result<(), Fault> {
     if matches!(run.call, Call::Init | Call::Resume) != run.runtime.is_some() {
         return Err(Fault::Place("init and resume name the runtime, and no other run does"));
     }
-    // On its own: another runtime goes on from a checkpoint that nothing has run since.
-    let stands_alone = run.call == Call::Resume && book.barrier == Barrier::Open;
-    if stands_alone && ledger.checkpoint.is_none_or(|checkpoint| checkpoint.tick != ledger.tick) {
-        return Err(Fault::Place("a resume goes on from the state that was just taken, or from the last checkpoint"));
+    check_runtime(book, run)?;
+    if run.call == Call::Checkpoint && ledger.checkpoint_tried == Some(ledger.tick) {
+        return Err(Fault::Place("a checkpoint is tried once after a tick"));
     }
     if let Outcome::Failed { cause, .. } = &run.outcome
         && cause.len() > CAUSE_BYTES_MAX
@@ -87,31 +89,76 @@ fn check_call(book: &Book, run: &Run) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The runtime changes only where an agent goes on from a checkpoint that nothing has run since.
+fn check_runtime(book: &Book, run: &Run) -> Result<(), Fault> {
+    let ledger = &book.ledger;
+    match (run.call, book.barrier) {
+        (Call::Init, _) if run.runtime.as_ref() != Some(&book.genesis.runtime) => {
+            Err(Fault::Place("the first runtime is the one that Genesis names"))
+        }
+        (Call::Resume, Barrier::Open) => {
+            let at_checkpoint = ledger.checkpoint.is_some_and(|checkpoint| checkpoint.tick == ledger.tick);
+            if at_checkpoint && run.runtime != ledger.runtime {
+                Ok(())
+            } else {
+                Err(Fault::Place("a resume on its own goes on from the last checkpoint, with another runtime"))
+            }
+        }
+        (Call::Resume, _) if run.runtime != ledger.runtime => {
+            Err(Fault::Place("a checkpoint is proved by the runtime that made it"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A tick has the cause that it names: nobody is billed for ticks that nothing asked for.
+fn check_trigger(book: &Book, run: &Run, started: Timestamp) -> Result<(), Fault> {
+    let ledger = &book.ledger;
+    match run.call {
+        Call::Tick(Trigger::Interval)
+            if ledger.tick > Tick(0) && started < ledger.tick_started.after(book.manifest.interval_min) =>
+        {
+            return Err(Fault::Time("interval ticks are closer than tick.interval_min of the manifest"));
+        }
+        Call::Tick(Trigger::Message) if !ledger.open.iter().any(|open| open.seq < run.started_seq) => {
+            return Err(Fault::Place("a tick was run for a message, and none was open"));
+        }
+        Call::Tick(Trigger::Wake) if ledger.wake_at.is_none_or(|wake| wake > started) => {
+            return Err(Fault::Time("a tick was run for a wake that was not due"));
+        }
+        Call::Tick(Trigger::MoreWork) if !ledger.more_work => {
+            return Err(Fault::Place("a tick was run for more work, and the last said that there is none"));
+        }
+        Call::Tick(Trigger::Resumed { gap }) if gap > started.since(ledger.tick_started) => {
+            return Err(Fault::Time("a tick was told of a longer gap than there was"));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 fn check_time(book: &Book, run: &Run, at: Timestamp) -> Result<(), Fault> {
     let took = Nanos(run.duration.0.checked_add(run.waited.0).ok_or(Fault::Time("a run lasts longer than time"))?);
     if took > at.since(book.ledger.run_ended) {
         return Err(Fault::Time("a run lasts longer than the time since the run before it"));
     }
-    if run.call == Call::Tick(Trigger::Interval) && book.ledger.tick > Tick(0) {
-        let started = Timestamp(at.0 - took.0);
-        if started < book.ledger.tick_started.after(book.manifest.interval_min) {
-            return Err(Fault::Time("interval ticks are closer than tick.interval_min of the manifest"));
-        }
-    }
-    Ok(())
+    check_trigger(book, run, Timestamp(at.0 - took.0))
 }
 
 /// Answers that follow from the ledger must be those of the ledger; messages are taken in order, none left out.
-fn check_observations(book: &Book, run: &Run) -> Result<(), Fault> {
+fn check_observations(book: &Book, run: &Run, at: Timestamp) -> Result<(), Fault> {
     let ledger = &book.ledger;
-    let tick = run.call.is_tick();
+    let (tick, max) = (run.call.is_tick(), u64::from(book.manifest.limits.observed_bytes));
     let mut inbox = ledger.open.iter().filter(|m| tick && m.seq < run.started_seq).peekable();
-    let mut clock = Timestamp(0);
+    let mut clock = ledger.run_ended;
+    let mut weight = 0_u64;
     for seen in &run.observations {
+        let body = if matches!(seen, Observation::Message(_)) { inbox.peek().map_or(0, |next| next.bytes) } else { 0 };
+        weight = weight.saturating_add(seen.weight(body));
         match seen {
             Observation::Clock(time) => {
-                if *time < clock {
-                    return Err(Fault::Time("the clock that a run saw went back"));
+                if *time < clock || *time > at {
+                    return Err(Fault::Time("the clock that a run saw went back, or was not the time of the run"));
                 }
                 clock = *time;
             }
@@ -142,7 +189,18 @@ fn check_observations(book: &Book, run: &Run) -> Result<(), Fault> {
                     return Err(Fault::Message("a run was told another length than that of the next message"));
                 }
             }
+            Observation::NoRoom => {
+                let fits = |next: &&OpenMessage| {
+                    weight.saturating_add(Observation::Message(next.seq).weight(next.bytes)) <= max
+                };
+                if inbox.peek().is_none_or(fits) {
+                    return Err(Fault::Message("a run was refused a message that it could have taken"));
+                }
+            }
         }
+    }
+    if weight > max {
+        return Err(Fault::Limit("limits.observed_bytes"));
     }
     Ok(())
 }
@@ -155,23 +213,23 @@ fn check_limits(book: &Book, run: &Run) -> Result<(), Fault> {
     if run.observations.len() > limits.observations as usize {
         return Err(Fault::Limit("limits.observations"));
     }
-    if run.logs.iter().map(String::len).sum::<usize>() > limits.log_bytes as usize {
+    if run.logs.iter().map(|line| line.len().max(1)).sum::<usize>() > limits.log_bytes as usize {
         return Err(Fault::Limit("limits.log_bytes"));
     }
     let may_ask = run.outcome.is_ok() && run.call.is_tick();
     if !may_ask && !run.requests.is_empty() {
         return Err(Fault::Place("only a tick that counts asks for anything"));
     }
-    let mut replied: Vec<Seq> = Vec::new();
+    // Replies are in the order in which messages were taken.
+    let mut taken = run.taken();
     for request in &run.requests {
         if let Request::Reply { message, body } = request {
-            if replied.contains(message) || !run.taken().any(|taken| taken == *message) {
+            if !taken.any(|taken| taken == *message) {
                 return Err(Fault::Message("a reply is to a message that the run took, and there is one reply"));
             }
             if !body.is_well_formed() || body.len() > u64::from(limits.message_bytes) {
                 return Err(Fault::Limit("limits.message_bytes"));
             }
-            replied.push(*message);
         }
     }
     Ok(())
