@@ -32,7 +32,7 @@ fn every_field_is_read() {
         state_bytes = "10 KiB"
         log_bytes = 11
         observations = 12
-        observed_bytes = 13
+        observed_bytes = 1300
         message_bytes = 14
         inbox_messages = 15
         inbox_bytes = "16MiB"
@@ -50,7 +50,7 @@ fn every_field_is_read() {
     let limits = manifest.limits;
     assert_eq!((limits.memory_bytes, limits.table_elements, limits.tick_fuel), (131_072, 7, Fuel(80_000)));
     assert_eq!((limits.tick_time, limits.state_bytes, limits.log_bytes), (Nanos::from_secs(9), 10_240, 11));
-    assert_eq!((limits.observations, limits.observed_bytes, limits.message_bytes), (12, 13, 14));
+    assert_eq!((limits.observations, limits.observed_bytes, limits.message_bytes), (12, 1300, 14));
     assert_eq!((limits.inbox_messages, limits.inbox_bytes), (15, 16 << 20));
 }
 
