@@ -13,7 +13,7 @@ use igor_store::{
     disk::{Core, Options},
 };
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -69,7 +69,7 @@ impl DiskStore {
         work(core)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Core>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Core>> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -49,7 +49,10 @@ fn short_life(operation: u64, crashes: &[Crash]) -> bool {
 }
 
 fn at_every_operation(crashes: &[Crash]) {
-    let operations = (1..).take_while(|operation| short_life(*operation, crashes)).count();
+    let mut operations = 0;
+    while short_life(operations + 1, crashes) {
+        operations += 1;
+    }
     assert!(operations > 200, "the life is too short to mean anything: {operations} changes");
 }
 
@@ -75,7 +78,7 @@ fn random_life(seed: u64, left_out: Option<SyncPoint>) -> u64 {
         messages: vec!["a", "b", "log 3", "trap-if-odd", "c", "wait 3", "trap", "d", "burn 900000000", "e"],
         ticks: 40,
         // Some are killed between two changes, too.
-        kill_every: (seed % 2 == 0).then_some(120),
+        kill_every: seed.is_multiple_of(2).then_some(120),
         ..Scenario::default()
     };
     let disk = SimDisk::new(seed);
@@ -89,7 +92,7 @@ fn random_life(seed: u64, left_out: Option<SyncPoint>) -> u64 {
         if killed {
             store.restart(crash);
         }
-        let down = start_again(&store, &[crash, Crash::Power][..1 + random.index(2)]);
+        let down = start_again(&store, &[crash, Crash::Power][..=random.index(2)]);
         store.disk().crash_at(Some(1 + random.below(80)));
         down
     });

@@ -25,6 +25,9 @@
 //!   The last quarter of a segment (at most 1 MiB) is kept for commits with a checkpoint or an end, and a reserve
 //!   file gives way to their blobs.
 //! - Sectors are taken to be written whole or not at all, as disks promise.
+//!
+//! Every sync here has a name, [`crate::files::SyncPoint`], and so has everything else that is done in a certain order
+//! or compared, [`crate::files::Rule`]: for each there is a test that leaves it out and sees what is lost.
 
 mod agent_file;
 mod archive;
