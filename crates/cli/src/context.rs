@@ -1,8 +1,9 @@
 //! What every verb knows: where the home is, which node to talk to, how to print.
 
 use crate::{args::Global, failure::Failure, output::Output};
-use igor_node::{client::Address, home::Home};
-use std::{net::ToSocketAddrs, path::PathBuf};
+use igor_node::{Node, client::Address, home::Home};
+use igor_sandbox::compile::{Compiler, Limits};
+use std::{net::ToSocketAddrs, path::PathBuf, sync::Arc};
 
 /// The environment variable with the token for a node over TCP.
 const TOKEN_VARIABLE: &str = "IGOR_TOKEN";
@@ -28,6 +29,11 @@ impl Context {
     pub(crate) fn home(&self) -> Result<Home, Failure> {
         Ok(Home::existing(&self.path)?)
     }
+
+    /// Takes the home for this process, as a node does, and makes it where there is none. Waits for disks.
+    pub(crate) fn become_node(&self) -> Result<Arc<Node>, igor_node::Error> {
+        Node::open(&self.path, compiler())
+    }
 }
 
 fn address(text: &str) -> Result<Address, Failure> {
@@ -44,7 +50,12 @@ fn address(text: &str) -> Result<Address, Failure> {
     Ok(Address::Tcp { address, token })
 }
 
-/// This program, for the compiler's process: the very file that runs, even where an update has replaced it by name.
+/// Compiles in a process of this program.
+pub(crate) fn compiler() -> Compiler {
+    Compiler::new(this_binary(), Limits::default())
+}
+
+/// This program, for processes of its own: the very file that runs, even where an update has replaced it by name.
 pub(crate) fn this_binary() -> PathBuf {
     let running = PathBuf::from("/proc/self/exe");
     if running.exists() { running } else { std::env::current_exe().unwrap_or_else(|_| PathBuf::from("igor")) }

@@ -2,15 +2,12 @@
 
 use crate::{
     Context,
-    context::this_binary,
+    context::compiler,
     failure::{Code, Failure},
     source::Source,
 };
 use igor_protocol::{Seq, Tick, limits::PROGRAM_BYTES_MAX, verify::Blobs};
-use igor_sandbox::{
-    Sandbox, Stack, WasmProgram,
-    compile::{Compiler, Limits},
-};
+use igor_sandbox::{Sandbox, Stack, WasmProgram};
 use igor_spine::replay::{self, Execution};
 use std::sync::Arc;
 
@@ -54,7 +51,6 @@ pub(crate) fn execute(
 
 /// The program, compiled; from the home's cache where there is a home, else from nothing.
 fn load(context: &Context, program: &[u8], manifest: &igor_protocol::Manifest) -> Result<Arc<WasmProgram>, Failure> {
-    let compiler = || Compiler::new(this_binary(), Limits::default());
     let in_home = context.home().ok().and_then(|home| Sandbox::open(&home.cache(), compiler(), Stack::Replay).ok());
     let scratch = tempfile::tempdir().map_err(Failure::failed)?;
     let sandbox = match in_home {

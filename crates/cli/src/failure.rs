@@ -180,6 +180,7 @@ impl From<&igor_node::client::Error> for Code {
     fn from(error: &igor_node::client::Error) -> Self {
         use igor_node::client::Error as E;
         match error {
+            E::Refused { code, .. } if code == "corrupt" => Self::Integrity,
             E::Unreachable { .. }
             | E::Interrupted { .. }
             | E::Timeout { .. }

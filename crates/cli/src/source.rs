@@ -124,12 +124,40 @@ impl Source {
         match self {
             Self::File(file) => Ok(Box::new(file.commits(from)?)),
             Self::Home(local, agent) => Ok(Box::new(local.reader.read(*agent, from)?.map(|commit| Ok(commit?)))),
-            Self::Node(client, info) => {
-                let mut stream = wait(client.journal(&info.agent.to_string(), from, false))?;
-                Ok(Box::new(std::iter::from_fn(move || wait(stream.next()).map_err(Failure::from).transpose())))
-            }
+            Self::Node(client, info) => Ok(Box::new(from_node(client.clone(), info.agent.to_string(), from)?)),
         }
     }
+}
+
+/// A journal over the API. An answer that breaks off is asked for again from there, once: a node that cannot go on
+/// then says why.
+fn from_node(
+    client: Client,
+    agent: String,
+    from: Seq,
+) -> Result<impl Iterator<Item = Result<Commit, Failure>>, Failure> {
+    let mut stream = wait(client.journal(&agent, from, false))?;
+    let (mut next, mut again) = (from, false);
+    Ok(std::iter::from_fn(move || {
+        loop {
+            let failed = match wait(stream.next()) {
+                Ok(None) => return None,
+                Ok(Some(commit)) => {
+                    (next, again) = (commit.next(), false);
+                    return Some(Ok(commit));
+                }
+                Err(e) if again || !e.is_passing() => e,
+                Err(_) => match wait(client.journal(&agent, next, false)) {
+                    Ok(rest) => {
+                        (stream, again) = (rest, true);
+                        continue;
+                    }
+                    Err(e) => e,
+                },
+            };
+            return Some(Err(failed.into()));
+        }
+    }))
 }
 
 impl Blobs for Local {

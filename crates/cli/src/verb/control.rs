@@ -2,12 +2,9 @@
 
 use crate::{
     Context, args,
-    context::this_binary,
     failure::Failure,
     source::{Keeper, wait},
 };
-use igor_node::Node;
-use igor_sandbox::compile::{Compiler, Limits};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -47,7 +44,7 @@ fn control(context: &Context, args: &args::Named, word: Word) -> Result<(), Fail
             let agent = local.resolve(name)?;
             drop(local);
             // For this moment, this command is the node.
-            let node = Node::open(&context.path, Compiler::new(this_binary(), Limits::default()))?;
+            let node = context.become_node()?;
             match word {
                 Word::Pause => wait(node.pause(agent)),
                 Word::Resume => wait(node.resume(agent)),

@@ -1,12 +1,19 @@
 //! `logs`: what an agent said, from its journal.
 
-use crate::{Context, args, failure::Failure, output::Tone, source::Source, words};
+use crate::{
+    Context, args,
+    failure::{Code, Failure},
+    output::Tone,
+    source::Source,
+    words,
+};
 use igor_protocol::{Body, Commit, Entry, Seq};
 use serde::Serialize;
 use std::{thread, time::Duration};
 
-/// How often a followed journal is looked at.
+/// How often a followed journal is looked at: at a node, and in files, which takes more.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_IN_FILES_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize)]
 struct Line<'a> {
@@ -21,24 +28,29 @@ pub(crate) fn logs(context: &Context, args: &args::Logs) -> Result<(), Failure> 
     let mut next = Seq(0);
     let mut known = false;
     loop {
-        match Source::find(context, &args.name) {
-            Ok(source) => {
-                known = true;
-                for commit in source.commits(next)? {
-                    let commit = commit?;
-                    print(context, &commit, next)?;
-                    next = commit.next();
-                }
-            }
-            // It was there: it comes back, or whoever follows gives up.
-            Err(_) if args.follow && known => {}
+        let pause = match look(context, &args.name, &mut next) {
+            Ok(pause) => pause,
+            // It was there. Its node was killed, or starts: it comes back, or whoever follows gives up.
+            Err(failure) if args.follow && known && failure.code == Code::Unreachable => LOOK_EVERY,
             Err(failure) => return Err(failure),
-        }
+        };
+        known = true;
         if !args.follow {
             return Ok(());
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(pause);
     }
+}
+
+/// Prints what is new. Says when to look again.
+fn look(context: &Context, name: &str, next: &mut Seq) -> Result<Duration, Failure> {
+    let source = Source::find(context, name)?;
+    for commit in source.commits(*next)? {
+        let commit = commit?;
+        print(context, &commit, *next)?;
+        *next = commit.next();
+    }
+    Ok(if let Source::Home(..) = source { LOOK_IN_FILES_EVERY } else { LOOK_EVERY })
 }
 
 fn print(context: &Context, commit: &Commit, from: Seq) -> Result<(), Failure> {

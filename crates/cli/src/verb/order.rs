@@ -7,26 +7,17 @@
 
 use crate::{
     Context, args,
-    failure::{Code, Failure},
+    failure::Failure,
     source::{Source, wait},
     words,
 };
-use igor_node::{
-    RealWorld, client,
-    home::{Home, Role},
-    inspect,
-};
+use igor_node::{RealWorld, client, home::Role};
 use igor_protocol::{
-    AgentId, Body, Credits, Entry, Hash, KeyPair, Seq,
+    AgentId, Body, Credits, Entry, KeyPair, Seq,
     entry::{Action, EndCause, Order, OrderBody},
     ledger::Book,
-    verify::Blobs,
 };
 use igor_spine::World;
-use igor_store::{
-    Store,
-    disk::{Disk, Options},
-};
 use serde::Serialize;
 use std::{thread, time::Duration};
 
@@ -108,8 +99,7 @@ struct Given {
 
 /// Gives an order, to the node that has the home or else to the journal itself.
 fn give(context: &Context, name: &str, action: impl Fn(&Book) -> Result<Action, Failure>) -> Result<Given, Failure> {
-    let home = context.home()?;
-    let owner = home.keys().read(Role::Owner)?;
+    let owner = context.home()?.keys().read(Role::Owner)?;
     let mut given: Option<(Order, Book)> = None;
     let mut why = Failure::unreachable("the node comes and goes");
     for attempt in 0..ATTEMPTS {
@@ -135,7 +125,7 @@ fn give(context: &Context, name: &str, action: impl Fn(&Book) -> Result<Action, 
             // Reading shares the home; writing needs it alone.
             Source::Home(..) => {
                 drop(source);
-                to_journal(&home, agent, &order)?
+                to_journal(context, agent, &order)?
             }
             Source::File(_) => return Err(Failure::refused("a file takes no orders")),
         };
@@ -177,34 +167,13 @@ fn to_node(client: &client::Client, agent: AgentId, order: &Order) -> Result<Tak
     }
 }
 
-/// Appends an order to the journal of an agent that nobody runs, as its node would.
-fn to_journal(home: &Home, agent: AgentId, order: &Order) -> Result<Taken, Failure> {
-    let options = Options { note: "an order".to_owned(), ..Options::default() };
-    let disk = match Disk::open(home.path(), &options) {
-        Ok(disk) => disk,
-        Err(locked @ igor_store::Error::Locked { .. }) => return Ok(Err(locked.into())),
-        Err(e) => return Err(e.into()),
-    };
-    if disk.is_archive(agent) {
-        return Err(igor_store::Error::Archived { agent }.into());
+/// As the node that nobody runs now.
+fn to_journal(context: &Context, agent: AgentId, order: &Order) -> Result<Taken, Failure> {
+    match context.become_node() {
+        Ok(node) => Ok(Ok(wait(node.order(agent, order.clone()))?)),
+        Err(locked @ igor_node::Error::Store(igor_store::Error::Locked { .. })) => Ok(Err(locked.into())),
+        Err(e) => Err(e.into()),
     }
-    let key = home.keys().read(Role::Node)?;
-    let end = disk.tail(agent)?.map_or(Seq(0), |chain| chain.next);
-    let mut book = inspect::book_at_end(|from| disk.read(agent, from), &DiskBlobs(&disk), end)?;
-    if book.genesis().custodian != key.public() {
-        return Err(Failure::refused(format!(
-            "agent {agent} is in the custody of {}; give the order there",
-            book.genesis().custodian
-        )));
-    }
-    book.append_own();
-    let at = RealWorld.wall_clock().max(book.ledger().at);
-    let mut draft = book.draft();
-    let refused = |fault| Failure::new(Code::Refused, fault);
-    let (seq, _) = book.push(&mut draft, Entry { at, body: Body::Order(order.clone()) }).map_err(refused)?;
-    book.push_seal(&mut draft, &key, at).map_err(refused)?;
-    wait(disk.append(book.commit(draft).map_err(refused)?))?;
-    Ok(Ok(seq))
 }
 
 /// Where an order is in a journal; the last entries are the likely ones.
@@ -219,12 +188,4 @@ fn find(source: &Source, order: &Order) -> Result<Option<Seq>, Failure> {
         }
     }
     Ok(found)
-}
-
-struct DiskBlobs<'a>(&'a Disk);
-
-impl Blobs for DiskBlobs<'_> {
-    fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
-        self.0.get_blob(hash, bytes_max).ok().flatten()
-    }
 }

@@ -12,6 +12,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use igor_protocol::entry::{Call, Observation};
 use serde::Serialize;
 
+/// Observations that people see.
+const SIGHTS_SHOWN: usize = 8;
 /// Characters of a state that people see.
 const STATE_SHOWN: usize = 2_000;
 
@@ -47,6 +49,7 @@ enum Seen {
     NoMessage,
     MessageTooLong(u32),
     Waited,
+    NoRoom,
 }
 
 /// Re-executes up to a tick.
@@ -86,7 +89,10 @@ pub(crate) fn replay(context: &Context, args: &args::Replay) -> Result<(), Failu
             format!("root      {}", place.state_root),
             format!("it cost   {}, {} fuel", words::money(run.cost), words::fuel(run.fuel)),
         ];
-        lines.extend(run.observations.iter().map(|seen| format!("it saw    {}", sight(seen))));
+        lines.extend(run.observations.iter().take(SIGHTS_SHOWN).map(|seen| format!("it saw    {}", sight(seen))));
+        if let Some(more) = run.observations.len().checked_sub(SIGHTS_SHOWN).filter(|more| *more > 0) {
+            lines.push(format!("          and {more} more; --json has all"));
+        }
         lines.extend(run.logs.iter().map(|log| format!("it said   {}", words::safe(log, 200))));
         lines.push(match std::str::from_utf8(&moment.state) {
             Ok(text) => format!("state     {}", words::safe(text, STATE_SHOWN)),
@@ -111,6 +117,7 @@ fn seen(seen: &Observation) -> Seen {
         Observation::NoMessage => Seen::NoMessage,
         Observation::MessageTooLong { bytes } => Seen::MessageTooLong(*bytes),
         Observation::Waited => Seen::Waited,
+        Observation::NoRoom => Seen::NoRoom,
     }
 }
 
@@ -129,5 +136,6 @@ fn sight(seen: &Observation) -> String {
             format!("that the next message, of {bytes} bytes, is too long for its buffer")
         }
         Observation::Waited => "that time had passed".to_owned(),
+        Observation::NoRoom => "that no more messages fit into this tick".to_owned(),
     }
 }

@@ -9,14 +9,12 @@ mod screen;
 
 use crate::{
     Context, args,
-    context::this_binary,
     failure::{Code, Failure},
     output::note,
     words,
 };
 use igor_node::{Creation, Hosted, Node, Wishes, api};
 use igor_protocol::{AgentId, Credits, Hash, Manifest, Terms, limits::PROGRAM_BYTES_MAX};
-use igor_sandbox::compile::{Compiler, Limits};
 use igor_spine::Ending;
 use screen::Screen;
 use std::{fs::File, io::Read, path::Path, sync::Arc};
@@ -32,10 +30,7 @@ pub(crate) async fn run(context: &Context, args: args::Run) -> Result<(), Failur
     let mut signals = Signals::new()?;
     let program = read(&args.file, PROGRAM_BYTES_MAX as u64)?;
     let name = name(&args)?;
-    let path = context.path.clone();
-    let opened =
-        tokio::task::spawn_blocking(move || Node::open(&path, Compiler::new(this_binary(), Limits::default())));
-    let node = opened.await.map_err(Failure::failed)??;
+    let node = tokio::task::block_in_place(|| context.become_node())?;
     let server = api::serve(&node, api::Limits::default()).await?;
     let ran = live(context, &args, &name, program, &node, &mut signals).await;
     server.shut_down().await;

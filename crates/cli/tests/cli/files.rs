@@ -139,6 +139,26 @@ fn no_bit_of_a_journal_changes_unseen() {
     assert_eq!(home.get(&["show", "s"])["agent"], genesis);
 }
 
+#[test]
+fn damage_is_seen_through_a_node_too() {
+    let home = Home::with_strategy(3);
+    let mut actor = home.run(&[STRATEGY, "--name", "s", "--interval", "1h"]);
+    assert_eq!(home.get(&["verify", "s"])["ok"], true);
+    let damaged = fs::read_dir(home.path().join("log"))
+        .expect("the log is there")
+        .chain(fs::read_dir(home.path().join("agents")).expect("agents have files"));
+    for file in damaged.map(|file| file.expect("a file").path()) {
+        let mut bytes = fs::read(&file).expect("it can be read");
+        if let Some(at) = find(&bytes, b"igor-cfg") {
+            bytes[at] ^= 1;
+            fs::write(&file, bytes).expect("it can be written");
+        }
+    }
+    let answer = home.fails(&["verify", "s"], 4, &["damaged"]);
+    assert_eq!(answer.rows[0]["ok"], false);
+    actor.kill().expect("it can be killed");
+}
+
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
