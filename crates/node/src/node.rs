@@ -237,6 +237,8 @@ impl Node {
         let (manifest, loaded) = loaded;
         let genesis = self.genesis(&name, hash, &manifest, budget, terms);
         let agent = genesis.body.agent_id();
+        // Its journal is found from Genesis on, before its life is: nobody else may take it up meanwhile.
+        let _busy_agent = self.occupy(&agent.to_string())?;
         // From here on things are kept, in the order that a restart relies on.
         self.store.put_blob(program).await?;
         self.store.put_blob(manifest.encode()).await?;
