@@ -58,8 +58,11 @@ async fn live(
     };
     let life: Arc<Hosted> = tokio::select! {
         begun = begun => begun.map_err(|e: Failure| e.while_at(format!("agent {name}")))?,
-        // Nothing was promised yet: what is committed of its beginning is recovered.
-        () = signals.stop() => return Err(Failure::failed("interrupted before the agent began")),
+        // What is committed of its beginning is recovered.
+        () = signals.stop() => {
+            note("stopped before the agent went on; nothing is lost");
+            return Ok(());
+        }
         broken = node.poisoned() => return Err(broken.into()),
     };
     let mut screen = Screen::new(context, &life.info());

@@ -1,6 +1,7 @@
 //! How lives end and go on: money, traps, pauses, kills.
 
 use crate::home::{Home, STRATEGY, await_event, of};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// An agent that does nothing.
@@ -121,6 +122,22 @@ fn an_agent_without_checkpoints_lives_by_replay() {
     let shown = home.get(&["show", "idle"]);
     assert!(shown["checkpoint_tick"].is_null() && shown["tick"].as_u64() >= Some(3), "{shown}");
     assert_eq!(home.get(&["verify", "idle", "--execute"])["ok"], true);
+}
+
+#[test]
+fn signals_stop_an_agent_cleanly_however_often_they_come() {
+    let home = Home::new();
+    for signals in [&[Signal::TERM][..], &[Signal::INT], &[Signal::INT, Signal::INT, Signal::TERM]] {
+        let mut actor = home.run(&[STRATEGY, "--name", "s", "--interval", "1ms"]);
+        await_event(&actor, "tick");
+        for signal in signals {
+            actor.signal(*signal).expect("it can be signalled");
+        }
+        let (status, rows) = actor.end().expect("it ends");
+        assert_eq!((status.code(), last_event(&rows).0), (Some(0), "stopped"));
+        let shown = home.get(&["show", "s"]);
+        assert_eq!(shown["checkpoint_tick"], shown["tick"]);
+    }
 }
 
 #[test]

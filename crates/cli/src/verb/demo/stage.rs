@@ -155,8 +155,13 @@ impl Actor {
 
     /// Sends SIGINT, as Ctrl-C does.
     pub(crate) fn interrupt(&self) -> Result<(), String> {
+        self.signal(rustix::process::Signal::INT)
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<(), String> {
         let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).ok_or("no process id")?;
-        rustix::process::kill_process(id, rustix::process::Signal::INT).map_err(|e| e.to_string())
+        rustix::process::kill_process(id, signal).map_err(|e| e.to_string())
     }
 
     /// Waits for its end, and hears the rest.

@@ -38,6 +38,9 @@ impl Screen {
 
     /// Prints one event.
     pub(super) fn show(&mut self, event: &Event) -> Result<(), Failure> {
+        if self.out.is_json() {
+            return self.out.say(event, String::new);
+        }
         if let (true, Event::Tick { outcome, .. }) = (self.terminal, event)
             && outcome == "ok"
         {
@@ -45,10 +48,7 @@ impl Screen {
             return Ok(());
         }
         self.clear();
-        let Some(words) = self.words(event) else {
-            return if self.out.is_json() { self.out.say(event, String::new) } else { Ok(()) };
-        };
-        self.out.say(event, || words)
+        self.words(event).map_or(Ok(()), |words| self.out.words(words))
     }
 
     /// Takes the status line away, before something else is printed.
@@ -64,7 +64,7 @@ impl Screen {
         }
         if let Some(words) = self.words(event) {
             let mut out = io::stdout().lock();
-            // A terminal that is gone is noticed by its hangup signal.
+            // An agent that was told to outlive its terminal does.
             drop(write!(out, "\r\x1b[K{words}").and_then(|()| out.flush()));
             (self.drawn, self.stands) = (Some(Instant::now()), true);
         }
