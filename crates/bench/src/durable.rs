@@ -23,6 +23,7 @@ fn commit_bytes(store: &Disk, agent: igor_protocol::AgentId) -> anyhow::Result<u
     Ok(sizes.get(sizes.len() / 2).copied().unwrap_or(256))
 }
 
+#[allow(clippy::cast_precision_loss)] // counts far below 2^52
 pub(crate) fn run(rig: &Rig) -> anyhow::Result<()> {
     let home = tempfile::tempdir_in(".")?;
     let store = Arc::new(Disk::open(home.path(), &Options::default())?);

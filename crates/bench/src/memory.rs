@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 const AGENTS: u64 = 1_000;
 
+#[allow(clippy::cast_precision_loss)] // counts far below 2^52
 pub(crate) fn run(rig: &Rig) -> anyhow::Result<()> {
     let before = resident()?;
     let mut lives = Vec::new();

@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Instant};
 const ROUNDS: u64 = 7;
 const TICKS: u64 = 50_000;
 
+#[allow(clippy::cast_precision_loss)] // counts far below 2^52
 pub(crate) fn run(rig: &Rig) -> anyhow::Result<()> {
     let (mut live, mut verified, mut executed) = (Vec::new(), Vec::new(), Vec::new());
     for nonce in 0..ROUNDS {
@@ -18,7 +19,7 @@ pub(crate) fn run(rig: &Rig) -> anyhow::Result<()> {
         let begun = Instant::now();
         rig.runtime.block_on(async {
             let life = rig.create(&memory, nonce).await?;
-            ticks(life, TICKS, Quiet::default()).await
+            Box::pin(ticks(life, TICKS, Quiet::default())).await
         })?;
         live.push(micros(begun.elapsed()));
         let commits = memory.commits();

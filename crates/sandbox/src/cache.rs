@@ -10,7 +10,8 @@
 //! - The runtime trusts what it loads as it trusts its own code, so nothing is loaded from disk unless the key
 //!   vouches for exactly the bytes in memory, under exactly this name.
 //! - A file that the key does not vouch for is as good as absent: it is logged, and replaced.
-//! - Files appear whole, by renaming. Nothing is synced: what a power cut spoils fails its check and is made again.
+//! - Files appear whole, by renaming. Nothing is synced: what a power cut spoils fails its check and is made again,
+//!   the key included: with another key, everything is.
 
 use crate::{compile::ARTIFACT_BYTES_MAX, engine::RUNTIME_ID, error::Host};
 use igor_protocol::Hash;
@@ -20,7 +21,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 use wasmtime::{Engine, Module};
 
@@ -44,6 +45,7 @@ impl Cache {
         fs::create_dir_all(dir).map_err(failed)?;
         fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(failed)?;
         let key = key(dir)?;
+        remove_leftovers(dir);
         let mut hasher = Blake3(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self { dir: dir.to_owned(), key, machine: *hasher.0.finalize().as_bytes() })
@@ -53,11 +55,13 @@ impl Cache {
     pub(crate) fn get(&self, engine: &Engine, program: Hash) -> Result<Option<Module>, Host> {
         let name = self.name(program);
         let path = self.path(&name);
-        let failed = |why| Host::Cache { path: path.clone(), why };
         let bytes = match read_bounded(&path, MAC_BYTES + ARTIFACT_BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
+            Err(why) => {
+                tracing::warn!(path = %path.display(), %why, "a compiled program cannot be read; it is made again");
+                return Ok(None);
+            }
         };
         let good = bytes
             .split_first_chunk::<MAC_BYTES>()
@@ -130,7 +134,11 @@ impl Cache {
 fn key(dir: &Path) -> Result<[u8; KEY_BYTES], Host> {
     let path = dir.join("key");
     let failed = |why| Host::Cache { path: path.clone(), why };
-    if !path.exists() {
+    let is_key = fs::metadata(&path).is_ok_and(|about| about.len() == KEY_BYTES as u64);
+    if !is_key {
+        if path.exists() {
+            tracing::warn!(path = %path.display(), "not a key: it is made again, and so is what it vouched for");
+        }
         let mut fresh = [0; KEY_BYTES];
         getrandom::fill(&mut fresh).map_err(|error| failed(io::Error::other(error.to_string())))?;
         // Another process may do the same: the last one's key stays, and what the others wrote is made again.
@@ -139,6 +147,20 @@ fn key(dir: &Path) -> Result<[u8; KEY_BYTES], Host> {
     let bytes = read_bounded(&path, KEY_BYTES).map_err(failed)?;
     <[u8; KEY_BYTES]>::try_from(bytes)
         .map_err(|_| failed(io::Error::other("not a key; remove it, and it is made again")))
+}
+
+/// Removes what processes that were killed while writing have left. Younger files may be in the making.
+fn remove_leftovers(dir: &Path) {
+    const AGE: Duration = Duration::from_hours(1);
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_temporary = path.extension().is_some_and(|extension| extension == "tmp");
+        let age = fs::metadata(&path).and_then(|about| about.modified()).ok().and_then(|time| time.elapsed().ok());
+        if is_temporary && age.is_some_and(|age| age > AGE) {
+            // Whoever cannot remove it cannot write here either, and hears of that then.
+            let _ = fs::remove_file(&path);
+        }
+    }
 }
 
 /// Writes a file whole, readable by this user only.

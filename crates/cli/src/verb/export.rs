@@ -138,6 +138,11 @@ pub(crate) fn import(context: &Context, args: &args::Import) -> Result<(), Failu
 
 /// Keeps a verified journal with its blobs. A crash on the way leaves blobs and a name that count for nothing.
 fn adopt(context: &Context, source: &Source, name: Option<&str>) -> Result<String, Failure> {
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None => genesis_name(source)?,
+    };
+    local::check_name(&name)?;
     let home = Home::open_or_create(&context.path)?;
     let disk = Disk::open(home.path(), &Options { note: "igor import".to_owned(), ..Options::default() })?;
     let agent = source.agent();
@@ -146,10 +151,6 @@ fn adopt(context: &Context, source: &Source, name: Option<&str>) -> Result<Strin
             "agent {agent} lives here; what the file has of it, this home has already"
         )));
     }
-    let name = match name {
-        Some(name) => name.to_owned(),
-        None => genesis_name(source)?,
-    };
     if let Some(other) = local::agent_named(&disk, &name)?
         && other != agent
         && disk.tail(other)?.is_some()

@@ -97,9 +97,8 @@ async fn live(
         }
     }
     let over = life.over().await;
-    shown?;
     match &*over {
-        Ok(Ending::Stopped | Ending::Ended(_)) => Ok(()),
+        Ok(Ending::Stopped | Ending::Ended(_)) => shown,
         Ok(Ending::Suspended { cause }) => Err(Failure::failed(format!(
             "agent {name} is suspended: {cause}; look at `igor logs {name}`, then `igor resume {name}` and run it again"
         ))),

@@ -62,29 +62,44 @@ pub struct Grants {
 impl Default for Grants {
     fn default() -> Self {
         Self {
-            memory_bytes: 1 << 30,
-            tick_time_ms: 60_000,
+            memory_bytes: 256 << 20,
+            tick_time_ms: 10_000,
             tick_fuel: 1 << 40,
-            state_bytes: 256 << 20,
+            state_bytes: 64 << 20,
             inbox_bytes: 64 << 20,
         }
     }
 }
 
-/// A manifest asks for more than this node grants.
+/// A manifest that this node does not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the manifest asks for {field} = {asked}; this node grants {granted} (raise grants.{grant} in node.toml, or lower it in agent.toml)"
-)]
-pub struct NotGranted {
-    /// The field as it is written in `agent.toml`.
-    pub field: &'static str,
-    /// What it says.
-    pub asked: u64,
-    /// The field of `[grants]`.
-    pub grant: &'static str,
-    /// What the node grants.
-    pub granted: u64,
+pub enum NotGranted {
+    /// It asks for more than the node grants.
+    #[error(
+        "the manifest asks for {field} = {asked}; this node grants {granted} (raise grants.{grant} in node.toml, or lower it in agent.toml)"
+    )]
+    More {
+        /// The field as it is written in `agent.toml`.
+        field: &'static str,
+        /// What it says.
+        asked: u64,
+        /// The field of `[grants]`.
+        grant: &'static str,
+        /// What the node grants.
+        granted: u64,
+    },
+    /// It lets itself be billed less than honest machines take.
+    #[error(
+        "the manifest says {field} = {asked}; a node that is to be paid for its time needs at least {least} (raise it in agent.toml)"
+    )]
+    Less {
+        /// The field as it is written in `agent.toml`.
+        field: &'static str,
+        /// What it says.
+        asked: u64,
+        /// The least that is accepted.
+        least: u64,
+    },
 }
 
 impl Grants {
@@ -98,8 +113,18 @@ impl Grants {
             ("limits.state_bytes", state_bytes, "state_bytes", self.state_bytes),
             ("limits.inbox_bytes", inbox_bytes, "inbox_bytes", self.inbox_bytes),
         ];
-        match asked.into_iter().find(|(_, asked, _, granted)| asked > granted) {
-            Some((field, asked, grant, granted)) => Err(NotGranted { field, asked, grant, granted }),
+        if let Some((field, asked, grant, granted)) = asked.into_iter().find(|(_, asked, _, granted)| asked > granted) {
+            return Err(NotGranted::More { field, asked, grant, granted });
+        }
+        // Below these an honest machine would not be paid for its time, and money would bound nothing.
+        let ceiling = &manifest.ceiling;
+        let least = [
+            ("ceiling.base (ns)", ceiling.base.0, 50_000),
+            ("ceiling.picos_per_fuel", ceiling.picos_per_fuel, 250),
+            ("ceiling.per_hostcall (ns)", ceiling.per_hostcall.0, 1_000),
+        ];
+        match least.into_iter().find(|(_, asked, least)| asked < least) {
+            Some((field, asked, least)) => Err(NotGranted::Less { field, asked, least }),
             None => Ok(()),
         }
     }

@@ -15,6 +15,10 @@ use igor_protocol::{
 use igor_store::Store;
 use std::{future::Future, sync::Arc};
 
+/// The longest time that `agent_init` may take, whatever the manifest says: until it returns nobody knows what a
+/// stranger's module does.
+const INIT_TIME_MAX: Nanos = Nanos::from_millis(2_500);
+
 /// A run that is over and not yet committed.
 pub(super) struct Finished {
     pub(super) run: Run,
@@ -40,7 +44,7 @@ pub(crate) fn stopped(stop: &Stop) -> Outcome {
 }
 
 fn timeout() -> Outcome {
-    Outcome::failed(Failure::Timeout, "over limits.tick_time of the manifest")
+    Outcome::failed(Failure::Timeout, "over limits.tick_time of the manifest (at most 2.5 s for agent_init)")
 }
 
 /// A run that has everything it needs and has not begun.
@@ -105,7 +109,7 @@ pub(super) fn prepare<S: Store, W: World>(
         fuel,
         fuel_is_money: fuel < limits.tick_fuel,
         money: (balance, terms.price_per_ns, journal.manifest().ceiling.base),
-        time: limits.tick_time,
+        time: if call == Call::Init { limits.tick_time.min(INIT_TIME_MAX) } else { limits.tick_time },
         started_seq,
         membrane: Arc::new(LiveMembrane::new(journal.world.clone(), seen)),
         world: journal.world.clone(),
