@@ -1,11 +1,12 @@
 //! A store in memory, whose every step is a point at which the process may crash.
 
-use crate::executor::point;
-use igor_protocol::{AgentId, Chain, Commit, Hash, Seq, verify::Blobs};
+use crate::{executor::point, world::SimWorld};
+use igor_protocol::{AgentId, Chain, Commit, Hash, Nanos, Seq, verify::Blobs};
+use igor_spine::World;
 use igor_store::{Commits, Error, Store};
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Journals and blobs that survive a simulated crash of everything else.
@@ -13,7 +14,11 @@ use std::{
 /// A commit is durable in the middle of its append, between two points: a crash at the first loses it, one at the
 /// second keeps it without anyone being told.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<State>);
+pub struct MemoryStore {
+    state: Mutex<State>,
+    /// The clock that an append waits on before it is durable, and for how long.
+    latency: Option<(Arc<SimWorld>, Nanos)>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -22,8 +27,13 @@ struct State {
 }
 
 impl MemoryStore {
+    /// A store whose appends take this much of the world's time.
+    pub fn slow(world: Arc<SimWorld>, latency: Nanos) -> Self {
+        Self { latency: Some((world, latency)), ..Self::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every commit of a journal, durable now.
@@ -50,6 +60,9 @@ impl Store for MemoryStore {
 
     async fn append(&self, commit: Commit) -> Result<(), Error> {
         point().await;
+        if let Some((world, latency)) = &self.latency {
+            world.sleep_until(world.monotonic().saturating_add(*latency)).await;
+        }
         self.add(commit)?;
         point().await;
         Ok(())

@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{Plan, Scenario, check_history, live_on};
+use harness::{Plan, Scenario, check_history, live_on, world};
 use igor_sim::{
     disk::DiskStore,
     files::{Crash, SimDisk},
@@ -39,7 +39,7 @@ fn short_life(operation: u64, crashes: &[Crash]) -> bool {
     let store = Arc::new(DiskStore::new(SimDisk::new(scenario.seed)));
     store.disk().crash_at(Some(operation));
     let mut went_down = false;
-    let (plan, _) = live_on(store.clone(), &scenario, None, |_| {
+    let (plan, _) = live_on(store.clone(), &world(scenario.seed), &scenario, None, |_| {
         let down = start_again(&store, crashes);
         went_down |= down;
         down
@@ -87,7 +87,7 @@ fn random_life(seed: u64, left_out: Option<SyncPoint>) -> u64 {
     }
     let store = Arc::new(DiskStore::new(disk));
     let mut random = Random::new(seed ^ 0x6372_6173);
-    let (plan, _) = live_on(store.clone(), &scenario, None, |killed| {
+    let (plan, _) = live_on(store.clone(), &world(scenario.seed), &scenario, None, |killed| {
         let crash = if random.one_in(2) { Crash::Process } else { Crash::Power };
         if killed {
             store.restart(crash);

@@ -3,7 +3,7 @@
 mod harness;
 
 use harness::{Plan, Scenario, check_history, live};
-use igor_protocol::{Credits, Nanos, entry::EndCause};
+use igor_protocol::{Body, Commit, Credits, Entry, Nanos, entry::EndCause};
 use igor_spine::Ending;
 
 /// Messages that make the guest trap, log, wait, go over limits and answer.
@@ -20,15 +20,40 @@ fn a_life_without_a_crash_keeps_every_rule() {
     assert_eq!(plan.delivered, scenario.messages.len());
 }
 
-#[test]
-fn killed_at_every_await_point_it_goes_on_exactly_where_it_was() {
-    let scenario = Scenario { seed: 2, messages: rough(), ticks: 25, ..Scenario::default() };
-    let (_, polls) = live(&scenario, None);
+fn killed_at_every_await_point(scenario: &Scenario) {
+    let (_, polls) = live(scenario, None);
+    assert!(polls > 100, "the scenario is too short to mean anything: {polls} polls");
     for kill in 1..polls {
-        let (plan, _) = live(&scenario, Some(kill));
-        check_history(&scenario, &plan);
+        let (plan, _) = live(scenario, Some(kill));
+        check_history(scenario, &plan);
         assert_eq!(plan.delivered, scenario.messages.len(), "killed at poll {kill}");
     }
+}
+
+#[test]
+fn killed_at_every_await_point_it_goes_on_exactly_where_it_was() {
+    killed_at_every_await_point(&Scenario { seed: 2, messages: rough(), ticks: 20, ..Scenario::default() });
+}
+
+/// Ticks follow each other while several appends' worth of them is not durable yet.
+#[test]
+fn killed_at_every_await_point_with_ticks_in_flight() {
+    let scenario = Scenario {
+        seed: 4,
+        messages: vec!["a", "trap-if-odd", "b", "wait 1", "log 3", "c"],
+        ticks: 50,
+        interval: Nanos::ZERO,
+        latency: Nanos(3_000),
+        ..Scenario::default()
+    };
+    let (plan, _) = live(&scenario, None);
+    let ticks = |commit: &Commit| {
+        let entries = commit.entries().map(|(_, _, encoded)| Entry::decode(encoded).expect("an entry"));
+        entries.filter(|entry| matches!(&entry.body, Body::Run(run) if run.call.is_tick())).count()
+    };
+    let most = plan.store.commits(plan.agent).iter().map(ticks).max();
+    assert!(most > Some(3), "ticks hardly overlap with appends: {most:?}");
+    killed_at_every_await_point(&scenario);
 }
 
 #[test]

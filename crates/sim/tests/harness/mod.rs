@@ -2,11 +2,12 @@
 #![allow(missing_docs, unreachable_pub, dead_code)] // each test uses its part of it
 
 pub mod forge;
+pub mod stage;
 
 use igor_protocol::{
     AgentId, Body, Commit, Credits, Entry, Fuel, Hash, KeyPair, Manifest, Nanos, Seq, Terms, Tick, Timestamp,
     entry::{Action, GenesisBody, MessageId, OrderBody, Policy, Sender},
-    ledger::Book,
+    ledger::{Book, Fault},
     verify::{Blobs, Verifier},
 };
 use igor_sim::{
@@ -18,7 +19,7 @@ use igor_sim::{
 };
 use igor_spine::{
     Committed, Ending, Error, Life, Parts, Settings, World,
-    command::{Command, Parcel, Refused},
+    command::{Command, Delivered, Parcel, Refused},
     event::{Event, Outbox, Snapshot},
     replay,
 };
@@ -45,6 +46,9 @@ pub struct Scenario {
     pub wall_jump_back: Nanos,
     /// Wait until a message was closed before sending the next.
     pub one_by_one: bool,
+    pub interval: Nanos,
+    /// How long an append takes, where the life is lived in memory.
+    pub latency: Nanos,
 }
 
 impl Default for Scenario {
@@ -59,6 +63,8 @@ impl Default for Scenario {
             kill_every: None,
             wall_jump_back: Nanos::ZERO,
             one_by_one: false,
+            interval: Nanos::from_millis(20),
+            latency: Nanos::ZERO,
         }
     }
 }
@@ -83,6 +89,8 @@ pub struct Plan<S = MemoryStore> {
     pub agent: AgentId,
     /// Every tick that was announced: its number, position and head.
     pub announced: Vec<(Tick, Seq, Hash)>,
+    /// What the answers to the sender vouched for: a position and the head there.
+    pub vouched: Vec<(Seq, Hash)>,
     pub endings: Vec<Ending>,
     pub delivered: usize,
     pub kills: u64,
@@ -123,7 +131,7 @@ impl<S: Medium> Outbox for CheckingOutbox<S> {
 
 pub const TERMS: Terms = Terms { price_per_ns: 3, price_per_fuel: 2 };
 
-fn keys() -> (KeyPair, KeyPair) {
+pub fn keys() -> (KeyPair, KeyPair) {
     (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]))
 }
 
@@ -131,12 +139,21 @@ fn manifest() -> Manifest {
     let mut manifest = Manifest::default();
     manifest.limits.tick_fuel = Fuel(1_000_000);
     manifest.limits.message_bytes = 64;
+    // Soon reached: every life goes over it, and there are many lives.
+    manifest.limits.log_bytes = 512;
     manifest
+}
+
+/// The world that a seed gives.
+pub fn world(seed: u64) -> Arc<SimWorld> {
+    Arc::new(SimWorld::new(seed, Timestamp(1_700_000_000_000_000_000)))
 }
 
 /// Lives in memory; see [`live_on`].
 pub fn live(scenario: &Scenario, kill_at: Option<u64>) -> (Plan, u64) {
-    live_on(Arc::new(MemoryStore::default()), scenario, kill_at, |_| false)
+    let world = world(scenario.seed);
+    let store = MemoryStore::slow(world.clone(), scenario.latency);
+    live_on(Arc::new(store), &world, scenario, kill_at, |_| false)
 }
 
 /// Lives until the ticks are done (or the agent ended for good), through every crash. Gives the polls of the first
@@ -144,11 +161,11 @@ pub fn live(scenario: &Scenario, kill_at: Option<u64>) -> (Plan, u64) {
 /// open, and says whether that had gone down by itself.
 pub fn live_on<S: Medium>(
     store: Arc<S>,
+    world: &Arc<SimWorld>,
     scenario: &Scenario,
     kill_at: Option<u64>,
     mut restart: impl FnMut(bool) -> bool,
 ) -> (Plan<S>, u64) {
-    let world = Arc::new(SimWorld::new(scenario.seed, Timestamp(1_700_000_000_000_000_000)));
     let program = Arc::new(SimProgram { can_checkpoint: scenario.can_checkpoint, ..SimProgram::default() });
     let (owner, node) = keys();
     let genesis = GenesisBody {
@@ -167,7 +184,7 @@ pub fn live_on<S: Medium>(
     };
     let agent = genesis.agent_id();
     let announced = Arc::new(Mutex::new(Vec::new()));
-    let sent = Rc::new(RefCell::new(0_usize));
+    let (sent, vouched) = (Rc::new(RefCell::new(0_usize)), Rc::new(RefCell::new(Vec::new())));
     let mut random = Random::new(scenario.seed ^ 0x6b69_6c6c);
     let (mut endings, mut kills, mut first_polls, mut forgive) = (Vec::new(), 0, None, false);
     restart(false);
@@ -183,7 +200,7 @@ pub fn live_on<S: Medium>(
         let left = scenario.ticks.saturating_sub(done(&store)).max(u64::from(*sent.borrow() < scenario.messages.len()));
         let (sender, receiver) = mpsc::channel(16);
         let settings = Settings {
-            interval: Nanos::from_millis(20),
+            interval: scenario.interval,
             checkpoint_interval: Nanos::from_millis(150),
             ticks: Some(left),
             paused: false,
@@ -199,13 +216,13 @@ pub fn live_on<S: Medium>(
             };
             life.run(settings, receiver, outbox).await
         };
-        let driver: Pin<Box<dyn Future<Output = ()>>> = Box::pin(send_all(scenario, &world, sender, sent.clone()));
+        let driver: Pin<Box<dyn Future<Output = ()>>> = Box::pin(send_all(scenario, world, sender, &sent, &vouched));
         let limit = match (round, kill_at, scenario.kill_every) {
             (0, Some(kill), _) => Some(kill),
             (_, _, Some(every)) => Some(1 + random.below(every * 2)),
             _ => None,
         };
-        let (run, polls) = executor::run(&world, limit, main, &mut [driver]);
+        let (run, polls) = executor::run(world, limit, main, &mut [driver]);
         first_polls.get_or_insert(polls);
         world.restart(Nanos(random.below(scenario.wall_jump_back.0 + 1)));
         let went_down = restart(matches!(run, Run::Crashed));
@@ -229,7 +246,9 @@ pub fn live_on<S: Medium>(
             Ending::Stopped if *sent.borrow() == scenario.messages.len() && done(&store) >= scenario.ticks => break,
             Ending::Stopped => {}
             Ending::Ended(igor_protocol::entry::EndCause::Exhausted) => {
-                fund(&store, &owner, &node, agent, scenario.fund.expect("the scenario funds it"));
+                let added = scenario.fund.expect("the scenario funds it");
+                let total = book_of(&*store, agent).ledger().funded.checked_add(added).expect("fits");
+                order(&*store, world, agent, Action::Fund { total }).expect("a good order");
             }
             Ending::Ended(_) => break,
             Ending::Suspended { .. } => forgive = true,
@@ -237,28 +256,33 @@ pub fn live_on<S: Medium>(
     }
     let announced = announced.lock().expect("one thread").clone();
     let delivered = *sent.borrow();
-    (Plan { store, agent, announced, endings, delivered, kills }, first_polls.unwrap_or(0))
+    (Plan { store, agent, announced, vouched: vouched.take(), endings, delivered, kills }, first_polls.unwrap_or(0))
 }
 
-/// Sends every message until it was acknowledged, in order, as one numbered stream.
-async fn send_all(scenario: &Scenario, world: &SimWorld, commands: mpsc::Sender<Command>, sent: Rc<RefCell<usize>>) {
+/// Sends every message until it was acknowledged, and once more, in order, as one numbered stream.
+async fn send_all(
+    scenario: &Scenario,
+    world: &SimWorld,
+    commands: mpsc::Sender<Command>,
+    sent: &RefCell<usize>,
+    vouched: &RefCell<Vec<(Seq, Hash)>>,
+) {
     while *sent.borrow() < scenario.messages.len() {
         let n = *sent.borrow();
-        let parcel = Parcel {
-            sender: Sender::Uid(1),
-            id: MessageId::Numbered { stream: "s".to_owned(), n: n as u64 + 1 },
-            body: scenario.messages[n].as_bytes().to_vec(),
-        };
-        let (answer, answered) = oneshot::channel();
-        if commands.send(Command::Deliver { parcel, answer }).await.is_err() {
-            return;
-        }
-        match answered.await {
-            Ok(Ok(_)) => *sent.borrow_mut() += 1,
-            Ok(Err(Refused::Full { .. } | Refused::Ended(_))) | Err(_) => {
+        match deliver(&commands, numbered(n as u64 + 1, scenario.messages[n].as_bytes())).await {
+            Some(Ok(delivered)) => {
+                *sent.borrow_mut() += 1;
+                vouched.borrow_mut().push(delivered.sealed);
+                if let Some(again) = deliver(&commands, numbered(n as u64 + 1, scenario.messages[n].as_bytes())).await {
+                    let again = again.expect("it came before");
+                    assert!(again.duplicate, "message {n} came in twice");
+                    vouched.borrow_mut().push(again.sealed);
+                }
+            }
+            Some(Err(Refused::Full { .. } | Refused::Ended(_))) | None => {
                 world.sleep_until(Nanos(world.monotonic().0 + 5_000_000)).await;
             }
-            Ok(Err(refused)) => panic!("message {n} was refused: {refused}"),
+            Some(Err(refused)) => panic!("message {n} was refused: {refused}"),
         }
         if scenario.one_by_one {
             world.sleep_until(Nanos(world.monotonic().0 + 30_000_000)).await;
@@ -268,31 +292,38 @@ async fn send_all(scenario: &Scenario, world: &SimWorld, commands: mpsc::Sender<
     std::future::pending::<()>().await;
 }
 
-/// Commits a fund order while the agent does not run, as the command line does.
-fn fund<S: Medium>(store: &Arc<S>, owner: &KeyPair, node: &KeyPair, agent: AgentId, added: Credits) {
-    let mut book = book_of(store, agent);
-    let ledger = book.ledger();
-    let order = OrderBody {
-        agent,
-        term: 0,
-        counter: ledger.order_counter + 1,
-        at: ledger.at,
-        action: Action::Fund { total: ledger.funded.checked_add(added).expect("fits") },
-    };
-    let at = ledger.at;
-    let mut draft = book.draft();
-    book.push(&mut draft, Entry { at, body: Body::Order(order.sign(owner)) }).expect("a good order");
-    book.push_seal(&mut draft, node, at).expect("a seal");
-    let commit = book.commit(draft).expect("complete");
-    let world = SimWorld::new(0, at);
-    let (run, _) = executor::run(&world, None, store.append(commit), &mut []);
-    assert!(matches!(run, Run::Done(Ok(()))));
+/// A message of the harness's one stream.
+pub fn numbered(n: u64, body: &[u8]) -> Parcel {
+    let id = MessageId::Numbered { stream: "s".to_owned(), n };
+    Parcel { sender: Sender::Uid(1), id, body: body.to_vec() }
 }
 
-fn book_of<S: Medium>(store: &Arc<S>, agent: AgentId) -> Book {
+/// Sends a message and waits for its answer; none if the life ended before.
+pub async fn deliver(commands: &mpsc::Sender<Command>, parcel: Parcel) -> Option<Result<Delivered, Refused>> {
+    let (answer, answered) = oneshot::channel();
+    commands.send(Command::Deliver { parcel, answer }).await.ok()?;
+    answered.await.ok()
+}
+
+/// Commits an order while the agent does not run, as a node does.
+pub fn order<S: Medium>(store: &S, world: &SimWorld, agent: AgentId, action: Action) -> Result<(), Fault> {
+    let (owner, node) = keys();
+    let mut book = book_of(store, agent);
+    let (at, counter) = (book.ledger().at, book.ledger().order_counter + 1);
+    let order = OrderBody { agent, term: 0, counter, at, action };
+    let mut draft = book.draft();
+    book.push(&mut draft, Entry { at, body: Body::Order(order.sign(&owner)) })?;
+    book.push_seal(&mut draft, &node, at)?;
+    let commit = book.commit(draft)?;
+    let (run, _) = executor::run(world, None, store.append(commit), &mut []);
+    assert!(matches!(run, Run::Done(Ok(()))), "{run:?}");
+    Ok(())
+}
+
+pub fn book_of<S: Medium>(store: &S, agent: AgentId) -> Book {
     let mut verifier = Verifier::new();
     for commit in store.commits(agent) {
-        verifier.push(&commit, &**store).expect("the journal verifies");
+        verifier.push(&commit, store).expect("the journal verifies");
     }
     verifier.book().expect("a journal").clone()
 }
@@ -338,8 +369,13 @@ pub fn check_history<S: Medium>(scenario: &Scenario, plan: &Plan<S>) {
     once.dedup();
     assert_eq!(once.len(), plan.announced.len(), "a tick was announced twice");
 
+    for (seq, head) in &plan.vouched {
+        let durable = commits.iter().flat_map(Commit::entries).any(|(at, there, _)| at == *seq && there == *head);
+        assert!(durable, "an answer vouched for seq {seq}, which is not in the journal as it said");
+    }
+
     // Every message came in once, and was taken by one run that counted or by three that failed.
-    let book = book_of(&plan.store, plan.agent);
+    let book = book_of(&*plan.store, plan.agent);
     let messages = commits.iter().flat_map(Commit::entries);
     let messages =
         messages.filter(|(_, _, encoded)| matches!(Entry::decode(encoded).expect("an entry").body, Body::Message(_)));
