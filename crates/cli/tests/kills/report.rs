@@ -4,7 +4,7 @@ use crate::{
     audit::Money,
     place::{Place, Places},
 };
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, thread, time::Duration};
 
 /// What was seen. That nothing was lost, repeated or miscounted was checked before.
 pub(crate) struct Report {
@@ -23,13 +23,14 @@ impl Report {
     pub(crate) fn in_words(&self, seed: u64, took: Duration) -> String {
         let Self { kills, announced, ticks, entries, lines, questions, money, executed, places } = self;
         let (seconds, messages) = (took.as_secs(), lines + questions);
+        let processors = thread::available_parallelism().map_or(1, usize::from);
         let mut text = format!(
             "# Reliability
 
 `scripts/kill-test` kills `igor run` with SIGKILL at random instants, with the strategy agent under load: messages come
 from two senders that retry until they are answered. After each kill the same command starts it again. At the end the
 whole journal is compared with everything that was ever announced, and executed again. This is what its last full run
-saw (seed {seed}, {seconds} seconds).
+saw (seed {seed}, {processors} processors, {seconds} seconds).
 
 | what | seen |
 | --- | --- |
