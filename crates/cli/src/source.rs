@@ -64,8 +64,9 @@ impl Keeper {
             match Local::open(home.path()) {
                 Err(igor_store::Error::Locked { pid, .. }) if attempts >= ATTEMPTS => {
                     let path = home.path().display();
+                    let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
                     return Err(Failure::unreachable(format!(
-                        "process {pid} has {path}, but does not answer; wait for it or end it"
+                        "{who} has {path}, but does not answer; wait for it or end it"
                     )));
                 }
                 Err(igor_store::Error::Locked { .. }) => {}

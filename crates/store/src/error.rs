@@ -85,12 +85,12 @@ pub enum Error {
         why: String,
     },
     /// Another process has this home.
-    #[error("{} is in use by process {pid}{}; stop that one first, or use another --home", path.display(), in_brackets(note))]
+    #[error("{} is in use by {}{}; stop that one first, or use another --home", path.display(), process(*pid), in_brackets(note))]
     Locked {
         /// The home.
         path: PathBuf,
-        /// The other process; 0 where it is not known.
-        pid: u32,
+        /// The other process, where it is known.
+        pid: Option<u32>,
         /// What the other process wrote about itself, such as its socket.
         note: String,
     },
@@ -156,6 +156,10 @@ fn ends(tail: Option<&Chain>) -> String {
         || "does not exist".into(),
         |tail| format!("ends at seq=`{}` with head=`{}`", tail.next, tail.head),
     )
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
 }
 
 fn in_brackets(note: &str) -> String {

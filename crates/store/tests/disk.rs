@@ -46,7 +46,7 @@ async fn what_is_appended_is_read_back_after_a_restart() {
             let read: Vec<_> = disk.read(chain.agent, Seq(0)).unwrap().collect::<Result<_, _>>().unwrap();
             assert_eq!(&read, commits);
         }
-        assert!(matches!(Reader::open(home.path()), Err(Error::Locked { pid, .. }) if pid == std::process::id()));
+        assert!(matches!(Reader::open(home.path()), Err(Error::Locked { pid, .. }) if pid == Some(std::process::id())));
         drop(disk);
         let reader = Reader::open(home.path()).unwrap();
         for (chain, commits) in chains.iter().zip(&commits) {
@@ -58,4 +58,20 @@ async fn what_is_appended_is_read_back_after_a_restart() {
             }
         }
     }
+}
+
+#[test]
+fn an_archive_that_is_replaced_under_a_reader_is_read_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let mut chain = Chain::begin(agent(1));
+    let commits: Vec<_> = (0..20).map(|_| next(&mut chain, 3, 100)).collect();
+    let adopt = |commits: &[Commit]| {
+        let disk = Disk::open(home.path(), &small()).unwrap();
+        disk.adopt_archive(agent(1), commits.iter().cloned().map(Ok)).unwrap();
+    };
+    adopt(&commits[..5]);
+    let reader = Reader::open(home.path()).unwrap();
+    adopt(&commits);
+    let read: Vec<_> = reader.read(agent(1), Seq(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(read, commits);
 }

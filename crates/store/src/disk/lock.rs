@@ -18,9 +18,11 @@ use std::{
 
 const NAME: &str = "lock";
 const NOTE_BYTES_MAX: u64 = 512;
-/// How long a writer waits for readers, which are done soon: attempts, and the pause between them.
-const ATTEMPTS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
+/// Pauses after which a writer that waits for readers says so, and after which it gives up: 1 s, a minute. They have
+/// the lock while they read the log, which is soon done.
+const PAUSES_UNTOLD: u32 = 20;
+const PAUSES_MAX: u32 = 1200;
 
 /// A held lock. Dropping it gives it up.
 #[derive(Debug)]
@@ -30,12 +32,16 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// For the one process that writes. Waits up to 5 s for readers, not at all for another writer.
+    /// For the one process that writes. Waits up to a minute for readers, not at all for another writer.
     pub(crate) fn exclusive(home: &Path, note: &str) -> Result<Self, Error> {
+        Self::exclusive_after(home, note, PAUSES_MAX)
+    }
+
+    fn exclusive_after(home: &Path, note: &str, pauses_max: u32) -> Result<Self, Error> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(home.join(NAME)).map_err(|e| io_error(home, e))?;
-        for _ in 0..ATTEMPTS {
+        for pauses in 0..=pauses_max {
             if try_lock(home, &file, FlockOperation::NonBlockingLockExclusive)? {
                 let mut text = format!("{}\n{note}\n", std::process::id());
                 text.truncate(text.floor_char_boundary(usize::try_from(NOTE_BYTES_MAX).unwrap_or(usize::MAX)));
@@ -51,9 +57,14 @@ impl Lock {
                 return Err(held_by(home, &file));
             }
             flock(&file, FlockOperation::Unlock).map_err(|e| io_error(home, e.into()))?;
-            pause(PAUSE);
+            if pauses == PAUSES_UNTOLD {
+                tracing::warn!(home = %home.display(), "a command is reading this home; waiting until it has opened it");
+            }
+            if pauses < pauses_max {
+                pause(PAUSE);
+            }
         }
-        Err(Error::Locked { path: home.into(), pid: 0, note: "a command that reads it".into() })
+        Err(Error::Locked { path: home.into(), pid: None, note: "a command that reads it".into() })
     }
 
     /// For a process that only reads; nothing where there is no lock to hold, so nobody writes either.
@@ -97,11 +108,11 @@ fn held_by(home: &Path, file: &File) -> Error {
             && let Some((pid, note)) = text.split_once('\n')
             && let Ok(pid) = pid.parse()
         {
-            return Error::Locked { path: home.into(), pid, note: note.trim_end().into() };
+            return Error::Locked { path: home.into(), pid: Some(pid), note: note.trim_end().into() };
         }
         pause(PAUSE / 10);
     }
-    Error::Locked { path: home.into(), pid: 0, note: String::new() }
+    Error::Locked { path: home.into(), pid: None, note: String::new() }
 }
 
 #[allow(clippy::disallowed_methods)] // other processes are waited for, and those are never simulated
@@ -115,3 +126,6 @@ fn io_error(home: &Path, source: io::Error) -> Error {
         _ => Error::Io { path: home.join(NAME), source },
     }
 }
+
+#[cfg(test)]
+mod tests;

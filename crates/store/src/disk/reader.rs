@@ -2,6 +2,13 @@
 //!
 //! Works right after a crash and on a read-only file system. What it shows of the log's very end is what a node
 //! would recover if it started now; a power cut before that may still take away what was never acknowledged.
+//!
+//! Invariant: a node waits for a reader only while that one finds out what is there. The lock is held for that long,
+//! and given up before the first commit is read, so that a forgotten pager cannot keep a node from starting. What is
+//! read later is what was there then, because a node that starts meanwhile changes none of it: segments are open here,
+//! are never written where they have groups that count, and stay readable when they are dropped; an agent's file only
+//! grows behind the length found; blobs have the hash that they are called by; local values and archives are replaced
+//! whole, by renaming. These are the promises that a node's own readers rely on beside its mover (`reading`).
 
 use super::{
     home::Home,
@@ -18,11 +25,11 @@ use crate::{
 use igor_protocol::{AgentId, Chain, Hash, Seq};
 use std::{path::Path, sync::Arc};
 
-/// A read-only view of a home. While it exists, nodes on this home wait a little or refuse to start.
+/// A read-only view of a home: its journals as they were when it was opened, also while a node goes on with them;
+/// blobs, local values and archives as they are now.
 pub struct Reader {
     home: Arc<Home>,
     table: Shared,
-    _lock: Option<Lock>,
 }
 
 impl Reader {
@@ -31,11 +38,11 @@ impl Reader {
         if !home.is_dir() {
             return Err(Error::NotAHome { path: home.into(), why: "there is no such directory".into() });
         }
-        let lock = Lock::shared(home)?;
-        Ok(Self { _lock: lock, ..Self::open_files(Arc::new(RealFiles::new(home)))? })
+        let _while_opening = Lock::shared(home)?;
+        Self::open_files(Arc::new(RealFiles::new(home)))
     }
 
-    /// Opens the view over other files. The caller sees to it that nobody writes.
+    /// Opens the view over other files. The caller sees to it that nobody writes until it is open.
     pub fn open_files(files: Arc<dyn Files>) -> Result<Self, Error> {
         let home = Arc::new(Home::new(files));
         if !home.check_format()? {
@@ -43,7 +50,7 @@ impl Reader {
             return Err(Error::NotAHome { path: home.files.path(""), why });
         }
         let table = Shared::new(scan(&home, Believe::All)?.table);
-        Ok(Self { home, table, _lock: None })
+        Ok(Self { home, table })
     }
 
     /// The end of a journal, or nothing if there is no such agent.

@@ -2,7 +2,7 @@
 //!
 //! Invariants: commits come in order, without a gap, and each links to the one before it; the last one that
 //! comes is the journal's end at the time of asking, or an error comes. Segments that the mover drops meanwhile
-//! stay readable through their open handles.
+//! stay readable through their open handles. An archive is read to the end that its file has when it is opened.
 //!
 //! Cost: finding a position in an agent's file walks the frames from the nearest known place, forwards or
 //! backwards, in windows of 64 KiB; the end is always known, and the walk leaves a place every 256 KiB. So the
@@ -27,11 +27,13 @@ const POINT_EVERY_BYTES: u64 = 256 << 10;
 
 /// The commits of a journal from the one that holds `from`.
 pub(crate) fn read(home: &Arc<Home>, table: &Shared, agent: AgentId, from: Seq) -> Result<Commits, Error> {
-    let plan = Plan::make(&table.lock(), agent, from)?;
+    let mut plan = Plan::make(&table.lock(), agent, from)?;
     let mut frames = None;
     if let Some(held) = plan.held.filter(|held| from < held.end.next) {
-        let name = if plan.archive { archive_file(agent) } else { agent_file(agent) };
-        let mut file = Frames::open(home, agent, name, held)?;
+        let mut file = Frames::open(home, agent, plan.archive, held)?;
+        if plan.archive {
+            plan.tail = file.held.end;
+        }
         let places = file.find(&plan.points, from)?;
         remember(&mut table.lock(), agent, &places);
         frames = Some(file);
@@ -184,12 +186,17 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    pub(crate) fn open(home: &Arc<Home>, agent: AgentId, name: String, held: Held) -> Result<Self, Error> {
+    fn open(home: &Arc<Home>, agent: AgentId, archive: bool, held: Held) -> Result<Self, Error> {
+        let name = if archive { archive_file(agent) } else { agent_file(agent) };
         let file = home.open_if_there(&name)?.ok_or_else(|| home.corrupt(agent, 0, &name, "the file is missing"))?;
         let (home, at) = (home.clone(), HEADER_BYTES as u64);
         let mut frames = Self { home, agent, file, name, at, seq: 0, held, window: Vec::new(), window_at: 0 };
         let header = frames.bytes(0, HEADER_BYTES as u64, false)?.to_vec();
-        read_header(&frames.home, agent, &frames.name, &header)?;
+        let holds = read_header(&frames.home, agent, &frames.name, &header)?;
+        if archive {
+            // It may have been replaced since it was found, by one that contains it and says what it holds.
+            frames.held = holds.unwrap_or(held);
+        }
         Ok(frames)
     }
 
