@@ -173,6 +173,11 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         self.journal.stage([started]);
         self.commit(false, &mut outbox).await?;
         loop {
+            // Who asked during a run is answered before the agent may end: a fund order may be why it does not.
+            if let Some(command) = self.deferred.pop_front() {
+                self.command(command, &mut course, &mut commands, &mut outbox).await?;
+                continue;
+            }
             if let Some(ending) = self.ending(&course, &mut outbox).await? {
                 return Ok(ending);
             }

@@ -28,9 +28,6 @@ pub(super) enum Next {
 impl<P: Program, S: Store, W: World> Life<P, S, W> {
     /// Waits for whatever comes first. Commands go before ticks.
     pub(super) async fn next(&mut self, course: &Course, commands: &mut mpsc::Receiver<Command>) -> Next {
-        if let Some(command) = self.deferred.pop_front() {
-            return Next::Command(command);
-        }
         // Commands go first, but not for ever: a busy inbox is emptied by ticks only.
         if self.commands_in_row < COMMANDS_IN_ROW_MAX {
             match commands.try_recv() {
