@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{World, agent, begun, child, load, open, run, wat};
+use common::{World, agent, begun, load, open, run, wat};
 use igor_protocol::{Manifest, entry::Trigger};
 use igor_sandbox::{
     Error, Sandbox, Stack,
