@@ -1,8 +1,12 @@
 //! What every verb knows: where the home is, which node to talk to, how to print.
 
-use crate::{args::Global, failure::Failure, output::Output};
+use crate::{
+    args::Global,
+    failure::{Code, Failure},
+    output::Output,
+};
 use igor_node::{Node, client::Address, home::Home};
-use igor_sandbox::compile::{Compiler, Limits};
+use igor_sandbox::compile::{Compiler, Limits, SECONDS_VARIABLE};
 use std::{net::ToSocketAddrs, path::PathBuf, sync::Arc};
 
 /// The environment variable with the token for a node over TCP.
@@ -17,12 +21,17 @@ pub(crate) struct Context {
     pub(crate) node: Option<Address>,
     /// Where to print.
     pub(crate) out: Output,
+    compile: Limits,
 }
 
 impl Context {
     pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
         let node = global.node.as_deref().map(address).transpose()?;
-        Ok(Self { path: Home::locate(global.home.as_deref())?, node, out: Output::new(global.json) })
+        let compile = match std::env::var_os(SECONDS_VARIABLE) {
+            Some(text) => Limits::of_seconds(&text.to_string_lossy()).map_err(|e| Failure::new(Code::Usage, e))?,
+            None => Limits::default(),
+        };
+        Ok(Self { path: Home::locate(global.home.as_deref())?, node, out: Output::new(global.json), compile })
     }
 
     /// The home, which must be there.
@@ -32,7 +41,12 @@ impl Context {
 
     /// Takes the home for this process, as a node does, and makes it where there is none. Waits for disks.
     pub(crate) fn become_node(&self) -> Result<Arc<Node>, igor_node::Error> {
-        Node::open(&self.path, compiler())
+        Node::open(&self.path, self.compiler())
+    }
+
+    /// Compiles in a process of this program.
+    pub(crate) fn compiler(&self) -> Compiler {
+        Compiler::new(this_binary(), self.compile)
     }
 }
 
@@ -48,11 +62,6 @@ fn address(text: &str) -> Result<Address, Failure> {
         Failure::refused(format!("--node {text}: set {TOKEN_VARIABLE} to a token that this node knows"))
     })?;
     Ok(Address::Tcp { address, token })
-}
-
-/// Compiles in a process of this program.
-pub(crate) fn compiler() -> Compiler {
-    Compiler::new(this_binary(), Limits::default())
 }
 
 /// This program, for processes of its own: the very file that runs, even where an update has replaced it by name.

@@ -2,7 +2,6 @@
 
 use crate::{
     Context,
-    context::compiler,
     failure::{Code, Failure},
     source::Source,
 };
@@ -51,11 +50,12 @@ pub(crate) fn execute(
 
 /// The program, compiled; from the home's cache where there is a home, else from nothing.
 fn load(context: &Context, program: &[u8], manifest: &igor_protocol::Manifest) -> Result<Arc<WasmProgram>, Failure> {
-    let in_home = context.home().ok().and_then(|home| Sandbox::open(&home.cache(), compiler(), Stack::Replay).ok());
+    let in_home =
+        context.home().ok().and_then(|home| Sandbox::open(&home.cache(), context.compiler(), Stack::Replay).ok());
     let scratch = tempfile::tempdir().map_err(Failure::failed)?;
     let sandbox = match in_home {
         Some(sandbox) => sandbox,
-        None => Sandbox::open(scratch.path(), compiler(), Stack::Replay)?,
+        None => Sandbox::open(scratch.path(), context.compiler(), Stack::Replay)?,
     };
     Ok(Arc::new(sandbox.load(program, manifest).map_err(Failure::from)?))
 }

@@ -151,7 +151,8 @@ pub(crate) const IMPORTS: &[Import] = &[
     wasi("fd_fdstat_set_flags", "ii", Needs::Nothing),
     wasi("fd_prestat_get", "ii", Needs::Nothing),
     wasi("fd_prestat_dir_name", "iii", Needs::Nothing),
-    // Libraries import these although their programs never get as far as a file. They always fail, with `nosys`.
+    // Libraries import these although their programs never get as far as a file or a socket. They always fail, with
+    // `nosys`.
     wasi("fd_advise", "iIIi", Needs::Nothing),
     wasi("fd_allocate", "iII", Needs::Nothing),
     wasi("fd_datasync", "i", Needs::Nothing),
@@ -175,6 +176,10 @@ pub(crate) const IMPORTS: &[Import] = &[
     wasi("path_rename", "iiiiii", Needs::Nothing),
     wasi("path_symlink", "iiiii", Needs::Nothing),
     wasi("path_unlink_file", "iii", Needs::Nothing),
+    wasi("sock_accept", "iii", Needs::Nothing),
+    wasi("sock_recv", "iiiiii", Needs::Nothing),
+    wasi("sock_send", "iiiii", Needs::Nothing),
+    wasi("sock_shutdown", "ii", Needs::Nothing),
 ];
 
 /// A function that the node calls.

@@ -34,6 +34,15 @@ use std::{
 /// Longest artifact that is accepted, in bytes.
 pub(crate) const ARTIFACT_BYTES_MAX: usize = 512 << 20;
 
+/// The environment variable that gives modules more time to compile than the default; see [`Limits::of_seconds`].
+pub const SECONDS_VARIABLE: &str = "IGOR_COMPILE_SECONDS";
+
+/// Most seconds that can be given.
+const SECONDS_MAX: u64 = 3600;
+
+/// Most threads that compile.
+const THREADS_MAX: usize = 4;
+
 /// What compiling one module may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -50,6 +59,22 @@ impl Default for Limits {
         Self { time: Duration::from_secs(12), cpu_seconds: 30, memory_bytes: 1 << 30 }
     }
 }
+
+impl Limits {
+    /// The default limits with another time on the clock: whole seconds, as text, from 1 to 3600. CPU time is then
+    /// limited by the clock alone, over as many threads as there can be.
+    pub fn of_seconds(text: &str) -> Result<Self, BadSeconds> {
+        let seconds = text.parse().ok().filter(|seconds| (1..=SECONDS_MAX).contains(seconds));
+        let seconds = seconds.ok_or_else(|| BadSeconds(Text::new(text)))?;
+        let cpu_seconds = seconds * THREADS_MAX as u64;
+        Ok(Self { time: Duration::from_secs(seconds), cpu_seconds, ..Self::default() })
+    }
+}
+
+/// A text that is no time to compile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{SECONDS_VARIABLE} is a whole number of seconds from 1 to {SECONDS_MAX}, not `{0}`")]
+pub struct BadSeconds(Text);
 
 /// Compiles modules in a child process.
 #[derive(Debug)]
@@ -79,7 +104,7 @@ impl Compiler {
 
     fn spawn(&self) -> io::Result<Child> {
         // Few threads and few arenas: each reserves address space, which is limited.
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         Command::new(&self.program)
             .arg(CHILD_ARG)
             .arg(self.limits.memory_bytes.to_string())

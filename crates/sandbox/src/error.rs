@@ -1,7 +1,7 @@
 //! Why a program is not loaded. A refusal is about the program and stays until program or manifest change; a host
 //! error is about this machine.
 
-use crate::engine::RUNTIME_ID;
+use crate::{compile::SECONDS_VARIABLE, engine::RUNTIME_ID};
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 /// Why a program is not loaded.
@@ -137,7 +137,9 @@ pub enum Refusal {
     #[error("the module's start function is an import; call it from a function of the module")]
     StartIsImported,
     /// Compiling took too long.
-    #[error("compiling the module took more than {0:?}; make it smaller, split large functions, or raise the limit")]
+    #[error(
+        "compiling the module took more than {0:?}; make it smaller, split large functions, or set {SECONDS_VARIABLE} to more seconds"
+    )]
     CompileTime(Duration),
     /// Compiling failed: too much memory, or a fault of the compiler.
     #[error(

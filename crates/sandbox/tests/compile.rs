@@ -50,6 +50,20 @@ fn a_module_that_takes_too_long_is_refused() {
     let refused = refused(&bomb(), limits);
     assert_eq!(refused, Refusal::CompileTime(Duration::from_secs(1)));
     assert!(refused.to_string().contains("took more than 1s"), "{refused}");
+    assert!(refused.to_string().contains("IGOR_COMPILE_SECONDS"), "{refused}");
+}
+
+#[test]
+fn the_time_can_be_set_and_nothing_else_with_it() {
+    let default = Limits::default();
+    let minute = Limits::of_seconds("60").expect("a number");
+    assert_eq!(minute, Limits { time: Duration::from_mins(1), cpu_seconds: 240, ..default });
+    for text in ["", "0", "-1", "1.5", "3601", "18446744073709551616", "60s", " 60"] {
+        let error = Limits::of_seconds(text).expect_err(text).to_string();
+        assert_eq!(error, format!("IGOR_COMPILE_SECONDS is a whole number of seconds from 1 to 3600, not `{text}`"));
+    }
+    let second = Limits::of_seconds("1").expect("a number");
+    assert_eq!(refused(&bomb(), second), Refusal::CompileTime(Duration::from_secs(1)));
 }
 
 #[test]

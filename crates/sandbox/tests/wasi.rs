@@ -27,6 +27,10 @@ const IMPORTS: &str = r#"
     (import "wasi_snapshot_preview1" "fd_prestat_get" (func $prestat (param i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_prestat_dir_name" (func $prestat_name (param i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "sock_accept" (func $accept (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "sock_recv" (func $recv (param i32 i32 i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "sock_send" (func $send (param i32 i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "sock_shutdown" (func $shutdown (param i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "environ_sizes_get" (func $env (param i32 i32) (result i32)))
@@ -88,6 +92,21 @@ fn random_bytes_are_observed() {
     let memory = gives("", &[("(call $random (i32.const 1) (i32.const 2))", 0)], &world);
     assert_eq!(memory[..4], [0, 0, 31, 0]);
     assert_eq!(world.state().asked, [Ask::Random(2)]);
+}
+
+/// Go's `net`, which much of its library brings along, imports all four.
+#[test]
+fn sockets_are_imported_and_never_there() {
+    let calls = [
+        ("(call $accept (i32.const 0) (i32.const 0) (i32.const -1))", 52),
+        ("(call $recv (i32.const 0) (i32.const -1) (i32.const 1) (i32.const 0) (i32.const -1) (i32.const -1))", 52),
+        ("(call $send (i32.const 1) (i32.const -1) (i32.const 1) (i32.const 0) (i32.const -1))", 52),
+        ("(call $shutdown (i32.const 3) (i32.const 2))", 52),
+    ];
+    let world = World::new();
+    let memory = gives("", &calls, &world);
+    assert_eq!(memory, [0; 256]);
+    assert_eq!((world.state().asked.len(), world.state().held.len()), (0, 0));
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn imports_are_known_granted_and_of_their_type() {
         |module: &str, name: &str, item: &str| format!(r#"(module (import "{module}" "{name}" {item}) {BODY})"#);
     refused(&import("igor", "launch", "(func)"), &["imports igor.launch, which does not exist", "docs/abi.md"]);
     refused(&import("env", "clock_now", "(func)"), &["imports env.clock_now"]);
-    refused(&import("wasi_snapshot_preview1", "sock_send", "(func)"), &["wasi_snapshot_preview1.sock_send"]);
+    refused(&import("wasi_snapshot_preview1", "proc_raise", "(func)"), &["wasi_snapshot_preview1.proc_raise"]);
     refused(&import("wasi_unstable", "fd_write", "(func)"), &["wasi_unstable.fd_write"]);
     refused(&import("igor", "clock_now", "(func (result i32))"), &["igor.clock_now as () -> (i32); it is () -> (i64)"]);
     refused(&import("igor", "wake_at", "(func (param i64) (result i32))"), &["it is (i64) -> ()"]);

@@ -79,7 +79,11 @@ fn define_absent(linker: &mut Linker<Ctx>) -> Result<()> {
         .func_wrap(WASI, "path_remove_directory", |_: i32, _: i32, _: i32| NOSYS)?
         .func_wrap(WASI, "path_rename", |_: i32, _: i32, _: i32, _: i32, _: i32, _: i32| NOSYS)?
         .func_wrap(WASI, "path_symlink", |_: i32, _: i32, _: i32, _: i32, _: i32| NOSYS)?
-        .func_wrap(WASI, "path_unlink_file", |_: i32, _: i32, _: i32| NOSYS)?;
+        .func_wrap(WASI, "path_unlink_file", |_: i32, _: i32, _: i32| NOSYS)?
+        .func_wrap(WASI, "sock_accept", |_: i32, _: i32, _: i32| NOSYS)?
+        .func_wrap(WASI, "sock_recv", |_: i32, _: i32, _: i32, _: i32, _: i32, _: i32| NOSYS)?
+        .func_wrap(WASI, "sock_send", |_: i32, _: i32, _: i32, _: i32, _: i32| NOSYS)?
+        .func_wrap(WASI, "sock_shutdown", |_: i32, _: i32| NOSYS)?;
     Ok(())
 }
 
