@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 mod agents;
 mod guard;
 mod messages;
+mod patient;
 mod refusal;
 mod server;
 mod streams;
@@ -37,17 +38,27 @@ use refusal::Refusal;
 /// How much the API takes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once, over all ways in.
+    /// Connections at once through the Unix socket.
     pub connections: usize,
+    /// Connections at once over TCP. They take no places of the socket, so that nobody there can keep its user out.
+    pub tcp_connections: usize,
     /// Time for the header of a request, and between two requests of a connection.
     pub header_within: Duration,
     /// Time for the body of a request.
     pub body_within: Duration,
+    /// Time in which a caller takes something of an answer that waits for it.
+    pub taken_within: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 256, header_within: Duration::from_secs(10), body_within: Duration::from_secs(10) }
+        Self {
+            connections: 256,
+            tcp_connections: 64,
+            header_within: Duration::from_secs(10),
+            body_within: Duration::from_secs(10),
+            taken_within: Duration::from_secs(30),
+        }
     }
 }
 
@@ -114,3 +125,6 @@ fn json<T: Serialize>(status: StatusCode, value: &T) -> Result<Response, Refusal
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests;

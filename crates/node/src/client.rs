@@ -26,9 +26,11 @@ use tokio::{
     time::timeout,
 };
 
+mod attempts;
 mod lines;
 mod stream;
 
+pub use attempts::Attempts;
 pub use lines::{Lines, LinesError, Progress, send_lines};
 pub use stream::{CommitStream, EventStream};
 

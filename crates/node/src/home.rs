@@ -190,6 +190,20 @@ impl Home {
         socket::path(&self.path)
     }
 
+    /// Where the socket of a node on the home at `path` is or will be, also before there is such a home.
+    pub fn socket_of(path: &Path) -> Result<PathBuf, Error> {
+        match Self::existing(path) {
+            Err(Error::Absent { .. }) => {
+                let absolute = std::path::absolute(path).map_err(|e| Error::io(path, e))?;
+                // What is there may be a link; what is not will be made as it is called.
+                let there = absolute.ancestors().find_map(|there| Some((there, fs::canonicalize(there).ok()?)));
+                let home = there.and_then(|(there, real)| Some(real.join(absolute.strip_prefix(there).ok()?)));
+                Ok(socket::path(&home.unwrap_or(absolute)))
+            }
+            home => Ok(home?.socket()),
+        }
+    }
+
     /// As [`Home::socket`], after making sure that nobody else can put a socket there. Makes its directory.
     pub fn prepare_socket(&self) -> Result<PathBuf, Error> {
         let socket = self.socket();

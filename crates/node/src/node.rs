@@ -27,7 +27,6 @@ use igor_sandbox::{RUNTIME_ID, Sandbox, Stack, WasmProgram, compile::Compiler};
 use igor_spine::{
     Ending, Life, Parts, Settings, World,
     command::{Command, Refused},
-    event::Status,
 };
 use igor_store::{
     Store,
@@ -39,6 +38,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::oneshot;
+
+mod flags;
 
 /// Time after which a Genesis that was never committed counts for nothing.
 const GENESIS_WITHIN: Nanos = Nanos::from_secs(600);
@@ -84,6 +85,8 @@ pub struct Node {
     lives: Mutex<BTreeMap<AgentId, Arc<Hosted>>>,
     /// Names and ids of agents that are being created or started.
     busy: Mutex<BTreeSet<String>>,
+    /// Whose turn it is to say something about an agent. One for each agent that lived here or was spoken of.
+    turns: Mutex<BTreeMap<AgentId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Node {
@@ -109,6 +112,7 @@ impl Node {
             metrics: Metrics::new(),
             lives: Mutex::default(),
             busy: Mutex::default(),
+            turns: Mutex::default(),
         }))
     }
 
@@ -244,11 +248,10 @@ impl Node {
         self.store.put_blob(manifest.encode()).await?;
         let (node, alias) = (self.clone(), name.clone());
         blocking(move || local::put_name(&node.store, &alias, agent)).await?;
-        let settings = settings(&manifest, wishes, Flags::default(), Tick::default());
         let body = genesis.body.clone();
-        let life = Life::create(self.parts(loaded), genesis, manifest).await?;
+        let life = Life::create(self.parts(loaded), genesis, manifest.clone()).await?;
         tracing::info!(%agent, name, "an agent was created");
-        Ok(self.carry(Start { name, genesis: body, settings, wishes, resumed: false }, life))
+        self.carry(Start { name, genesis: body, manifest, wishes, resumed: false }, life).await
     }
 
     /// Goes on with the life of an agent that is here.
@@ -261,18 +264,19 @@ impl Node {
             return Err(igor_store::Error::Archived { agent }.into());
         }
         let node = self.clone();
-        let (name, genesis, manifest, flags, program) = blocking(move || node.prepare(agent)).await?;
+        let (name, genesis, manifest, program) = blocking(move || node.prepare(agent)).await?;
         if genesis.custodian != self.id() {
             return Err(Error::NotCustodian { agent, custodian: genesis.custodian });
         }
         let life = Life::open(self.parts(Arc::new(program)), agent).await?;
-        let settings = settings(&manifest, wishes, flags, life.look().tick);
-        Ok(self.carry(Start { name, genesis, settings, wishes, resumed: true }, life))
+        self.carry(Start { name, genesis, manifest, wishes, resumed: true }, life).await
     }
 
     /// Reads what an agent needs to go on, and compiles it unless that was done before.
-    fn prepare(&self, agent: AgentId) -> Result<(String, GenesisBody, Manifest, Flags, WasmProgram), Error> {
+    fn prepare(&self, agent: AgentId) -> Result<(String, GenesisBody, Manifest, WasmProgram), Error> {
         self.tail(agent)?;
+        // Read when the life begins; what cannot be read is refused before anything is paid for.
+        local::flags(&*self.store, agent)?;
         let first = self.store.read(agent, Seq(0))?.next().ok_or(igor_spine::Error::NoJournal(agent))??;
         let genesis = inspect::genesis::<igor_store::Error>(&first)?.body;
         let blob = |what, hash, max| {
@@ -284,7 +288,7 @@ impl Node {
         let bytes = blob("the program", genesis.program, igor_protocol::limits::PROGRAM_BYTES_MAX as u64)?;
         let program = self.sandbox.load(&bytes, &manifest)?;
         let name = local::names(&*self.store)?.remove(&agent).unwrap_or_else(|| genesis.name.clone());
-        Ok((name, genesis, manifest, local::flags(&*self.store, agent)?, program))
+        Ok((name, genesis, manifest, program))
     }
 
     fn grants(&self, manifest: &Manifest) -> Result<(), NotGranted> {
@@ -316,9 +320,14 @@ impl Node {
     }
 
     /// Lets a life run as a task of its own.
-    fn carry(self: &Arc<Self>, start: Start, life: OwnLife) -> Arc<Hosted> {
-        let Start { name, genesis, settings, wishes, resumed } = start;
+    async fn carry(self: &Arc<Self>, start: Start, life: OwnLife) -> Result<Arc<Hosted>, Error> {
+        let Start { name, genesis, manifest, wishes, resumed } = start;
         let (began, metrics) = (life.look(), self.metrics.of_agent(&name));
+        // What its operator says from here on finds it among the lives.
+        let _turn = self.turn(began.chain.agent).await;
+        let (node, agent) = (self.clone(), began.chain.agent);
+        let flags = blocking(move || local::flags(&*node.store, agent)).await?;
+        let settings = settings(&manifest, wishes, flags, began.tick);
         let (hosted, ends) =
             Hosted::begin(Beginning { store: self.store.clone(), name, genesis, began, wishes, resumed, metrics });
         let hosted = Arc::new(hosted);
@@ -338,34 +347,7 @@ impl Node {
             }
             over.send_replace(Some(Arc::new(ended)));
         });
-        hosted
-    }
-
-    /// Stops an agent's ticks until it is resumed, also over restarts.
-    pub async fn pause(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
-        self.flag(agent, |flags, _| flags.paused = true).await?;
-        if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
-            let (answer, answered) = oneshot::channel();
-            life.command(Command::Pause { answer }).await?;
-            answered.await.map_err(|_| Error::NotRunning { name: life.name().to_owned() })?;
-            life.shown(|status| status == Status::Paused).await;
-        }
-        Ok(())
-    }
-
-    /// Lets an agent go on: after a pause, or once more after a suspension. One that is suspended here starts again.
-    pub async fn resume(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
-        self.flag(agent, |flags, tick| *flags = Flags { paused: false, forgiven: Some(tick) }).await?;
-        let Some(life) = self.life(agent) else { return Ok(()) };
-        if !life.is_over() {
-            let (answer, answered) = oneshot::channel();
-            life.command(Command::Resume { answer }).await?;
-            answered.await.map_err(|_| Error::NotRunning { name: life.name().to_owned() })?;
-            life.shown(|status| status != Status::Paused).await;
-        } else if matches!(&*life.over().await, Ok(Ending::Suspended { .. })) {
-            self.start(agent, Wishes { ticks: None, ..life.wishes() }).await?;
-        }
-        Ok(())
+        Ok(hosted)
     }
 
     /// Commits an owner's order: through the agent's life, or, where it has none, straight to its journal. Returns its
@@ -389,21 +371,6 @@ impl Node {
         crate::order::commit(&self.store, &self.key, order).await
     }
 
-    async fn flag(
-        self: &Arc<Self>,
-        agent: AgentId,
-        change: impl FnOnce(&mut Flags, Tick) + Send + 'static,
-    ) -> Result<(), Error> {
-        let node = self.clone();
-        blocking(move || {
-            let tick = node.agent(agent)?.tick;
-            let mut flags = local::flags(&*node.store, agent)?;
-            change(&mut flags, tick);
-            Ok::<_, Error>(local::put_flags(&node.store, agent, flags)?)
-        })
-        .await
-    }
-
     /// Checkpoints and stops every agent, and waits until all have.
     pub async fn shut_down(&self) {
         let lives: Vec<_> = self.lives().values().cloned().collect();
@@ -415,6 +382,11 @@ impl Node {
     fn lives(&self) -> MutexGuard<'_, BTreeMap<AgentId, Arc<Hosted>>> {
         // No update can fail in the middle.
         self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an agent with this name, or this id, is being created or started, or takes an order, now.
+    pub(crate) fn is_starting(&self, what: &str) -> bool {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).contains(what)
     }
 
     fn occupy(self: &Arc<Self>, what: &str) -> Result<Occupied, Error> {
@@ -450,7 +422,7 @@ fn settings(manifest: &Manifest, wishes: Wishes, flags: Flags, tick: Tick) -> Se
 struct Start {
     name: String,
     genesis: GenesisBody,
-    settings: Settings,
+    manifest: Manifest,
     wishes: Wishes,
     resumed: bool,
 }
@@ -488,3 +460,6 @@ where
         Err(_) => Err(Error::Vanished),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,7 +167,7 @@ async fn what_is_too_large_is_refused() {
 async fn what_is_too_slow_or_too_much_is_cut_off() {
     let home = temporary();
     let short = Duration::from_millis(500);
-    let limits = Limits { connections: 2, header_within: short, body_within: short };
+    let limits = Limits { connections: 2, header_within: short, body_within: short, ..Limits::default() };
     let running = Running::open_with(home.path(), limits).await;
     running.create(creation("e", ECHO)).await;
     let socket = running.server.socket().clone();
@@ -249,6 +249,28 @@ async fn over_tcp_a_token_is_needed_and_is_the_sender() {
     }
     let other = running.client.message("e", "1", Duration::ZERO).await.unwrap_err();
     assert!(matches!(other, client::Error::NotFound { .. }), "{other}");
+    running.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_over_tcp_take_no_places_of_the_socket() {
+    let home = temporary();
+    write_tokens(home.path(), 0o600);
+    let limits = Limits { connections: 1, tcp_connections: 2, ..Limits::default() };
+    let running = Running::open_with(home.path(), limits).await;
+    let address = running.server.tcp().expect("it listens");
+    // Two who say nothing have all places there are over TCP, and more than there are at the socket.
+    let silent = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+    let third = TcpStream::connect(address).await.unwrap();
+    refused(&exchange(third, &request("GET /v1/node", &["host: localhost"], "")).await, 503, "too_many_connections");
+    running.client.node().await.unwrap();
+    // Nor does who is turned away there.
+    let mut waiting = Vec::new();
+    for _ in 0..40 {
+        waiting.push(TcpStream::connect(address).await.unwrap());
+    }
+    running.client.node().await.unwrap();
+    drop((silent, waiting));
     running.close().await;
 }
 

@@ -189,3 +189,15 @@ fn the_guide_shows_the_defaults() {
     let config = home::Config::parse(&whole).unwrap();
     assert!(config.api.listen.is_some() && config.api.tokens.is_some() && config.api.hosts == ["node.example"]);
 }
+
+#[test]
+fn the_socket_of_a_home_is_known_before_the_home_is() {
+    let parent = temporary();
+    let link = parent.path().join("link");
+    std::os::unix::fs::symlink(parent.path(), &link).unwrap();
+    let path = link.join("a/b");
+    let before = Home::socket_of(&path).unwrap();
+    assert!(!path.exists());
+    let home = Home::open_or_create(&path).unwrap();
+    assert_eq!((before, Home::socket_of(&path).unwrap()), (home.socket(), home.socket()));
+}

@@ -308,3 +308,50 @@ async fn more_than_the_operator_grants_is_refused_by_name() {
     let first = node.store().read(life.agent(), Seq(0)).unwrap().next().unwrap().unwrap();
     assert_eq!(first.first(), Seq(0));
 }
+
+/// Waits until a running agent is paused, or not.
+async fn comes_to_be(life: &std::sync::Arc<igor_node::Hosted>, paused: bool) {
+    within(async {
+        while (life.info().status == "paused") != paused {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_last_is_durable_and_done() {
+    let home = temporary();
+    let node = open_node(home.path()).await;
+    let life = node.create(creation("c", COUNTER), Wishes::default()).await.unwrap();
+    let agent = life.agent();
+    for _ in 0..50 {
+        let said = [true, false, true, false].map(|pause| {
+            let node = node.clone();
+            tokio::spawn(async move { if pause { node.pause(agent).await } else { node.resume(agent).await } })
+        });
+        for said in said {
+            within(said).await.unwrap().unwrap();
+        }
+        let paused = local::flags(&**node.store(), agent).unwrap().paused;
+        assert_eq!(life.info().status == "paused", paused);
+    }
+    life.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_while_it_starts_is_heard() {
+    let home = temporary();
+    let node = open_node(home.path()).await;
+    let life = node.create(creation("c", COUNTER), ticks(3)).await.unwrap();
+    let agent = life.agent();
+    within(life.over()).await;
+    for _ in 0..10 {
+        let (started, paused) = tokio::join!(node.start(agent, Wishes::default()), node.pause(agent));
+        paused.unwrap();
+        let life = started.unwrap();
+        comes_to_be(&life, true).await;
+        life.stop().await;
+        node.resume(agent).await.unwrap();
+    }
+}

@@ -327,3 +327,21 @@ async fn the_strategy_reports_over_the_api() {
     assert_eq!(info.open_messages, 0);
     running.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_wait_for_an_agent_that_is_created_meanwhile() {
+    let home = temporary();
+    let running = Running::open(home.path()).await;
+    let (noticed, mut notice) = tokio::sync::mpsc::unbounded_channel();
+    let sender = tokio::spawn({
+        let (client, lines) = (running.client.clone(), lines(20));
+        async move { send_lines(&client, plan(&lines), |progress| noticed.send(progress).unwrap()).await }
+    });
+    // The node answers, and does not know the agent.
+    let first = within(notice.recv()).await.unwrap();
+    assert!(matches!(&first, Progress::Waiting(why) if why.contains("no agent e")), "{first:?}");
+    running.create(creation("e", ECHO)).await;
+    assert_eq!(within(sender).await.unwrap().unwrap(), 20);
+    assert_eq!(bodies(&running, "e").len(), 20);
+    running.close().await;
+}

@@ -28,13 +28,21 @@ const ORDER_BYTES_MAX: usize = 4096;
 impl Api {
     /// The agent with this name or id.
     pub(super) fn resolve(&self, name: &str) -> Result<AgentId, Refusal> {
-        Ok(self.node.resolve(name)?.ok_or_else(|| Error::UnknownAgent { name: name.chars().take(100).collect() })?)
+        // Looked at before: what is created in between is found.
+        let starting = self.node.is_starting(name);
+        Ok(self.node.resolve(name)?.ok_or_else(|| {
+            let name = name.chars().take(100).collect();
+            if starting { Error::Starting { name } } else { Error::UnknownAgent { name } }
+        })?)
     }
 
     /// The life of the agent with this name or id.
     pub(super) fn life(&self, name: &str) -> Result<Arc<Hosted>, Refusal> {
         let agent = self.resolve(name)?;
-        self.node.life(agent).filter(|life| !life.is_over()).ok_or_else(|| Refusal::not_running(name))
+        let starting = self.node.is_starting(&agent.to_string());
+        self.node.life(agent).filter(|life| !life.is_over()).ok_or_else(|| {
+            if starting { Error::Starting { name: name.to_owned() }.into() } else { Refusal::not_running(name) }
+        })
     }
 
     async fn status(&self, agent: AgentId) -> Result<Response, Refusal> {

@@ -2,9 +2,11 @@
 //!
 //! Invariants kept here:
 //! - The socket file belongs to the process that holds the home's lock: what lies there before is left over.
-//! - Connections are bounded, and so is telling those who come then that there are too many.
+//! - Connections are bounded, and so is telling those who come then that there are too many. Each way in has places of
+//!   its own: who floods one is not felt in the other.
+//! - Who does not read an answer loses the connection, so that no place is held for nothing.
 
-use super::{HEADER_BYTES_MAX, HEADERS_MAX, Limits, guard::Peer, refusal::Refusal, wire::Failure};
+use super::{HEADER_BYTES_MAX, HEADERS_MAX, Limits, guard::Peer, patient::Patient, refusal::Refusal, wire::Failure};
 use crate::{Error, node::Node};
 use axum::{Extension, Router, http::StatusCode};
 use hyper::server::conn::http1;
@@ -34,18 +36,18 @@ pub struct Server {
     _node: Arc<Node>,
     socket: PathBuf,
     tcp: Option<SocketAddr>,
-    connections: Arc<Semaphore>,
-    limit: usize,
+    desks: [Desk; 2],
     ending: watch::Sender<bool>,
     acceptors: Vec<JoinHandle<()>>,
 }
 
-/// What each connection needs.
+/// One way in: what each of its connections needs, and how many there may be.
 #[derive(Clone)]
 struct Desk {
     router: Router,
     limits: Limits,
-    connections: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    places_max: usize,
     doorstep: Arc<Semaphore>,
     ending: watch::Receiver<bool>,
 }
@@ -69,22 +71,21 @@ impl Server {
             None => None,
         };
         let (ending, ended) = watch::channel(false);
-        let connections = Arc::new(Semaphore::new(limits.connections));
-        let doorstep = Arc::new(Semaphore::new(DOORSTEP));
-        let desk = Desk { router, limits, connections: connections.clone(), doorstep, ending: ended };
+        let desk = |places_max| Desk {
+            router: router.clone(),
+            limits,
+            places: Arc::new(Semaphore::new(places_max)),
+            places_max,
+            doorstep: Arc::new(Semaphore::new(DOORSTEP)),
+            ending: ended.clone(),
+        };
+        let (at_socket, over_tcp) = (desk(limits.connections), desk(limits.tcp_connections));
+        let desks = [at_socket.clone(), over_tcp.clone()];
         let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
-        let mut acceptors = vec![tokio::spawn(accept_unix(unix, desk.clone()))];
-        acceptors.extend(tcp.map(|listener| tokio::spawn(accept_tcp(listener, desk))));
+        let mut acceptors = vec![tokio::spawn(accept_unix(unix, at_socket))];
+        acceptors.extend(tcp.map(|listener| tokio::spawn(accept_tcp(listener, over_tcp))));
         tracing::info!(socket = %socket.display(), tcp = ?address, "the API listens");
-        Ok(Self {
-            _node: node.clone(),
-            socket,
-            tcp: address,
-            connections,
-            limit: limits.connections,
-            ending,
-            acceptors,
-        })
+        Ok(Self { _node: node.clone(), socket, tcp: address, desks, ending, acceptors })
     }
 
     /// Where its socket is.
@@ -101,9 +102,14 @@ impl Server {
     pub async fn shut_down(self) {
         self.stop_listening();
         self.ending.send_replace(true);
-        let all = u32::try_from(self.limit).unwrap_or(u32::MAX);
+        let all_left = async {
+            for desk in &self.desks {
+                let all = u32::try_from(desk.places_max).unwrap_or(u32::MAX);
+                drop(desk.places.acquire_many(all).await);
+            }
+        };
         // Whoever is not done by then is cut off when the process ends.
-        drop(timeout(END_WITHIN, self.connections.acquire_many(all)).await);
+        drop(timeout(END_WITHIN, all_left).await);
     }
 
     fn stop_listening(&self) {
@@ -152,7 +158,7 @@ async fn refused(error: &io::Error) {
 impl Desk {
     /// Serves a connection as a task of its own, or turns it away.
     fn receive<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, peer: Peer) {
-        let Ok(place) = self.connections.clone().try_acquire_owned() else {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
             // Being told takes a place as well; who finds none of those either is closed at once.
             if let Ok(place) = self.doorstep.clone().try_acquire_owned() {
                 let within = self.limits.header_within;
@@ -177,7 +183,9 @@ impl Desk {
             .header_read_timeout(self.limits.header_within)
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEADER_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service);
+            // What is sent is not copied: a blob is in memory once, and its place is free when it is gone.
+            .writev(true)
+            .serve_connection(TokioIo::new(Patient::new(stream, self.limits.taken_within)), service);
         let mut connection = std::pin::pin!(connection);
         let ending = async { drop(self.ending.wait_for(|ending| *ending).await) };
         let served = tokio::select! {

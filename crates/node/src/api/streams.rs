@@ -17,6 +17,7 @@ use igor_protocol::{Hash, Seq, limits::BLOB_BYTES_MAX};
 use igor_store::Store;
 use serde::Deserialize;
 use std::convert::Infallible;
+use tokio::sync::OwnedSemaphorePermit;
 
 const BYTES_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const LINES_TYPE: HeaderValue = HeaderValue::from_static("application/x-ndjson");
@@ -91,15 +92,28 @@ pub(super) async fn blob(
 ) -> Result<Response, Refusal> {
     let Path(text) = hash?;
     let hash: Hash = text.parse().map_err(|e| Refusal::bad_request("bad_path", e))?;
-    // A blob may be large and is in memory while it is read; the right to that goes with the answer's start.
-    let turn = api.blobs.clone().acquire_owned().await.map_err(|e| Refusal::internal(&e))?;
+    let right = api.blobs.clone().acquire_owned().await.map_err(|e| Refusal::internal(&e))?;
     let store = api.node.store().clone();
-    let bytes = blocking(move || store.get_blob(hash, BLOB_BYTES_MAX).map_err(Error::from)).await?;
-    let Some(bytes) = bytes else {
+    let held = blocking(move || {
+        let bytes = store.get_blob(hash, BLOB_BYTES_MAX).map_err(Error::from)?;
+        Ok::<_, Error>(bytes.map(|bytes| HeldBlob { bytes, _right: right }))
+    });
+    let Some(held) = held.await? else {
         return Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_blob", format!("there is no blob {hash} here")));
     };
-    drop(turn);
-    Ok(typed(Body::from(bytes), BYTES_TYPE))
+    Ok(typed(Body::from(Bytes::from_owner(held)), BYTES_TYPE))
+}
+
+/// A blob in memory, and the right to hold one: given back when nothing of it waits to be sent any more.
+struct HeldBlob {
+    bytes: Vec<u8>,
+    _right: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for HeldBlob {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 fn typed(body: Body, media_type: HeaderValue) -> Response {

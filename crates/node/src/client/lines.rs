@@ -1,13 +1,14 @@
 //! Sends the lines of a stream, each once, whatever happens to the node on the way.
 //!
 //! The node keeps the highest number of each stream in its journal. So the sender keeps nothing: it asks for that
-//! number, goes on with the next line, and asks again after anything that it did not expect.
+//! number, goes on with the next line, and asks again after anything that it did not expect. It waits for a node that is
+//! not there and for an agent that is being created.
 //!
 //! Invariants kept here:
 //! - Line `n` is only ever sent as number `n` of the stream, so that a repeat is known as one.
 //! - A line counts as done only when the node said that it is committed.
 
-use super::{Client, Error};
+use super::{Attempts, Client, Error};
 use crate::api::wire::{BATCH_MAX, BODY_BYTES_MAX, MessageAnswer, Outgoing};
 use igor_protocol::entry::MessageId;
 use std::time::Duration;
@@ -94,9 +95,10 @@ pub async fn send_lines(client: &Client, what: Lines<'_>, mut tell: impl FnMut(P
     let mut pause = PAUSE_MIN;
     let mut moved = Instant::now();
     let mut pace = what.rate.map(Pace::new);
+    let mut attempts = Attempts::default();
     loop {
         let attempt = match committed {
-            None => ask(client, &what).await,
+            None => client.stream_highest(what.agent, what.stream).await.map(Next::Committed),
             Some(done) if done >= total => return Ok(done.saturating_sub(first.unwrap_or(done))),
             Some(done) => {
                 let batch = match &mut pace {
@@ -106,8 +108,15 @@ pub async fn send_lines(client: &Client, what: Lines<'_>, mut tell: impl FnMut(P
                 send(client, &what, done, batch).await
             }
         };
-        let failed = |source| LinesError::Refused { line: committed.unwrap_or(0) + 1, source };
-        match attempt.map_err(failed)? {
+        let next = match attempt {
+            Ok(next) => {
+                attempts = Attempts::default();
+                next
+            }
+            Err(e) if attempts.go_on_after(&e) => waiting_for(e),
+            Err(source) => return Err(LinesError::Refused { line: committed.unwrap_or(0) + 1, source }),
+        };
+        match next {
             Next::Committed(done) if done > total => {
                 return Err(LinesError::OtherStream { highest: done, lines: total });
             }
@@ -133,10 +142,6 @@ pub async fn send_lines(client: &Client, what: Lines<'_>, mut tell: impl FnMut(P
     }
 }
 
-async fn ask(client: &Client, what: &Lines<'_>) -> Result<Next, Error> {
-    passing(client.stream_highest(what.agent, what.stream).await.map(Next::Committed))
-}
-
 async fn send(client: &Client, what: &Lines<'_>, done: u64, most: usize) -> Result<Next, Error> {
     let mut bytes = 0;
     let rest = usize::try_from(done).map_or(&[][..], |done| &what.lines[done..]);
@@ -150,10 +155,7 @@ async fn send(client: &Client, what: &Lines<'_>, done: u64, most: usize) -> Resu
     let numbered = rest.iter().take(count).zip(done + 1..);
     let batch =
         numbered.map(|(line, n)| Outgoing::new(MessageId::Numbered { stream: what.stream.to_owned(), n }, line));
-    let answers = match client.send(what.agent, batch.collect()).await {
-        Ok(answers) => answers,
-        Err(e) => return passing(Err(e)),
-    };
+    let answers = client.send(what.agent, batch.collect()).await?;
     let taken = answers.iter().take_while(|answer| matches!(answer, MessageAnswer::Taken(_))).count() as u64;
     let refused = answers.into_iter().find_map(|answer| match answer {
         MessageAnswer::Refused { status, error } => Some((status, error)),
@@ -175,11 +177,10 @@ async fn send(client: &Client, what: &Lines<'_>, done: u64, most: usize) -> Resu
     }
 }
 
-fn passing(result: Result<Next, Error>) -> Result<Next, Error> {
-    match result {
-        Err(Error::Refused { status: 429 | 503, message, retry_after, .. }) => Ok(Next::Wait(message, retry_after)),
-        Err(e) if e.is_passing() => Ok(Next::Wait(e.to_string(), None)),
-        other => other,
+fn waiting_for(error: Error) -> Next {
+    match error {
+        Error::Refused { message, retry_after, .. } => Next::Wait(message, retry_after),
+        other => Next::Wait(other.to_string(), None),
     }
 }
 

@@ -1,0 +1,94 @@
+//! What the operator says about an agent: that it pauses, and that it goes on.
+//!
+//! Invariants kept here:
+//! - What is said is durable before it is done.
+//! - About one agent one thing is said at a time, and done before the next: what is durable is what its life does.
+//! - What was begun is finished, also when nobody waits for it any more.
+
+use super::{Node, blocking};
+use crate::{
+    Error, Wishes,
+    local::{self, Flags},
+};
+use igor_protocol::{AgentId, Tick};
+use igor_spine::{Ending, command::Command, event::Status};
+use std::sync::{Arc, PoisonError};
+use tokio::sync::{OwnedMutexGuard, oneshot};
+
+/// The right to change what is said about one agent, or to begin a life that obeys it.
+pub(super) type Turn = OwnedMutexGuard<()>;
+
+impl Node {
+    /// Stops an agent's ticks until it is resumed, also over restarts.
+    pub async fn pause(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
+        let node = self.clone();
+        to_its_end(async move {
+            let _turn = node.turn(agent).await;
+            node.flag(agent, |flags, _| flags.paused = true).await?;
+            if let Some(life) = node.life(agent).filter(|life| !life.is_over()) {
+                let (answer, answered) = oneshot::channel();
+                life.command(Command::Pause { answer }).await?;
+                answered.await.map_err(|_| Error::NotRunning { name: life.name().to_owned() })?;
+                life.shown(|status| status == Status::Paused).await;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets an agent go on: after a pause, or once more after a suspension. One that is suspended here starts again.
+    pub async fn resume(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
+        let node = self.clone();
+        to_its_end(async move {
+            let turn = node.turn(agent).await;
+            node.flag(agent, |flags, tick| *flags = Flags { paused: false, forgiven: Some(tick) }).await?;
+            let Some(life) = node.life(agent) else { return Ok(()) };
+            if !life.is_over() {
+                let (answer, answered) = oneshot::channel();
+                life.command(Command::Resume { answer }).await?;
+                answered.await.map_err(|_| Error::NotRunning { name: life.name().to_owned() })?;
+                life.shown(|status| status != Status::Paused).await;
+            } else if matches!(&*life.over().await, Ok(Ending::Suspended { .. })) {
+                // A life takes its turn when it begins.
+                drop(turn);
+                node.start(agent, Wishes { ticks: None, ..life.wishes() }).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until nobody else says anything about this agent.
+    pub(super) async fn turn(&self, agent: AgentId) -> Turn {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.entry(agent).or_default().clone()
+        };
+        turn.lock_owned().await
+    }
+
+    /// To be called in the agent's turn.
+    async fn flag(
+        self: &Arc<Self>,
+        agent: AgentId,
+        change: impl FnOnce(&mut Flags, Tick) + Send + 'static,
+    ) -> Result<(), Error> {
+        let node = self.clone();
+        blocking(move || {
+            let tick = node.agent(agent)?.tick;
+            let mut flags = local::flags(&*node.store, agent)?;
+            change(&mut flags, tick);
+            Ok::<_, Error>(local::put_flags(&node.store, agent, flags)?)
+        })
+        .await
+    }
+}
+
+/// Does something as a task of its own: a caller who goes away leaves nothing half done.
+async fn to_its_end(work: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+        Err(_) => Err(Error::Vanished),
+    }
+}

@@ -1,0 +1,45 @@
+use super::*;
+use crate::{
+    api::{self, Limits, wire::Outgoing},
+    client::{Address, Client, Error as Refusal},
+};
+use igor_protocol::{entry::MessageId, ledger::Book};
+use igor_sandbox::compile;
+
+/// Commits the Genesis of an agent, as its creation does before its init.
+async fn begin(node: &Node, name: &str) -> AgentId {
+    let (manifest, terms) = (Manifest::default(), Terms { price_per_ns: 1, price_per_fuel: 0 });
+    let genesis = node.genesis(name, Hash::of_blob(b"a program"), &manifest, "1".parse().unwrap(), terms);
+    let agent = genesis.body.agent_id();
+    local::put_name(&node.store, name, agent).unwrap();
+    let (book, draft) = Book::begin(genesis, manifest, RealWorld.wall_clock()).unwrap();
+    node.store.create(book.commit(draft).unwrap()).await.unwrap();
+    agent
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_being_created_is_on_its_way() {
+    let home = tempfile::tempdir().unwrap();
+    let compiler = Compiler::new("nothing is compiled here".into(), compile::Limits::default());
+    let node = Node::open(home.path(), compiler).unwrap();
+    let server = api::serve(&node, Limits::default()).await.unwrap();
+    let client = Client::new(Address::Socket(server.socket().clone()));
+    let sent = async || {
+        let message = Outgoing::new(MessageId::Opaque("1".into()), b"hello");
+        let refused = client.send("x", vec![message]).await.unwrap_err();
+        let passing = refused.is_passing();
+        match refused {
+            Refusal::NotFound { code, .. } | Refusal::Refused { code, .. } => (code, passing),
+            other => panic!("{other}"),
+        }
+    };
+    assert_eq!(sent().await, ("unknown_agent".into(), false));
+    let creating = node.occupy("x").unwrap();
+    assert_eq!(sent().await, ("starting".into(), true), "its program is compiled");
+    let agent = begin(&node, "x").await;
+    let starting = node.occupy(&agent.to_string()).unwrap();
+    assert_eq!(sent().await, ("starting".into(), true), "its init runs");
+    drop((creating, starting));
+    assert_eq!(sent().await, ("not_running".into(), true), "nobody runs it");
+    server.shut_down().await;
+}
