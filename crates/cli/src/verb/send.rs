@@ -10,7 +10,8 @@ use crate::{
 };
 use igor_node::{
     api::wire::{MessageAnswer, MessageState, MessageStatus, Outgoing, Taken, WAIT_SECONDS_MAX},
-    client::{self, Address, Client, Lines, Progress as Sent, send_lines},
+    client::{self, Address, Attempts, Client, Lines, Progress as Sent, send_lines},
+    home::Home,
 };
 use igor_protocol::{Hash, Nanos, entry::MessageId};
 use serde::Serialize;
@@ -131,7 +132,7 @@ async fn lines(context: &Context, client: &Client, args: &args::Send, path: &Pat
 
 /// Sends a message until its fate is known. Attempts repeat its id, so they add up to one message.
 async fn deliver(client: &Client, name: &str, id: &str, body: &[u8], deadline: Instant) -> Result<Taken, Failure> {
-    let mut pause = PAUSE_MIN;
+    let (mut pause, mut attempts) = (PAUSE_MIN, Attempts::default());
     loop {
         let message = Outgoing::new(MessageId::Opaque(id.to_owned()), body);
         let passing = match timeout_at(deadline, client.send(name, vec![message])).await {
@@ -141,11 +142,11 @@ async fn deliver(client: &Client, name: &str, id: &str, body: &[u8], deadline: I
                 Some(MessageAnswer::Refused { status, error }) => {
                     let refused =
                         client::Error::Refused { status, code: error.code, message: error.message, retry_after: None };
-                    passing(refused)?
+                    passing(&mut attempts, refused)?
                 }
                 None => return Err(Failure::failed("the node did not answer for the message")),
             },
-            Ok(Err(error)) => passing(error)?,
+            Ok(Err(error)) => passing(&mut attempts, error)?,
         };
         if Instant::now() + pause >= deadline {
             return Err(Failure::from(passing).while_at(format!("gave up; message id {id} can be sent again")));
@@ -157,7 +158,7 @@ async fn deliver(client: &Client, name: &str, id: &str, body: &[u8], deadline: I
 
 /// Waits until a tick has closed a message.
 async fn closed(client: &Client, name: &str, id: &str, deadline: Instant) -> Result<MessageStatus, Failure> {
-    let mut pause = PAUSE_MIN;
+    let (mut pause, mut attempts) = (PAUSE_MIN, Attempts::default());
     loop {
         let late = || {
             let why = format!("no reply in time; the message is committed: ask again with --id {id}");
@@ -170,7 +171,7 @@ async fn closed(client: &Client, name: &str, id: &str, deadline: Instant) -> Res
             Ok(Ok(status)) if status.state != MessageState::Open => return Ok(status),
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                passing(error)?;
+                passing(&mut attempts, error)?;
                 sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
@@ -182,8 +183,8 @@ async fn closed(client: &Client, name: &str, id: &str, deadline: Instant) -> Res
 }
 
 /// An error after which the same call may succeed; others end the command.
-fn passing(error: client::Error) -> Result<client::Error, Failure> {
-    if error.is_passing() { Ok(error) } else { Err(error.into()) }
+fn passing(attempts: &mut Attempts, error: client::Error) -> Result<client::Error, Failure> {
+    if attempts.go_on_after(&error) { Ok(error) } else { Err(error.into()) }
 }
 
 fn lines_failure(error: client::LinesError) -> Failure {
@@ -194,11 +195,11 @@ fn lines_failure(error: client::LinesError) -> Failure {
     }
 }
 
-/// The node to send to; that none runs now is no error yet.
+/// The node to send to; that none runs now, or that there is no home yet, is no error yet.
 pub(crate) fn client_of(context: &Context) -> Result<Client, Failure> {
     match &context.node {
         Some(address) => Ok(Client::new(address.clone())),
-        None => Ok(Client::new(Address::Socket(context.home()?.socket()))),
+        None => Ok(Client::new(Address::Socket(Home::socket_of(&context.path)?))),
     }
 }
 

@@ -128,7 +128,8 @@ fn messages_are_answered_and_counted_once() {
 
 #[test]
 fn sending_waits_for_a_node_and_survives_its_kills() {
-    let home = Home::with_strategy(1);
+    // Not even the home is there yet.
+    let home = Home::new();
     let lines: Vec<String> = (0..3000).map(|n| format!("2001-01-02,1,1,1,1,{n}")).collect();
     let lines = home.file("lines", lines.join("\n"));
     let mut sender = home.start(&["send", "s", "--lines", &lines, "--rate", "2000"]);
@@ -158,8 +159,9 @@ fn exit_codes_for_what_cannot_be_done() {
     home.fails(&["show", "s", "--node", "/nowhere/node.sock"], 5, &["/nowhere/node.sock"]);
     home.fails(&["show", "s", "--node", "127.0.0.1:1"], 3, &["IGOR_TOKEN"]);
     let elsewhere = Home::new();
-    for args in [&["show", "s"][..], &["ps"], &["send", "s", "x"], &["fund", "s", "1"], &["key"]] {
+    for args in [&["show", "s"][..], &["ps"], &["fund", "s", "1"], &["key"]] {
         elsewhere.fails(args, 1, &["igor run"]);
     }
+    elsewhere.fails(&["send", "s", "x", "--timeout", "50ms"], 5, &["no node", "igor run"]);
     assert!(!elsewhere.path().exists(), "asking makes no home");
 }
