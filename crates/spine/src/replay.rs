@@ -1,6 +1,6 @@
 //! Re-execution: the same program, checkpoint and entries give the same state, outcome and fuel.
 //!
-//! One [`Replayer`] serves recovery, undo, `verify --execute` and time travel. A mismatch is never repaired: it is an
+//! One replayer serves recovery, undo, `verify --execute` and time travel. A mismatch is never repaired: it is an
 //! error that names the run.
 
 mod execute;
