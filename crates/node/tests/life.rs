@@ -343,11 +343,19 @@ async fn what_was_said_last_is_durable_and_done() {
 async fn a_pause_while_it_starts_is_heard() {
     let home = temporary();
     let node = open_node(home.path()).await;
-    let life = node.create(creation("c", COUNTER), ticks(3)).await.unwrap();
+    // Its init takes a while, so that the pause comes in the middle of its start.
+    let slow = "(func (export \"agent_init\") (local $n i32) (local.set $n (i32.const 10000000))
+        (loop $more (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))";
+    let slow = COUNTER.replacen("(func (export \"agent_init\") (i32.store (i32.const 0) (i32.const 0)))", slow, 1);
+    let life = node.create(creation("c", &slow), ticks(3)).await.unwrap();
     let agent = life.agent();
     within(life.over()).await;
-    for _ in 0..10 {
-        let (started, paused) = tokio::join!(node.start(agent, Wishes::default()), node.pause(agent));
+    for round in 0..10 {
+        let pause = async {
+            tokio::time::sleep(std::time::Duration::from_millis(round)).await;
+            node.pause(agent).await
+        };
+        let (started, paused) = tokio::join!(node.start(agent, Wishes::default()), pause);
         paused.unwrap();
         let life = started.unwrap();
         comes_to_be(&life, true).await;
