@@ -1,6 +1,7 @@
 //! Portable files: what is imported, and what damage is seen.
 
 use crate::home::{Home, STRATEGY};
+use igor_protocol::archive;
 use std::{fs, path::Path};
 
 /// An empty group, and a little.
@@ -76,7 +77,7 @@ fn imports_that_are_not_whole_leave_nothing() {
 
 /// The file with one more blob of this length.
 fn pad(whole: &[u8], path: &Path, bytes: usize) {
-    use igor_protocol::{Hash, archive};
+    use igor_protocol::Hash;
     let (mut writer, mut out) = archive::Writer::begin();
     let blob = vec![7; bytes];
     for part in archive::parts(Hash::of_blob(&blob), &blob) {
