@@ -1,0 +1,14 @@
+//! Moving an agent: its journal goes ahead while it ticks, and only the last entries in the pause.
+//!
+//! Invariants kept here:
+//! - What comes from another node is bounded, then verified, then kept; nothing of it is believed before.
+//! - What is kept is a true prefix of the agent's journal, whatever is cut: the next attempt goes on there.
+//! - Who may run the agent is decided by custody alone, never by what was sent.
+
+mod keep;
+mod link;
+mod ship;
+
+pub use keep::{Keeper, Refused};
+pub use link::{Cut, Link, receive, send};
+pub use ship::{Shipped, ship};

@@ -1,0 +1,94 @@
+//! The source's half of a transfer: commits in order, each after the blobs that it names.
+
+use super::{Cut, Link, send};
+use crate::Error;
+use igor_protocol::{
+    AgentId, Chain, Entry, Hash, Seq, archive,
+    entry::{Body, Named},
+    limits::BLOB_BYTES_MAX,
+    transfer::Frame,
+};
+use igor_store::Store;
+use std::collections::BTreeSet;
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shipped {
+    /// The position after the last commit.
+    pub next: Seq,
+    /// Bytes of frames.
+    pub bytes: u64,
+    /// Commits.
+    pub commits: u64,
+}
+
+/// Why nothing more could be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The stream.
+    #[error(transparent)]
+    Cut(#[from] Cut),
+    /// This side's store.
+    #[error(transparent)]
+    Own(#[from] Error),
+}
+
+/// Sends the journal from `from` up to `until`, with the bodies that it names, and the state of the last checkpoint
+/// among what was sent. Holds one commit and one blob in memory.
+pub async fn ship<S: Store>(
+    store: &S,
+    agent: AgentId,
+    from: Seq,
+    until: Chain,
+    link: &mut impl Link,
+) -> Result<Shipped, Failed> {
+    let mut shipped = Shipped { next: from, ..Shipped::default() };
+    let (mut state, mut sent) = (None, BTreeSet::new());
+    if from < until.next {
+        for commit in store.read(agent, from).map_err(Error::from)? {
+            let commit = commit.map_err(Error::from)?;
+            for (_, _, encoded) in commit.entries() {
+                for named in Entry::decode(encoded).map_err(Error::from)?.body.blobs() {
+                    match named {
+                        // It goes by itself, before all else.
+                        Named::Program(_) => {}
+                        Named::State(hash) => state = Some(hash),
+                        Named::Body(hash) if sent.insert(hash) => blob(store, hash, link, &mut shipped).await?,
+                        Named::Body(_) => {}
+                    }
+                }
+            }
+            let next = commit.next();
+            frame(link, Frame::Commit(commit), &mut shipped).await?;
+            (shipped.next, shipped.commits) = (next, shipped.commits + 1);
+            if next >= until.next {
+                break;
+            }
+        }
+    }
+    if let Some(state) = state {
+        blob(store, state, link, &mut shipped).await?;
+    }
+    Ok(shipped)
+}
+
+/// Sends one blob.
+pub async fn blob<S: Store>(
+    store: &S,
+    hash: Hash,
+    link: &mut impl Link,
+    shipped: &mut Shipped,
+) -> Result<(), Failed> {
+    let bytes = store.get_blob(hash, BLOB_BYTES_MAX).map_err(Error::from)?;
+    let bytes = bytes.ok_or(Error::MissingBlob { what: "a blob that the journal names", hash })?;
+    for part in archive::parts(hash, &bytes) {
+        frame(link, Frame::Part(part), shipped).await?;
+    }
+    Ok(())
+}
+
+async fn frame(link: &mut impl Link, frame: Frame, shipped: &mut Shipped) -> Result<(), Cut> {
+    let bytes = frame.encode();
+    shipped.bytes += bytes.len() as u64;
+    link.send(bytes).await
+}
