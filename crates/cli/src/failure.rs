@@ -77,7 +77,6 @@ macro_rules! failures {
 }
 
 failures!(
-    archive::Error,
     verify::Bad,
     igor_spine::Error,
     igor_sandbox::Error,
@@ -90,6 +89,13 @@ failures!(
 impl From<igor_store::Error> for Failure {
     fn from(error: igor_store::Error) -> Self {
         let seq = if let igor_store::Error::Corrupt { seq, .. } = &error { Some(*seq) } else { None };
+        Self { seq, ..Self::new(Code::from(&error), error) }
+    }
+}
+
+impl From<archive::Error> for Failure {
+    fn from(error: archive::Error) -> Self {
+        let seq = if let archive::Error::Commit { seq, .. } = &error { Some(*seq) } else { None };
         Self { seq, ..Self::new(Code::from(&error), error) }
     }
 }

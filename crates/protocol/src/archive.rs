@@ -9,7 +9,7 @@
 
 use crate::hash::Domain;
 use crate::{
-    Commit, Hash, codec, commit,
+    Commit, Hash, Seq, codec, commit,
     limits::{BLOB_BYTES_MAX, COMMIT_BYTES_MAX},
 };
 use minicbor::{Decode, Encode};
@@ -80,8 +80,13 @@ pub enum Error {
     #[error(transparent)]
     Codec(#[from] codec::Error),
     /// A commit that does not hold together.
-    #[error(transparent)]
-    Commit(#[from] commit::Error),
+    #[error("entry seq=`{seq}`: {source}")]
+    Commit {
+        /// The first entry that is not as it was recorded.
+        seq: Seq,
+        /// What is wrong.
+        source: commit::Error,
+    },
 }
 
 /// Makes the bytes of a file, piece by piece.
@@ -147,13 +152,15 @@ pub struct Parser {
     buffer: Vec<u8>,
     hasher: blake3::Hasher,
     position: u64,
+    /// The entries so far.
+    next: Seq,
     header: bool,
     ended: bool,
 }
 
 impl Default for Parser {
     fn default() -> Self {
-        Self { buffer: Vec::new(), hasher: hasher(), position: 0, header: false, ended: false }
+        Self { buffer: Vec::new(), hasher: hasher(), position: 0, next: Seq(0), header: false, ended: false }
     }
 }
 
@@ -180,7 +187,12 @@ impl Parser {
         let payload = &self.buffer[FRAME_HEADER_BYTES..end];
         let frame = match kind {
             KIND_BLOB => Some(Frame::Blob(part(payload)?)),
-            KIND_COMMIT => Some(Frame::Commit(Commit::decode(payload)?)),
+            KIND_COMMIT => {
+                let commit = Commit::decode(payload)
+                    .map_err(|source| Error::Commit { seq: Seq(self.next.0.saturating_add(source.index())), source })?;
+                self.next = commit.next();
+                Some(Frame::Commit(commit))
+            }
             _ => {
                 if self.hasher.finalize() != *<&[u8; 32]>::try_from(payload).map_err(|_| Error::Frame("end length"))? {
                     return Err(Error::Changed);

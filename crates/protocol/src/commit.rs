@@ -1,7 +1,11 @@
 //! The chain, and commits: entries made durable together.
 //!
 //! Invariants: a [`Commit`] links its entries to the head before them, whoever made it; bytes that decode to one
-//! have been checked to do so. Nothing else is said of the entries: [`crate::ledger`] says whether they are right.
+//! have been checked to do so, entry by entry, and an error names the first that does not. Nothing else is said of the
+//! entries: [`crate::ledger`] says whether they are right.
+//!
+//! A commit's bytes: `[version, agent, epoch, first, prev, marks, [entry...], head]`, where marks are the first eight
+//! bytes of the head after each entry but the last.
 
 use crate::{
     AgentId, Entry, Hash, codec,
@@ -9,10 +13,12 @@ use crate::{
     limits::{COMMIT_BYTES_MAX, COMMIT_ENTRIES_MAX},
     units::{Epoch, Seq},
 };
-use minicbor::{Decode, Encode, bytes::ByteVec};
+use minicbor::Decoder;
 
 /// The format of an encoded commit.
 const VERSION: u8 = 1;
+/// What stands of the head after each entry but the last, so that damage is found where it is.
+const MARK_BYTES: usize = 8;
 
 /// The end of a journal: where the next entry goes and what it links to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,25 +53,7 @@ impl Chain {
 pub struct Commit {
     start: Chain,
     entries: Vec<Vec<u8>>,
-    head: Hash,
-}
-
-/// A commit's bytes: `[version, agent, term, n, first, prev, [entry...], head]`.
-#[derive(Encode, Decode)]
-struct Wire {
-    #[n(0)]
-    version: u8,
-    #[n(1)]
-    agent: AgentId,
-    #[n(2)]
-    epoch: Epoch,
-    #[n(3)]
-    first: Seq,
-    #[n(4)]
-    prev: Hash,
-    #[n(5)]
-    entries: Vec<ByteVec>,
-    #[n(6)]
+    marks: Vec<u8>,
     head: Hash,
 }
 
@@ -81,25 +69,48 @@ pub struct Outline {
 impl Outline {
     /// Reads the outline of a commit that was checked before; of others, what they claim.
     pub fn of(bytes: &[u8]) -> Result<Self, Error> {
-        let malformed = |e: minicbor::decode::Error| codec::Error::Malformed { what: "commit", why: e.to_string() };
-        if let Some(number) = version(bytes).filter(|number| *number != u64::from(VERSION)) {
-            return Err(codec::Error::Unsupported { what: "commit version", number }.into());
+        let header = Header::read(&mut Decoder::new(bytes))?;
+        let head = bytes.last_chunk::<32>().map_or(Hash::ZERO, |head| Hash(*head));
+        Ok(Self { start: header.start, end: Chain { next: header.next, head, ..header.start } })
+    }
+}
+
+/// What stands before a commit's entries.
+struct Header<'b> {
+    start: Chain,
+    next: Seq,
+    count: usize,
+    marks: &'b [u8],
+}
+
+impl<'b> Header<'b> {
+    fn read(d: &mut Decoder<'b>) -> Result<Self, Error> {
+        let fields = d.array().map_err(malformed)?;
+        match d.u64().map_err(malformed)? {
+            number if number == u64::from(VERSION) => {}
+            number => return Err(codec::Error::Unsupported { what: "commit version", number }.into()),
         }
-        let mut d = minicbor::Decoder::new(bytes);
-        let fields = (|| {
-            d.array()?;
-            d.u8()?;
+        if fields != Some(8) {
+            return Err(malformed(minicbor::decode::Error::message("it has eight fields")));
+        }
+        let (start, marks, count) = (|| {
             let (agent, epoch) = (d.decode()?, d.decode()?);
             let start = Chain { agent, epoch, next: d.decode()?, head: d.decode()? };
-            Ok((start, d.array()?.unwrap_or(0)))
-        })();
-        let (start, count) = fields.map_err(malformed)?;
-        let entries = usize::try_from(count).ok().filter(|n| (1..=COMMIT_ENTRIES_MAX).contains(n));
-        let entries = entries.ok_or(Error::Count(usize::try_from(count).unwrap_or(usize::MAX)))?;
-        let next = start.next.0.checked_add(entries as u64).map(Seq).ok_or(Error::Count(entries))?;
-        let head = bytes.last_chunk::<32>().map_or(Hash::ZERO, |head| Hash(*head));
-        Ok(Self { start, end: Chain { next, head, ..start } })
+            Ok((start, d.bytes()?, d.array()?.unwrap_or(0)))
+        })()
+        .map_err(malformed)?;
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let next = start.next.0.checked_add(count as u64).map(Seq);
+        match next.filter(|_| (1..=COMMIT_ENTRIES_MAX).contains(&count)) {
+            Some(next) => Ok(Self { start, next, count, marks }),
+            None => Err(Error::Count(count)),
+        }
     }
+}
+
+#[allow(clippy::needless_pass_by_value)] // the shape that map_err takes
+fn malformed(e: minicbor::decode::Error) -> Error {
+    codec::Error::Malformed { what: "commit", why: e.to_string() }.into()
 }
 
 /// Why bytes are not a commit.
@@ -111,12 +122,22 @@ pub enum Error {
     /// No entries, or more than a commit may have.
     #[error("a commit has 1 to {COMMIT_ENTRIES_MAX} entries; this one has {0}")]
     Count(usize),
-    /// The entries do not lead to the head that stands with them: something was changed.
-    #[error("the entries from seq=`{first}` do not lead to the head that was recorded with them")]
+    /// An entry does not lead to the head that stands with it: something was changed.
+    #[error("the entry does not lead to the head that was recorded with it")]
     BrokenChain {
-        /// The first entry of the commit.
-        first: Seq,
+        /// Which of the commit's entries, counted from 0.
+        index: usize,
     },
+}
+
+impl Error {
+    /// Which of the commit's entries is the first bad one; 0 where the commit as a whole is.
+    pub const fn index(&self) -> u64 {
+        match self {
+            Self::BrokenChain { index } => *index as u64,
+            Self::Codec(_) | Self::Count(_) => 0,
+        }
+    }
 }
 
 impl Commit {
@@ -128,8 +149,15 @@ impl Commit {
     /// Links entries that are bytes already.
     pub fn from_encoded(start: Chain, entries: Vec<Vec<u8>>) -> Self {
         debug_assert!(!entries.is_empty(), "a commit has entries");
-        let head = entries.iter().fold(start, |chain, entry| chain.link(entry)).head;
-        Self { start, entries, head }
+        let mut marks = Vec::with_capacity(entries.len() * MARK_BYTES);
+        let mut chain = start;
+        for entry in &entries {
+            if chain.next != start.next {
+                marks.extend_from_slice(mark(&chain));
+            }
+            chain = chain.link(entry);
+        }
+        Self { start, entries, marks, head: chain.head }
     }
 
     /// Whose journal it belongs to.
@@ -183,12 +211,12 @@ impl Commit {
 
     /// Its deterministic bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let size: usize = self.entries.iter().map(|entry| entry.len() + 9).sum();
+        let size: usize = self.entries.iter().map(|entry| entry.len() + 9 + MARK_BYTES).sum();
         let mut bytes = Vec::with_capacity(size + 160);
         let mut e = minicbor::Encoder::new(&mut bytes);
         let written = (|| {
-            e.array(7)?.u8(VERSION)?.encode(self.start.agent)?.encode(self.start.epoch)?;
-            e.encode(self.start.next)?.encode(self.start.head)?.array(self.entries.len() as u64)?;
+            e.array(8)?.u8(VERSION)?.encode(self.start.agent)?.encode(self.start.epoch)?;
+            e.encode(self.start.next)?.encode(self.start.head)?.bytes(&self.marks)?.array(self.entries.len() as u64)?;
             for entry in &self.entries {
                 e.bytes(entry)?;
             }
@@ -198,26 +226,41 @@ impl Commit {
         bytes
     }
 
-    /// Decodes a commit and checks that its entries lead from its start to its head.
+    /// Decodes a commit and checks that its entries lead from its start to its head, each to what stands with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        if let Some(number) = version(bytes).filter(|number| *number != u64::from(VERSION)) {
-            return Err(codec::Error::Unsupported { what: "commit version", number }.into());
+        if bytes.len() > COMMIT_BYTES_MAX {
+            let (bytes, max) = (bytes.len() as u64, COMMIT_BYTES_MAX as u64);
+            return Err(codec::Error::TooLarge { what: "commit", bytes, max }.into());
         }
-        let wire: Wire = codec::decode("commit", bytes, COMMIT_BYTES_MAX)?;
-        if wire.entries.is_empty() || wire.entries.len() > COMMIT_ENTRIES_MAX {
-            return Err(Error::Count(wire.entries.len()));
+        let mut d = Decoder::new(bytes);
+        let Header { start, count, marks, .. } = Header::read(&mut d)?;
+        let mut expected = marks.chunks(MARK_BYTES);
+        let mut entries = Vec::with_capacity(count);
+        let mut chain = start;
+        for index in 0..count {
+            // Of the last one, the whole head stands after it.
+            let last = index + 1 == count;
+            let entry = d.bytes().map_err(|_| Error::BrokenChain { index })?;
+            chain = chain.link(entry);
+            if !last && expected.next() != Some(mark(&chain)) {
+                return Err(Error::BrokenChain { index });
+            }
+            entries.push(entry.to_vec());
         }
-        let start = Chain { agent: wire.agent, epoch: wire.epoch, next: wire.first, head: wire.prev };
-        if start.next.0.checked_add(wire.entries.len() as u64).is_none() {
-            return Err(Error::Count(wire.entries.len()));
+        let head: Hash = d.decode().map_err(malformed)?;
+        if chain.head != head {
+            return Err(Error::BrokenChain { index: count - 1 });
         }
-        let commit = Self::from_encoded(start, wire.entries.into_iter().map(Vec::from).collect());
-        if commit.head == wire.head { Ok(commit) } else { Err(Error::BrokenChain { first: start.next }) }
+        let commit = Self { start, entries, marks: marks.to_vec(), head };
+        // Catches trailing bytes, and lengths in more bytes than needed.
+        if expected.next().is_none() && commit.encode() == bytes {
+            Ok(commit)
+        } else {
+            Err(codec::Error::NotCanonical { what: "commit" }.into())
+        }
     }
 }
 
-fn version(bytes: &[u8]) -> Option<u64> {
-    let mut decoder = minicbor::Decoder::new(bytes);
-    decoder.array().ok()?;
-    decoder.u64().ok()
+fn mark(chain: &Chain) -> &[u8] {
+    chain.head.0.first_chunk::<MARK_BYTES>().map_or(&[], |mark| mark)
 }

@@ -20,7 +20,7 @@ pub trait Blobs {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("entry seq=`{seq}` is bad: {fault}")]
 pub struct Bad {
-    /// Its position; for bytes that contradict themselves, the first entry of their commit.
+    /// Its position.
     pub seq: Seq,
     /// What is wrong with it.
     #[source]

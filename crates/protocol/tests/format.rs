@@ -310,7 +310,7 @@ fn a_commit_has_entries_and_not_too_many() {
     assert!(Commit::decode(&wire(1)).is_ok());
     assert_eq!(Commit::decode(&wire(0)), Err(Error::Count(0)));
     assert_eq!(Commit::decode(&wire(4097)), Err(Error::Count(4097)));
-    assert_eq!(Commit::decode(&wire(2)), Err(Error::BrokenChain { first: Seq(0) }));
+    assert_eq!(Commit::decode(&wire(2)), Err(Error::BrokenChain { index: 0 }), "no mark stands for the first of two");
 }
 
 /// Exhaustive: each bit of each sample. The chain of a commit covers all but the agent's id, which is checked where a

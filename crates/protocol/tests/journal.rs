@@ -45,6 +45,39 @@ fn every_single_bit_flip_in_a_journal_is_detected() {
     }
 }
 
+/// Exhaustive: each bit of each entry of each commit. The error names that entry, not the commit.
+#[test]
+fn a_flipped_bit_is_found_in_the_entry_that_has_it() {
+    let commits = life::commits();
+    assert!(commits.iter().any(|commit| commit.entries().count() > 2), "some commit has several entries");
+    for (place, commit) in commits.iter().enumerate() {
+        let bytes = commit.encode();
+        let mut end = bytes.len() - 34;
+        let entries: Vec<_> = commit.entries().map(|(_, _, entry)| entry).collect();
+        for (index, entry) in entries.into_iter().enumerate().rev() {
+            let start = end - entry.len();
+            assert_eq!(&bytes[start..end], entry, "the entries stand before the head");
+            for bit in start * 8..end * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let bad = Commit::decode(&flipped).expect_err("it was changed").index();
+                assert_eq!(bad, index as u64, "commit {place}, bit {bit}");
+            }
+            end = start - header_bytes(entry.len());
+        }
+    }
+}
+
+/// Of the CBOR header of a byte string.
+const fn header_bytes(length: usize) -> usize {
+    match length {
+        0..24 => 1,
+        24..0x100 => 2,
+        0x100..0x1_0000 => 3,
+        _ => 5,
+    }
+}
+
 #[test]
 fn a_journal_with_a_commit_missing_repeated_or_exchanged_is_refused() {
     let commits = life::commits();

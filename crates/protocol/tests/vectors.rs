@@ -176,12 +176,17 @@ fn the_head_of_a_commit_follows_from_its_entries() {
         let commit = bytes(name);
         let [term, n, first] = [[2, 0].as_slice(), &[2, 1], &[3]].map(|path| number(&commit, path));
         let mut head = string(&commit, &[4]).to_vec();
-        let entries = Decoder::new(item(&commit, &[5])).array().unwrap().expect("a length");
+        let entries = Decoder::new(item(&commit, &[6])).array().unwrap().expect("a length");
+        let mut marks = vec![];
         for index in 0..entries {
+            if index > 0 {
+                marks.extend_from_slice(&head[..8]);
+            }
             let place = [term, n, first + index].map(u64::to_be_bytes).concat();
-            head = blake3(&[b"igor/chain/1\0", &head, &place, string(&commit, &[5, usize::try_from(index).unwrap()])]);
+            head = blake3(&[b"igor/chain/1\0", &head, &place, string(&commit, &[6, usize::try_from(index).unwrap()])]);
         }
-        assert_eq!(head, string(&commit, &[6]), "{name}");
+        assert_eq!(marks, string(&commit, &[5]), "{name}");
+        assert_eq!(head, string(&commit, &[7]), "{name}");
     }
 }
 

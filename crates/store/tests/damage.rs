@@ -217,6 +217,27 @@ fn damage_names_agent_position_and_file() {
     assert!(text.ends_with("restore this file from a copy"), "{text}");
 }
 
+/// Also where the log as a whole is damaged by it: a journal's changed entry is named, in a log that is closed.
+#[test]
+fn a_changed_entry_is_named_wherever_it_is() {
+    let home = Home::make(true);
+    let (mut in_log, mut in_file) = (0, 0);
+    for path in home.files() {
+        let whole = fs::read(&path).unwrap();
+        for commit in home.shown.journals.values().flatten().step_by(3) {
+            let bytes = commit.encode();
+            let Some(at) = whole.windows(bytes.len()).position(|window| window == bytes) else { continue };
+            let ended = at + bytes.len() - 34;
+            let error = home.with(&path, |bytes| bytes[ended - 1] ^= 1).unwrap_err();
+            let last = Seq(commit.next().0 - 1);
+            let named = matches!(&error, Error::Corrupt { agent, seq, .. } if (*agent, *seq) == (commit.agent(), last));
+            assert!(named, "{}: {error}, not {last}", path.display());
+            *(if path.parent().unwrap().ends_with("log") { &mut in_log } else { &mut in_file }) += 1;
+        }
+    }
+    assert!(in_log > 10 && in_file > 10, "{in_log} in the log, {in_file} in files");
+}
+
 #[test]
 fn a_home_of_another_version_is_refused_with_both_versions() {
     let home = Home::make(true);

@@ -53,11 +53,19 @@ pub(crate) fn verify(context: &Context, args: &args::Verify) -> Result<(), Failu
             Ok(file) => Source::File(file),
             // A file that is not there is no bad history.
             Err(broken) if broken.why.code == Code::Integrity => {
-                return bad(context.out, None, broken.entries, 0, Seq(broken.entries), &broken.why);
+                let seq = broken.why.seq().unwrap_or(Seq(broken.entries));
+                return bad(context.out, None, broken.entries, 0, seq, &broken.why);
             }
             Err(broken) => return Err(broken.why),
         },
-        None => Source::agent_named(context, &args.name)?,
+        None => match Source::agent_named(context, &args.name) {
+            Ok(source) => source,
+            // Damage in what all agents share keeps every one of them from being read. It says which one has it.
+            Err(why) if why.code == Code::Integrity => {
+                return bad(context.out, None, 0, 0, why.seq().unwrap_or(Seq(0)), &why);
+            }
+            Err(why) => return Err(why),
+        },
     };
     let (mut entries, runs) = (0, 0);
     let mut progress = Progress::new(if args.execute { "executing" } else { "verifying" });

@@ -1,6 +1,7 @@
 //! Portable files: what is imported, and what damage is seen.
 
 use crate::home::{Home, STRATEGY};
+use igor_protocol::archive;
 use std::{fs, path::Path};
 
 /// An empty group, and a little.
@@ -76,7 +77,7 @@ fn imports_that_are_not_whole_leave_nothing() {
 
 /// The file with one more blob of this length.
 fn pad(whole: &[u8], path: &Path, bytes: usize) {
-    use igor_protocol::{Hash, archive};
+    use igor_protocol::Hash;
     let (mut writer, mut out) = archive::Writer::begin();
     let blob = vec![7; bytes];
     for part in archive::parts(Hash::of_blob(&blob), &blob) {
@@ -112,6 +113,29 @@ fn no_bit_of_a_file_changes_unseen() {
 }
 
 #[test]
+fn verify_names_the_entry_that_was_changed() {
+    let home = Home::with_strategy(5);
+    let whole = fs::read(exported(&home)).expect("the file is there");
+    let file = home.beside("changed.igor");
+    let mut parser = archive::Parser::default();
+    parser.feed(&whole);
+    let mut several = 0;
+    while let Some(frame) = parser.next().expect("it is whole") {
+        let archive::Frame::Commit(commit) = frame else { continue };
+        several += usize::from(commit.entries().count() > 1);
+        for (seq, _, entry) in commit.entries() {
+            let at = find(&whole, entry).expect("it is in the file") + entry.len() / 2;
+            let mut changed = whole.clone();
+            changed[at] ^= 4;
+            fs::write(&file, changed).expect("it can be written");
+            let row = home.ask(&["verify", &file]).rows.pop().expect("a verdict");
+            assert_eq!(row["first_bad"]["seq"].as_u64(), Some(seq.0), "{row}");
+        }
+    }
+    assert!(several > 0, "some commits have several entries");
+}
+
+#[test]
 fn no_bit_of_a_journal_changes_unseen() {
     let home = Home::with_strategy(3);
     let segments = home.path().join("log");
@@ -130,7 +154,7 @@ fn no_bit_of_a_journal_changes_unseen() {
             let answer = home.ask(&["verify", "s"]);
             // The very last group may look as if it had never been written. A clean stop leaves an empty one there.
             let torn = answer.code == Some(0) && answer.rows[0]["entries"].as_u64() == Some(entries);
-            let named = answer.rows.last().is_none_or(|row| row["first_bad"]["seq"].is_u64());
+            let named = answer.rows.last().is_some_and(|row| row["first_bad"]["seq"].is_u64());
             let seen = answer.code == Some(4) && named;
             assert!(seen || (torn && at > end - LAST_GROUP_BYTES), "byte {at} of {end}: {answer:?}");
         }

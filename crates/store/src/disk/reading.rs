@@ -123,7 +123,10 @@ impl Reading {
         };
         let rules = self.source.home.rules;
         let corrupt = |why: String| self.source.home.corrupt(self.tail.agent, self.next, &name, why);
-        let commit = Commit::decode(&bytes).map_err(|e| corrupt(e.to_string()))?;
+        let commit = Commit::decode(&bytes).map_err(|e| {
+            let bad = self.next.saturating_add(e.index());
+            self.source.home.corrupt(self.tail.agent, bad, &name, e.to_string())
+        })?;
         let start = commit.start();
         let asked_for = start.agent == self.tail.agent && start.next.0 == self.next;
         if rules.forbid(Rule::ReadPosition, !asked_for) {

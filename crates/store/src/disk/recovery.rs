@@ -15,7 +15,7 @@ use crate::{
     Error,
     files::{Mode, Rule},
 };
-use igor_protocol::{AgentId, Chain, Hash, commit::Outline};
+use igor_protocol::{AgentId, Chain, Commit, Hash, commit::Outline};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// What was found.
@@ -81,6 +81,10 @@ struct Run {
     last: Option<LastGroup>,
     /// The furthest that a mark says the log reached, and the segment with that mark.
     mark: Option<(String, Link)>,
+    /// What looks torn at the end, should it turn out that it was durable.
+    torn: Option<Error>,
+    /// What looked torn where groups are missing.
+    missing: Option<Error>,
     spare: Option<Segment>,
     obsolete: Vec<String>,
 }
@@ -103,7 +107,7 @@ impl Run {
         let bytes = segment.load(home)?;
         let (groups, rest) = segment.scan(&bytes);
         if let Rest::Damaged { at } = rest {
-            return Err(home.damaged(&segment.name, at as u64, "a group is damaged, and whole ones follow it"));
+            return Err(damage(home, &segment, &bytes, at, "a group is damaged, and whole ones follow it"));
         }
         if let Some(first) = groups.first() {
             let repeated = self.last.is_some() && first.link == self.link;
@@ -122,6 +126,10 @@ impl Run {
         if let Some(mark) = mark.filter(|mark| self.mark.as_ref().is_none_or(|(_, known)| known.count < mark.count)) {
             self.mark = Some((segment.name.clone(), mark));
         }
+        self.torn = match rest {
+            Rest::Torn { at } => Some(damage(home, &segment, &bytes, at, "a group that durably was there is damaged")),
+            Rest::Zeros | Rest::Damaged { .. } => None,
+        };
         let before = self.link;
         for group in &groups {
             let commits = self.read_group(home, &segment, group)?;
@@ -147,7 +155,8 @@ impl Run {
         let mut obsolete = std::mem::take(&mut self.obsolete);
         obsolete.extend(self.segments.values().map(|in_use| in_use.segment.name.clone()));
         obsolete.extend(self.spare.take().map(|spare| spare.name));
-        *self = Self { obsolete, link: first.before(), ..Self::default() };
+        // What is missing may be what looked torn.
+        *self = Self { obsolete, link: first.before(), missing: self.torn.take(), ..Self::default() };
     }
 
     /// Takes the commits of the last group back out; the group itself is kept, to be written again.
@@ -213,11 +222,17 @@ impl Run {
         // The last group may have been taken out, but it is there.
         let reached = self.last.as_ref().map_or(0, |last| last.before.count + 1);
         let beyond = self.mark.filter(|(_, mark)| home.rules.forbid(Rule::Mark, mark.count > reached));
+        if let (Some(_), Some(torn @ Error::Corrupt { .. })) = (&beyond, self.torn) {
+            return Err(torn);
+        }
         if let Some((name, mark)) = beyond {
             let why = format!("the log ends at group {reached}, but it durably reached group {}", mark.count);
             return Err(home.damaged(&name, 0, why));
         }
         if home.rules.forbid(Rule::Covered, self.first > self.watermarks.covered.saturating_add(1)) {
+            if let Some(missing @ Error::Corrupt { .. }) = self.missing {
+                return Err(missing);
+            }
             let why = format!("the log begins at group {}, and no agent's file has the ones before", self.first);
             return Err(home.damaged(LOG, 0, why));
         }
@@ -277,6 +292,18 @@ impl Trace {
         self.commits.drain(..at);
         Ok(Journal { tail: self.end, held, recent: self.commits, points: Vec::new() })
     }
+}
+
+/// The entry that was changed in a damaged group, where the group still says so; else the place.
+fn damage(home: &Home, segment: &Segment, bytes: &[u8], at: usize, why: &str) -> Error {
+    for (kind, _, content) in segment.damaged_records(bytes, at) {
+        let (COMMIT, Err(bad), Ok(Outline { start, .. })) = (kind, Commit::decode(content), Outline::of(content))
+        else {
+            continue;
+        };
+        return home.corrupt(start.agent, start.next.0.saturating_add(bad.index()), &segment.name, bad.to_string());
+    }
+    home.damaged(&segment.name, at as u64, why)
 }
 
 fn outline_at(home: &Home, segments: &BTreeMap<u64, InUse>, commit: &Location) -> Result<Option<Outline>, Error> {

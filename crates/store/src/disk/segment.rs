@@ -144,6 +144,17 @@ impl Segment {
         (!damaged).then_some(group)
     }
 
+    /// The records of a group that is not whole, as far as its header says where they are.
+    pub(crate) fn damaged_records<'a>(
+        &self,
+        bytes: &'a [u8],
+        at: usize,
+    ) -> impl Iterator<Item = (u8, Range<usize>, &'a [u8])> + use<'a> {
+        let length = self.body_length(bytes, at).unwrap_or_default();
+        let body = bytes.get(at + GROUP_HEADER_BYTES..).unwrap_or_default();
+        Group { at, link: Link::default(), prev: Hash::ZERO, body: body.get(..length).unwrap_or_default() }.records()
+    }
+
     /// The groups from the start, and what comes after them.
     pub(crate) fn scan<'a>(&self, bytes: &'a [u8]) -> (Vec<Group<'a>>, Rest) {
         let mut groups: Vec<Group<'a>> = Vec::new();
@@ -166,7 +177,7 @@ impl Segment {
         let end = self.body_length(bytes, at).map_or(bytes.len(), |length| group_end(at, length).min(bytes.len()));
         let damaged =
             self.rules.forbid(Rule::LaterGroup, later) || self.rules.forbid(Rule::ZerosBehind, !is_zero(&bytes[end..]));
-        (groups, if damaged { Rest::Damaged { at } } else { Rest::Torn })
+        (groups, if damaged { Rest::Damaged { at } } else { Rest::Torn { at } })
     }
 }
 
@@ -176,7 +187,10 @@ pub(crate) enum Rest {
     /// Nothing was written there.
     Zeros,
     /// A write that may not have finished.
-    Torn,
+    Torn {
+        /// Where it begins.
+        at: usize,
+    },
     /// Groups follow that cannot be reached.
     Damaged {
         /// Where it begins.
