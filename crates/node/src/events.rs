@@ -36,7 +36,7 @@ impl Projector {
                     self.funded = total;
                     vec![Event::Funded { funded: total, balance: self.balance() }]
                 }
-                Action::Recall => Vec::new(),
+                Action::Recall | Action::Takeover { .. } => Vec::new(),
             },
             Body::Run(run) => {
                 self.spent = self.spent.checked_add(run.cost).unwrap_or(Credits::MAX);
@@ -45,7 +45,7 @@ impl Projector {
             Body::Checkpoint(checkpoint) => {
                 vec![Event::Checkpoint { tick: checkpoint.tick, root: checkpoint.root, bytes: checkpoint.bytes }]
             }
-            Body::Message(_) | Body::Seal(_) | Body::End(_) => Vec::new(),
+            Body::Message(_) | Body::Custody(_) | Body::Seal(_) | Body::End(_) => Vec::new(),
         }
     }
 

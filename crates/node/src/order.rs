@@ -14,7 +14,7 @@ pub async fn commit(store: &Disk, key: &KeyPair, order: Order) -> Result<Seq, Er
     let unknown = || Error::UnknownAgent { name: agent.to_string() };
     let end = store.tail(agent)?.ok_or_else(unknown)?.next;
     let mut book = inspect::book_at_end(|from| store.read(agent, from), &StoreBlobs(store), end)?;
-    let custodian = book.genesis().custodian;
+    let custodian = book.custodian();
     if custodian != key.public() {
         return Err(Error::NotCustodian { agent, custodian });
     }

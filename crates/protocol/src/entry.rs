@@ -1,9 +1,10 @@
 //! The closed set of journal entries.
 //!
 //! Numbers of kinds are part of the format. A kind that is not built yet has its number reserved and is refused
-//! with [`codec::Error::Unsupported`]: 3 effect result, 6 custody.
+//! with [`codec::Error::Unsupported`]: 3 effect result.
 
 mod checkpoint;
+mod custody;
 mod genesis;
 mod message;
 mod order;
@@ -11,6 +12,7 @@ mod run;
 mod seal;
 
 pub use checkpoint::{Checkpoint, CheckpointKind, Receipt};
+pub use custody::{Accept, Custody, Decline, Declined, Given, Handoff, Phase, Place, Return, StoreKind, Takeover};
 pub use genesis::{Genesis, GenesisBody, Policy};
 pub use message::{Content, Message, MessageId, Sender};
 pub use order::{Action, Order, OrderBody};
@@ -50,6 +52,9 @@ pub enum Body {
     /// An order of the owner.
     #[n(5)]
     Order(#[n(0)] Order),
+    /// The agent changes hands. The first entry of its commit.
+    #[n(6)]
+    Custody(#[n(0)] Custody),
     /// The custodian vouches for everything before.
     #[n(7)]
     Seal(#[n(0)] Seal),
@@ -93,6 +98,7 @@ impl Body {
             Self::Message(_) => "message",
             Self::Checkpoint(_) => "checkpoint",
             Self::Order(_) => "order",
+            Self::Custody(_) => "custody",
             Self::Seal(_) => "seal",
             Self::End(_) => "end",
         }
@@ -121,5 +127,5 @@ fn reserved_kind(bytes: &[u8]) -> Option<u64> {
     decoder.u64().ok()?;
     decoder.array().ok()?;
     let kind = decoder.u64().ok()?;
-    matches!(kind, 3 | 6 | 9..).then_some(kind)
+    matches!(kind, 3 | 9..).then_some(kind)
 }

@@ -45,6 +45,7 @@ impl Domain {
     pub(crate) const GENESIS_OWNER: Self = Self(b"igor/genesis-owner/1\0");
     pub(crate) const GENESIS_HOST: Self = Self(b"igor/genesis-host/1\0");
     pub(crate) const ORDER: Self = Self(b"igor/order/1\0");
+    pub(crate) const CUSTODY: Self = Self(b"igor/custody/1\0");
     pub(crate) const SEAL: Self = Self(b"igor/seal/1\0");
     pub(crate) const RECEIPT: Self = Self(b"igor/receipt/1\0");
     pub(crate) const MESSAGE_ID: Self = Self(b"igor/message-id/1\0");

@@ -7,6 +7,7 @@
 //!   [`limits::MESSAGE_ATTEMPTS_MAX`](crate::limits::MESSAGE_ATTEMPTS_MAX) attempts.
 //! - An order counts once: counters rise strictly, and a fund order states the total.
 //! - Time never goes back, and a run lasts no longer than the time since the run before it.
+//! - Seals and receipts are the custodian's, bills by its terms, and after a handoff nothing is before its answer.
 //! - The ledger in a checkpoint is this fold at that place, so a reader may begin there.
 //!
 //! The custodian that appends ([`Book::push`]) and anyone who checks ([`Book::apply`]) use the same rules.
@@ -22,6 +23,7 @@ pub use remembered::{Known, Remembered};
 
 use crate::{
     Hash,
+    custody::Standing,
     entry::{EndCause, Order, Receipt},
     limits::FAILURES_MAX,
     units::{Credits, Seq, Tick, Timestamp},
@@ -97,6 +99,9 @@ pub struct Ledger {
     /// The last tick after which a checkpoint was tried.
     #[n(21)]
     pub checkpoint_tried: Option<Tick>,
+    /// Who has custody; none as long as it is as Genesis says.
+    #[n(22)]
+    pub custody: Option<Standing>,
 }
 
 /// Where the last checkpoint is.

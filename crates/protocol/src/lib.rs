@@ -13,6 +13,7 @@
 pub mod archive;
 pub mod codec;
 pub mod commit;
+pub mod custody;
 pub mod entry;
 pub mod fuzz;
 pub mod hash;

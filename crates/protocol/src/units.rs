@@ -117,6 +117,16 @@ pub struct Epoch {
     pub n: u64,
 }
 
+impl Epoch {
+    /// The next one of the same term; none after the last.
+    pub const fn raised(self) -> Option<Self> {
+        match self.n.checked_add(1) {
+            Some(n) => Some(Self { n, ..self }),
+            None => None,
+        }
+    }
+}
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.term, self.n)

@@ -111,6 +111,7 @@ impl Verifier {
                 }
             }
             Body::Seal(_) => self.sealed = Some(Seq(seq.0.saturating_sub(1))),
+            Body::Custody(_) => self.sealed = Some(seq),
             _ => {}
         }
     }

@@ -25,6 +25,10 @@ fn samples_for(property: &str) -> Vec<Vec<u8>> {
             let fund = Action::Fund { total: Credits::MAX };
             [fund, Action::Recall].map(|action| samples::order(action, 1).encode()).to_vec()
         }
+        "custody" => {
+            let records = [samples::custody::handoff(), samples::custody::decline(), samples::custody::takeover()];
+            records.map(|record| record.encode()).to_vec()
+        }
         "manifest" => vec![Manifest::default().encode()],
         "remembered" => vec![vec![0x81, 0x80], samples::remembered()],
         "archive" => vec![samples::archive()],

@@ -20,7 +20,9 @@ fn path() -> PathBuf {
 fn lines() -> Vec<(String, String)> {
     let mut lines = vec![];
     let mut add = |name: String, value: String| lines.push((name, value));
-    for (role, seed, key) in [("owner", [1u8; 32], samples::owner()), ("node", [2; 32], samples::node())] {
+    for (role, seed, key) in
+        [("owner", [1u8; 32], samples::owner()), ("node", [2; 32], samples::node()), ("host", [4; 32], samples::host())]
+    {
         add(format!("key/{role}/seed"), hex::encode(seed));
         add(format!("key/{role}/public"), hex::encode(key.public().0));
         add(format!("key/{role}/text"), key.public().to_string());
@@ -38,6 +40,8 @@ fn lines() -> Vec<(String, String)> {
     for (name, commit) in samples::commits() {
         add(format!("commit/{name}"), hex::encode(commit.encode()));
     }
+    let decline = hex::encode(samples::custody::decline().encode());
+    add("custody/decline".into(), decline);
     add("order/recall".into(), hex::encode(samples::order(Action::Recall, 2).encode()));
     add("manifest/default".into(), hex::encode(Manifest::default().encode()));
     add("manifest/default/hash".into(), Manifest::default().hash().to_string());
@@ -131,6 +135,42 @@ fn the_signatures_of_orders_receipts_and_seals_follow_from_their_bytes() {
 }
 
 #[test]
+fn the_signatures_of_custody_follow_from_their_bytes() {
+    let (owner, node, host) = (bytes("key/owner/public"), bytes("key/node/public"), bytes("key/host/public"));
+    let domain = "igor/custody/1";
+    let signed = |name: &str, by: &[u8]| {
+        let record = item(&bytes(name), &[1, 1, 0]).to_vec();
+        verify(by, domain, item(&record, &[0]), string(&record, &[1]));
+        record
+    };
+    let handoff = signed("entry/custody-handoff", &node);
+    let accept = signed("entry/custody-accept", &host);
+    let back = signed("entry/custody-return", &node);
+    let takeover = signed("entry/custody-takeover", &host);
+    // What is inside is signed as the phase that it was: `[number, [fields]]`.
+    let phase = |number: u8, fields: &[u8]| [&[0x82, number, 0x81], fields].concat();
+    let given = item(&accept, &[0, 1, 0, 1]);
+    assert_eq!(phase(0, item(given, &[0])), item(&handoff, &[0]));
+    verify(&node, domain, &phase(0, item(given, &[0])), string(given, &[1]));
+    let declined = item(&back, &[0, 1, 0, 1]);
+    verify(&host, domain, &phase(2, item(declined, &[0])), string(declined, &[1]));
+    let decline = bytes("custody/decline");
+    assert_eq!(phase(2, item(declined, &[0])), item(&decline, &[0]));
+    let order = item(&takeover, &[0, 1, 0, 3]);
+    verify(&owner, "igor/order/1", item(order, &[0]), string(order, &[1]));
+
+    // An accept stands on the head after the handoff.
+    let place = item(&handoff, &[0, 1, 0, 0]);
+    let [term, n, seq] = [[1, 0].as_slice(), &[1, 1], &[2]].map(|path| number(place, path).to_be_bytes());
+    let entry = bytes("entry/custody-handoff");
+    let at = item(place, &[4]);
+    assert_ne!(at, item(&entry, &[0]), "the sample entries have times of their own");
+    let entry = [&[0x82], at, item(&entry, &[1])].concat();
+    let head = blake3(&[b"igor/chain/1\0", string(place, &[3]), &term, &n, &seq, &entry]);
+    assert_eq!(head, string(&accept, &[0, 1, 0, 0, 3]));
+}
+
+#[test]
 fn the_head_of_a_commit_follows_from_its_entries() {
     for name in ["commit/first", "commit/second"] {
         let commit = bytes(name);
@@ -160,7 +200,8 @@ fn the_frames_of_a_file_follow_from_its_bytes() {
         kinds.push(file[at]);
         at += 5 + length;
     }
-    assert_eq!(kinds, [1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 255]);
+    let kinds: Vec<(u8, usize)> = kinds.chunk_by(|a, b| a == b).map(|run| (run[0], run.len())).collect();
+    assert_eq!(kinds, [(1, 4), (2, 13), (255, 1)]);
     let (before, last) = file.split_at(file.len() - 37);
     assert_eq!(last[5..], blake3(&[b"igor/archive/1\0", before]));
 }

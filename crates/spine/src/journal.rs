@@ -10,7 +10,7 @@
 use crate::{Error, World, event::Event};
 use igor_protocol::{
     Body, Chain, Commit, Credits, Entry, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Timestamp,
-    entry::{Content, GenesisBody, Run, Seal},
+    entry::{Content, Run, Seal},
     ledger::{Book, Draft},
 };
 use igor_store::Store;
@@ -133,14 +133,10 @@ impl<S: Store, W: World> Journal<S, W> {
         self.book.manifest()
     }
 
-    pub(crate) const fn genesis(&self) -> &GenesisBody {
-        self.book.genesis()
-    }
-
     /// What a run may be charged: its bill, and no more than the balance.
     pub(crate) fn bill(&self, run: &Run) -> (Credits, Credits) {
         let ceiling = self.manifest().ceiling.of(run.fuel, run.hostcalls());
-        let bill = self.genesis().terms.bill(run.duration, ceiling, run.fuel);
+        let bill = self.book.terms().bill(run.duration, ceiling, run.fuel);
         (bill, bill.min(self.ledger().balance))
     }
 

@@ -98,7 +98,7 @@ fn blobs_named(source: &Source) -> Result<Wanted, Failure> {
                     states.insert(checkpoint.root);
                     last_state = Some(checkpoint.root);
                 }
-                Body::Order(_) | Body::Seal(_) | Body::End(_) => {}
+                Body::Order(_) | Body::Custody(_) | Body::Seal(_) | Body::End(_) => {}
             }
         }
     }

@@ -53,7 +53,7 @@ pub(crate) fn fund(context: &Context, args: &args::Fund) -> Result<(), Failure> 
     })?;
     let (funded, before) = match given.order.body.action {
         Action::Fund { total } => (total, given.book.ledger().balance),
-        Action::Recall => (Credits::ZERO, Credits::ZERO),
+        Action::Recall | Action::Takeover { .. } => (Credits::ZERO, Credits::ZERO),
     };
     let balance = before.checked_add(args.amount).unwrap_or(Credits::MAX);
     let row = Funded {
@@ -140,7 +140,7 @@ fn give(context: &Context, name: &str, action: impl Fn(&Book) -> Result<Action, 
 
 fn sign(book: &Book, action: Action, owner: &KeyPair) -> Result<Order, Failure> {
     let genesis = book.genesis();
-    let signer = if matches!(action, Action::Recall) { genesis.owner } else { genesis.issuer };
+    let signer = if matches!(action, Action::Fund { .. }) { genesis.issuer } else { genesis.owner };
     if signer != owner.public() {
         return Err(Failure::refused(format!(
             "only {signer} may order this, and this home's owner key is {}",

@@ -66,12 +66,20 @@ pub struct GenesisBody {
 /// The owner's bounds on who may run the agent and at which price.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Policy {
-    /// Nodes that may be custodian beside the first. Empty: any node that the owner's handoff or takeover names.
+    /// Nodes that may be custodian beside the first. Empty: any.
     #[n(0)]
     pub custodians: Vec<NodeId>,
     /// The highest terms that a custodian may ask. None: no bound.
     #[n(1)]
     pub terms_max: Option<Terms>,
+}
+
+impl Policy {
+    /// Whether a custodian may ask these terms.
+    pub fn allows(&self, terms: &Terms) -> bool {
+        self.terms_max
+            .is_none_or(|max| terms.price_per_ns <= max.price_per_ns && terms.price_per_fuel <= max.price_per_fuel)
+    }
 }
 
 impl GenesisBody {

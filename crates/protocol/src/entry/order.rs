@@ -1,11 +1,11 @@
 //! What an owner orders of an agent.
 //!
-//! Action numbers that are reserved: 2 upgrade, 3 approve, 4 takeover, 5 policy.
+//! Action numbers that are reserved: 2 upgrade, 3 approve, 5 policy.
 
 use crate::{
-    AgentId, KeyPair, PublicKey, Signature, codec,
+    AgentId, Hash, KeyPair, NodeId, PublicKey, Signature, Terms, codec,
     hash::Domain,
-    units::{Credits, Timestamp},
+    units::{Credits, Seq, Timestamp},
 };
 use minicbor::{Decode, Encode};
 
@@ -53,6 +53,23 @@ pub enum Action {
     /// End the agent.
     #[n(1)]
     Recall,
+    /// Another node goes on with the agent from here, in a term of its own. What the journal has beyond the base
+    /// elsewhere is orphaned. Stands in the Custody entry that carries it out, not in an entry of its own.
+    #[n(4)]
+    Takeover {
+        /// The last entry that counts.
+        #[n(0)]
+        base_seq: Seq,
+        /// The head after it.
+        #[n(1)]
+        base_head: Hash,
+        /// The node that goes on.
+        #[n(2)]
+        custodian: NodeId,
+        /// Its price.
+        #[n(3)]
+        terms: Terms,
+    },
 }
 
 impl OrderBody {

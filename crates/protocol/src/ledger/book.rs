@@ -2,8 +2,9 @@
 
 use super::{Fault, Ledger, Remembered, rules};
 use crate::{
-    AgentId, Chain, Commit, Entry, Hash, KeyPair, Manifest, codec,
-    entry::{Body, Checkpoint, CheckpointKind, Content, Genesis, GenesisBody, Order, Receipt, Seal},
+    AgentId, Chain, Commit, Entry, Hash, KeyPair, Manifest, NodeId, Terms, codec,
+    custody::{Held, Standing},
+    entry::{Body, Checkpoint, CheckpointKind, Content, Custody, Genesis, GenesisBody, Order, Phase, Receipt, Seal},
     units::{Seq, Tick, Timestamp},
 };
 
@@ -123,7 +124,7 @@ impl Book {
         rules::check_order(self, order)
     }
 
-    /// Whether the last entry is a seal.
+    /// Whether the last entry is a seal, or a custody entry, which seals itself and all before it.
     pub const fn is_sealed(&self) -> bool {
         self.sealed
     }
@@ -137,7 +138,11 @@ impl Book {
     pub fn push(&mut self, draft: &mut Draft, entry: Entry) -> Result<(Seq, Hash), Fault> {
         let encoded = entry.encode();
         let seq = self.chain.next;
-        self.take(entry, &encoded)?;
+        self.take(entry, &encoded, draft.is_empty())?;
+        if draft.is_empty() {
+            // The first entry may have raised it.
+            draft.start.epoch = self.chain.epoch;
+        }
         draft.entries.push(encoded);
         Ok((seq, self.chain.head))
     }
@@ -195,9 +200,6 @@ impl Book {
         if commit.prev() != self.chain.head {
             return Err((first, Fault::Link("it follows another history")));
         }
-        if commit.epoch() != self.chain.epoch {
-            return Err((first, Fault::Link("its epoch is not the one that custody has")));
-        }
         self.apply_entries(commit, first)
     }
 
@@ -206,7 +208,13 @@ impl Book {
         let mut entries = Vec::new();
         for (seq, head, encoded) in commit.entries().filter(|(seq, ..)| *seq >= from) {
             let entry = Entry::decode(encoded).map_err(|e| (seq, e.into()))?;
-            self.take(entry.clone(), encoded).map_err(|fault| (seq, fault))?;
+            if commit.epoch() != self.chain.epoch && !matches!(entry.body, Body::Custody(_)) {
+                return Err((seq, Fault::Link("its epoch is not the one that custody has")));
+            }
+            self.take(entry.clone(), encoded, seq == commit.first()).map_err(|fault| (seq, fault))?;
+            if self.chain.epoch != commit.epoch() {
+                return Err((seq, Fault::Link("its epoch is not the one that its custody entry begins")));
+            }
             entries.push((seq, head, entry));
         }
         if self.barrier != Barrier::Open {
@@ -216,7 +224,8 @@ impl Book {
         Ok(entries)
     }
 
-    fn take(&mut self, entry: Entry, encoded: &[u8]) -> Result<(), Fault> {
+    /// `first` says whether it is the first entry of its commit.
+    fn take(&mut self, entry: Entry, encoded: &[u8], first: bool) -> Result<(), Fault> {
         if encoded.len() > crate::limits::ENTRY_BYTES_MAX {
             let (bytes, max) = (encoded.len() as u64, crate::limits::ENTRY_BYTES_MAX as u64);
             return Err(codec::Error::TooLarge { what: "journal entry", bytes, max }.into());
@@ -224,18 +233,20 @@ impl Book {
         let Entry { at, body } = entry;
         rules::check_place(self, &body, at)?;
         let settles = !matches!(body, Body::Message(_) | Body::Seal(_));
-        self.sealed = matches!(body, Body::Seal(_));
+        let seals = matches!(body, Body::Seal(_) | Body::Custody(_));
         match body {
             Body::Genesis(genesis) => rules::genesis(self, &genesis, at)?,
             Body::Run(run) => rules::run(self, &run, at)?,
             Body::Message(message) => rules::message(self, &message)?,
             Body::Checkpoint(checkpoint) => rules::checkpoint(self, &checkpoint)?,
             Body::Order(order) => rules::order(self, order)?,
+            Body::Custody(record) => rules::custody(self, &record, at, first)?,
             Body::Seal(_) if self.own => {}
             Body::Seal(seal) => rules::seal(self, &seal)?,
             Body::End(cause) => rules::end(self, cause)?,
         }
         self.ledger.at = at;
+        self.sealed = seals;
         self.chain = self.chain.link(encoded);
         if settles {
             self.ledger.settled = self.chain.next;
@@ -260,6 +271,43 @@ impl Book {
     /// Whose journal it is.
     pub const fn agent(&self) -> AgentId {
         self.chain.agent
+    }
+
+    /// Who has custody at the end, and at which price: of a run that comes next, the payee.
+    pub fn custodian(&self) -> NodeId {
+        self.ledger.custody.as_ref().map_or(self.genesis.custodian, |standing| standing.custodian)
+    }
+
+    /// What the next run costs.
+    pub fn terms(&self) -> Terms {
+        self.ledger.custody.as_ref().map_or(self.genesis.terms, |standing| standing.terms)
+    }
+
+    /// Whether the journal ends with a handoff that has no answer yet: nobody may run the agent.
+    pub fn is_given(&self) -> bool {
+        let last = self.ledger.custody.as_ref().and_then(Standing::last);
+        last.is_some_and(|record| matches!(record.phase, Phase::Handoff(_)))
+    }
+
+    /// The end of the journal, as far as custody depends on it.
+    pub fn held(&self) -> Held {
+        let first = || Standing::first(self.genesis.custodian, self.genesis.terms);
+        Held {
+            chain: self.chain,
+            at: self.ledger.at,
+            standing: self.ledger.custody.clone().unwrap_or_else(first),
+            sealed: self.sealed,
+            ended: self.ledger.ended,
+            order_counter: self.ledger.order_counter,
+            first: self.genesis.custodian,
+            policy: self.genesis.policy.clone(),
+        }
+    }
+
+    /// Begins a draft with a change of custody; the rest of its commit follows under the new epoch.
+    pub fn push_custody(&mut self, draft: &mut Draft, record: Custody) -> Result<(Seq, Hash), Fault> {
+        let at = record.phase.place().map_or(self.ledger.at, |place| place.at);
+        self.push(draft, Entry { at, body: Body::Custody(record) })
     }
 
     /// The end of the journal.

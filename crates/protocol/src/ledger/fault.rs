@@ -20,6 +20,9 @@ pub enum Fault {
     /// An order that does not count here.
     #[error("the order is refused: {0}")]
     Order(&'static str),
+    /// A change of custody that does not count here.
+    #[error("the change of custody is refused: {0}")]
+    Custody(&'static str),
     /// A cost that is not what the run may be billed.
     #[error("the run was charged {charged} credits; its bill comes to {allowed}")]
     Bill {

@@ -1,7 +1,9 @@
 //! One function for each kind of entry: whether it may stand here, and what it changes.
 
+mod custody;
 mod run;
 
+pub(super) use custody::custody;
 pub(super) use run::run;
 
 use super::{Book, CheckpointRef, Fault, Known, OpenMessage, book::Barrier};
@@ -30,8 +32,11 @@ pub(super) fn check_place(book: &Book, body: &Body, at: Timestamp) -> Result<(),
             return Err(Fault::Place("a checkpoint and the runs that took and proved it stand together"));
         }
     }
+    if !matches!(body, Body::Custody(_)) && book.is_given() {
+        return Err(Fault::Place("after a handoff only its answer or a takeover follows"));
+    }
     match (book.ledger.ended, body) {
-        (None, _) | (Some(_), Body::Seal(_)) | (Some(EndCause::Exhausted), Body::Order(_)) => {}
+        (None, _) | (Some(_), Body::Seal(_)) | (Some(EndCause::Exhausted), Body::Order(_) | Body::Custody(_)) => {}
         (Some(_), _) => return Err(Fault::Place("the agent has ended")),
     }
     Ok(())
@@ -51,9 +56,7 @@ pub(super) fn genesis(book: &mut Book, genesis: &Genesis, at: Timestamp) -> Resu
     if at > body.expires {
         return Err(Fault::Time("Genesis had expired"));
     }
-    if let Some(max) = body.policy.terms_max
-        && (body.terms.price_per_ns > max.price_per_ns || body.terms.price_per_fuel > max.price_per_fuel)
-    {
+    if !body.policy.allows(&body.terms) {
         return Err(Fault::Limit("the terms are above what the owner's policy allows"));
     }
     if body.issuer != body.owner && body.budget != crate::Credits::ZERO {
@@ -113,7 +116,7 @@ pub(super) fn checkpoint(book: &mut Book, checkpoint: &Checkpoint) -> Result<(),
     if unsigned != due {
         return Err(Fault::Checkpoint("its receipt is not what was paid"));
     }
-    if !checkpoint.receipt.is_signed_by(&book.genesis.custodian) {
+    if !checkpoint.receipt.is_signed_by(&book.custodian()) {
         return Err(Fault::Signature("the receipt"));
     }
     book.ledger.receipts.push(checkpoint.receipt.clone());
@@ -146,6 +149,9 @@ pub(super) fn check_order(book: &Book, order: &Order) -> Result<(), Fault> {
     let signer = match body.action {
         Action::Fund { .. } => &book.genesis.issuer,
         Action::Recall => &book.genesis.owner,
+        Action::Takeover { .. } => {
+            return Err(Fault::Order("a takeover order stands in the custody entry of the node that carries it out"));
+        }
     };
     if !order.is_signed_by(signer) {
         return Err(Fault::Signature("the order"));
@@ -172,6 +178,8 @@ pub(super) fn order(book: &mut Book, order: Order) -> Result<(), Fault> {
             ledger.ended = None;
             ledger.fund_order = Some(order);
         }
+        // Refused above.
+        Action::Takeover { .. } => {}
         Action::Recall => ledger.recalled = true,
     }
     Ok(())
@@ -180,7 +188,7 @@ pub(super) fn order(book: &mut Book, order: Order) -> Result<(), Fault> {
 pub(super) fn seal(book: &Book, seal: &Seal) -> Result<(), Fault> {
     let chain = &book.chain;
     let last = Seq(chain.next.0.saturating_sub(1));
-    if seal.is_signed_by(&book.genesis.custodian, &chain.agent, chain.epoch, last, &chain.head) {
+    if seal.is_signed_by(&book.custodian(), &chain.agent, chain.epoch, last, &chain.head) {
         Ok(())
     } else {
         Err(Fault::Signature("the seal"))

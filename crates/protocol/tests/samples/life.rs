@@ -1,11 +1,12 @@
-//! A short life that verifies: begun, initialised, a message answered, a failed tick, a checkpoint, funded, recalled.
+//! A short life that verifies: begun, initialised, a message answered, a failed tick, a checkpoint, funded, given away
+//! and declined, given away and accepted, run by the other node at its terms, taken over by its owner's order, recalled.
 
-use super::{RUNTIME, START, genesis, node, order, run};
+use super::{HOST_TERMS, RUNTIME, START, agent, genesis, host, node, order, owner, run};
 use igor_protocol::{
-    Commit, Entry, Hash, Manifest, Nanos, Seq, Tick, Timestamp,
+    Commit, Entry, Fuel, Hash, KeyPair, Manifest, Nanos, Seq, Terms, Tick, Timestamp,
     entry::{
-        Action, Body, Call, Content, EndCause, Failure, Genesis, Message, MessageId, Observation, Outcome, Request,
-        Run, Sender, Trigger,
+        Action, Body, Call, Content, EndCause, Failure, Genesis, Message, MessageId, Observation, OrderBody, Outcome,
+        Phase, Request, Run, Sender, Trigger,
     },
     ledger::{Book, Draft},
     verify::Blobs,
@@ -60,14 +61,33 @@ pub(crate) fn commits() -> Vec<Commit> {
     life.commit(vec![Step::Run(failed)]);
     life.commit(vec![Step::Run(run(Call::Checkpoint, DONE)), Step::Run(started(Call::Resume)), Step::Checkpoint]);
     life.commit(vec![Step::Other(Body::Order(order(fund, 1)))]);
+    life.give(&host());
+    life.decline(&host());
+    life.give(&host());
+    life.accept(&host());
+    life.commit_as(&host(), vec![Step::Run(tick_at(HOST_TERMS))]);
+    life.take_over(7, &node(), genesis().body.terms);
+    let recall = OrderBody { agent: agent(), term: 7, counter: 8, at: START, action: Action::Recall };
     let end = Body::End(EndCause::Recalled);
-    life.commit(vec![Step::Other(Body::Order(order(Action::Recall, 5))), Step::Other(end)]);
+    life.commit(vec![Step::Other(Body::Order(recall.sign(&owner()))), Step::Other(end)]);
     life.commits
 }
 
 /// An init or resume that is ok.
 pub(crate) fn started(call: Call) -> Run {
     Run { runtime: Some(RUNTIME.into()), ..run(call, DONE) }
+}
+
+/// A tick by interval, billed by these terms.
+pub(crate) fn tick_at(terms: Terms) -> Run {
+    let (fuel, duration) = (Fuel(1000), Nanos(2000));
+    let ceiling = Manifest::default().ceiling.of(fuel, 0);
+    Run {
+        fuel,
+        duration,
+        cost: terms.bill(duration, ceiling, fuel),
+        ..run(Call::Tick(Trigger::Resumed { gap: Nanos::ZERO }), DONE)
+    }
 }
 
 /// A journal in the making.
@@ -85,23 +105,65 @@ impl Life {
     pub(crate) fn begin_as(genesis: Genesis, steps: Vec<Step>) -> Self {
         let (book, draft) = Book::begin(genesis, Manifest::default(), START).unwrap();
         let mut life = Self { book, now: START, commits: vec![] };
-        life.push(draft, steps);
+        life.push(&node(), draft, steps);
         life
     }
 
     pub(crate) fn commit(&mut self, steps: Vec<Step>) {
+        self.commit_as(&node(), steps);
+    }
+
+    /// As another node than the first.
+    pub(crate) fn commit_as(&mut self, node: &KeyPair, steps: Vec<Step>) {
         let draft = self.book.draft();
-        self.push(draft, steps);
+        self.push(node, draft, steps);
+    }
+
+    /// Its custodian gives it to `to`.
+    pub(crate) fn give(&mut self, to: &KeyPair) {
+        let at = self.later();
+        let phase = self.book.held().handoff(to.public(), HOST_TERMS, at).unwrap();
+        let from = if phase.writer() == node().public() { node() } else { host() };
+        self.custody(phase, &from);
+    }
+
+    pub(crate) fn accept(&mut self, by: &KeyPair) {
+        let at = self.later();
+        self.custody(self.book.held().accept(at).unwrap(), by);
+    }
+
+    /// The decline, and the return that answers it.
+    pub(crate) fn decline(&mut self, by: &KeyPair) {
+        let at = self.later();
+        let declined = self.book.held().decline(at).unwrap().sign(by).declined().unwrap();
+        let at = self.later();
+        self.custody(self.book.held().give_back(declined, at).unwrap(), &node());
+    }
+
+    /// By an order with this counter, from where the journal ends.
+    pub(crate) fn take_over(&mut self, counter: u64, by: &KeyPair, terms: Terms) {
+        let (at, chain) = (self.later(), self.book.chain());
+        let (base_seq, base_head) = (Seq(chain.next.0 - 1), chain.head);
+        let action = Action::Takeover { base_seq, base_head, custodian: by.public(), terms };
+        let order = OrderBody { agent: chain.agent, term: chain.epoch.term, counter, at, action }.sign(&owner());
+        self.custody(self.book.held().take_over(&order, at).unwrap(), by);
+    }
+
+    /// A commit of this alone.
+    pub(crate) fn custody(&mut self, phase: Phase, by: &KeyPair) {
+        let mut draft = self.book.draft();
+        self.book.push_custody(&mut draft, phase.sign(by)).unwrap();
+        self.commits.push(self.book.commit(draft).unwrap());
     }
 
     /// Every entry a millisecond after the one before; runs numbered and placed as the journal wants them. Sealed.
-    fn push(&mut self, mut draft: Draft, steps: Vec<Step>) {
+    fn push(&mut self, node: &KeyPair, mut draft: Draft, steps: Vec<Step>) {
         for step in steps {
             let (tick, next, at) = (self.book.ledger().tick, self.book.chain().next, self.later());
             let body = match step {
                 Step::Checkpoint => {
                     let (root, bytes) = (Hash::of_blob(STATE), STATE.len() as u64);
-                    self.book.push_checkpoint(&mut draft, &node(), root, bytes, at).unwrap();
+                    self.book.push_checkpoint(&mut draft, node, root, bytes, at).unwrap();
                     continue;
                 }
                 Step::Run(run) => {
@@ -113,7 +175,7 @@ impl Life {
             self.book.push(&mut draft, Entry { at, body }).unwrap();
         }
         let at = self.later();
-        self.book.push_seal(&mut draft, &node(), at).unwrap();
+        self.book.push_seal(&mut draft, node, at).unwrap();
         self.commits.push(self.book.commit(draft).unwrap());
     }
 

@@ -1,6 +1,7 @@
 //! Valid values of every kind, the same on every run: keys from fixed seeds, times from a fixed moment.
 #![allow(dead_code)] // each test binary uses its part
 
+pub(crate) mod custody;
 pub(crate) mod life;
 
 use igor_protocol::{
@@ -29,6 +30,13 @@ pub(crate) fn node() -> KeyPair {
     KeyPair::from_seed(&[2; 32])
 }
 
+/// Another node, with another price.
+pub(crate) fn host() -> KeyPair {
+    KeyPair::from_seed(&[4; 32])
+}
+
+pub(crate) const HOST_TERMS: Terms = Terms { price_per_ns: 500_000_000, price_per_fuel: 3 };
+
 pub(crate) fn genesis() -> Genesis {
     let body = GenesisBody {
         owner: owner().public(),
@@ -41,7 +49,7 @@ pub(crate) fn genesis() -> Genesis {
         terms: Terms { price_per_ns: 1_000_000_000, price_per_fuel: 0 },
         budget: "12.5".parse().unwrap(),
         issuer: owner().public(),
-        policy: Policy { custodians: vec![node().public()], terms_max: None },
+        policy: Policy { custodians: vec![node().public(), host().public()], terms_max: None },
         expires: Timestamp(u64::MAX),
     };
     body.sign(&owner(), &node())
@@ -182,6 +190,10 @@ pub(crate) fn bodies() -> Vec<(&'static str, Body)> {
         ("checkpoint", Body::Checkpoint(checkpoint())),
         ("order-fund", Body::Order(order(Action::Fund { total: "36893488147419103232".parse().unwrap() }, 1))),
         ("order-recall", Body::Order(order(Action::Recall, 2))),
+        ("custody-handoff", Body::Custody(custody::handoff())),
+        ("custody-accept", Body::Custody(custody::accept())),
+        ("custody-return", Body::Custody(custody::give_back())),
+        ("custody-takeover", Body::Custody(custody::takeover())),
         ("seal", Body::Seal(seal)),
         ("end-exhausted", Body::End(EndCause::Exhausted)),
         ("end-completed", Body::End(EndCause::Completed)),

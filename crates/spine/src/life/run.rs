@@ -79,7 +79,7 @@ pub(super) fn prepare<S: Store, W: World>(
     call: Call,
     state: Vec<u8>,
 ) -> Prepared<W> {
-    let (limits, terms) = (journal.manifest().limits, journal.genesis().terms);
+    let (limits, terms) = (journal.manifest().limits, journal.book().terms());
     let balance = journal.ledger().balance;
     let started_seq = journal.chain().next;
     let (inbox, inbox_end) = if call.is_tick() { (inbox.clone(), started_seq) } else { (Inbox::default(), Seq(0)) };

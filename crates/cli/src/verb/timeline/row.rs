@@ -3,7 +3,10 @@
 use crate::words::{count, duration, fuel, money, safe, time};
 use igor_protocol::{
     Body, Credits, Entry, Epoch, Hash, Nanos, Seq,
-    entry::{Action, Call, Content, MessageId, Observation, Outcome, Request, Trigger},
+    entry::{
+        Accept, Action, Call, Content, Decline, Declined, Given, Handoff, MessageId, Observation, Outcome, Phase,
+        Request, Return, Trigger,
+    },
 };
 use serde::Serialize;
 
@@ -114,6 +117,14 @@ enum Detail {
         #[serde(skip)]
         shown: (Credits, Credits),
     },
+    Custody {
+        phase: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        to: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        price_per_second: Option<String>,
+    },
     Seal {},
     End {
         cause: &'static str,
@@ -159,6 +170,12 @@ impl Row {
                 format!("its owner gave it {}; it has {}", money(*added), money(*balance))
             }
             Detail::Order { .. } => "its owner ordered its end".to_owned(),
+            Detail::Custody { phase, from, to, .. } => match (*phase, from) {
+                ("handoff", _) => format!("given to {to}, which has not answered yet"),
+                ("accept", Some(from)) => format!("{to} accepted it from {from} and goes on"),
+                ("return", Some(from)) => format!("{to} declined it; {from} goes on"),
+                _ => format!("its owner made {to} its custodian"),
+            },
             Detail::Seal {} => "sealed: the node vouches for everything up to here".to_owned(),
             Detail::End { cause } => match *cause {
                 "exhausted" => "ended: its money is spent; `igor fund` revives it".to_owned(),
@@ -210,12 +227,35 @@ impl Detail {
                 let (action, total, added) = match order.body.action {
                     Action::Fund { total } => ("fund", Some(total.to_string()), Some(purse.added.to_string())),
                     Action::Recall => ("end", None, None),
+                    Action::Takeover { .. } => ("takeover", None, None),
                 };
                 let (counter, balance) = (order.body.counter, purse.balance.to_string());
                 Self::Order { action, counter, total, added, balance, shown: (purse.added, purse.balance) }
             }
+            Body::Custody(record) => Self::custody(&record.phase),
             Body::Seal(_) => Self::Seal {},
             Body::End(cause) => Self::End { cause: cause.name() },
+        }
+    }
+
+    fn custody(phase: &Phase) -> Self {
+        // After a return it is the price from before, which this entry does not say.
+        let (from, to, terms) = match phase {
+            Phase::Takeover(takeover) => (None, takeover.custodian, Some(takeover.terms)),
+            Phase::Handoff(Handoff { from, to, terms, .. })
+            | Phase::Accept(Accept { given: Given { handoff: Handoff { from, to, terms, .. }, .. }, .. }) => {
+                (Some(*from), *to, Some(*terms))
+            }
+            Phase::Decline(Decline { given, .. })
+            | Phase::Return(Return { declined: Declined { decline: Decline { given, .. }, .. }, .. }) => {
+                (Some(given.handoff.from), given.handoff.to, None)
+            }
+        };
+        Self::Custody {
+            phase: phase.name(),
+            from: from.map(|node| node.to_string()),
+            to: to.to_string(),
+            price_per_second: terms.map(|terms| terms.per_second().to_string()),
         }
     }
 

@@ -165,7 +165,7 @@ fn check_observations(book: &Book, run: &Run, at: Timestamp) -> Result<(), Fault
             Observation::Random(_) | Observation::Waited | Observation::Receipt(None) => {}
             Observation::Balance(micro) if *micro == ledger.balance.to_guest_micro() => {}
             Observation::Balance(_) => return Err(Fault::Observation("the balance")),
-            Observation::Price(micro) if *micro == book.genesis.terms.per_second().to_guest_micro() => {}
+            Observation::Price(micro) if *micro == book.terms().per_second().to_guest_micro() => {}
             Observation::Price(_) => return Err(Fault::Observation("the price")),
             Observation::ReceiptCount(count) if *count as usize == ledger.receipts.len() => {}
             Observation::ReceiptCount(_) => return Err(Fault::Observation("the number of receipts")),
@@ -237,7 +237,7 @@ fn check_limits(book: &Book, run: &Run) -> Result<(), Fault> {
 
 fn charge(book: &mut Book, run: &Run) -> Result<(), Fault> {
     let ceiling = book.manifest.ceiling.of(run.fuel, run.hostcalls());
-    let bill = book.genesis.terms.bill(run.duration, ceiling, run.fuel);
+    let bill = book.terms().bill(run.duration, ceiling, run.fuel);
     let ledger = &mut book.ledger;
     let allowed = bill.min(ledger.balance);
     if run.cost != allowed {
