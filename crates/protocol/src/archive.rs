@@ -55,6 +55,14 @@ pub struct Part {
     pub bytes: Vec<u8>,
 }
 
+impl Part {
+    /// Whether it lies inside its blob, and is no larger than a part, nor the blob than a blob.
+    pub fn is_within_blob(&self) -> bool {
+        let end = self.offset.checked_add(self.bytes.len() as u64);
+        self.total <= BLOB_BYTES_MAX && end.is_some_and(|end| end <= self.total) && self.bytes.len() <= PART_BYTES
+    }
+}
+
 /// Why bytes are not a portable agent file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -264,9 +272,5 @@ impl Parser {
 
 fn part(payload: &[u8]) -> Result<Part, Error> {
     let part: Part = codec::decode("blob part", payload, FRAME_BYTES_MAX)?;
-    let end = part.offset.checked_add(part.bytes.len() as u64);
-    if part.total > BLOB_BYTES_MAX || end.is_none_or(|end| end > part.total) || part.bytes.len() > PART_BYTES {
-        return Err(Error::Frame("a blob part lies outside its blob"));
-    }
-    Ok(part)
+    if part.is_within_blob() { Ok(part) } else { Err(Error::Frame("a blob part lies outside its blob")) }
 }

@@ -19,7 +19,7 @@ pub use order::{Action, Order, OrderBody};
 pub use run::{Call, Failure, Log, Observation, Outcome, Request, Run, Trigger};
 pub use seal::Seal;
 
-use crate::{codec, limits::ENTRY_BYTES_MAX, units::Timestamp};
+use crate::{Hash, codec, limits::ENTRY_BYTES_MAX, units::Timestamp};
 use minicbor::{Decode, Encode};
 
 /// One item of the journal.
@@ -63,6 +63,26 @@ pub enum Body {
     End(#[n(0)] EndCause),
 }
 
+/// What an entry names by its hash instead of holding it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// The module that the agent runs.
+    Program(Hash),
+    /// What an entry cannot be checked or gone on from without: the manifest, bodies, message ids.
+    Body(Hash),
+    /// The state of a checkpoint: of use as long as no later one stands for it.
+    State(Hash),
+}
+
+impl Named {
+    /// The hash of the blob.
+    pub const fn hash(&self) -> Hash {
+        match self {
+            Self::Program(hash) | Self::Body(hash) | Self::State(hash) => *hash,
+        }
+    }
+}
+
 /// Why an agent ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
@@ -90,6 +110,30 @@ impl EndCause {
 }
 
 impl Body {
+    /// The blobs that it names, in order.
+    pub fn blobs(&self) -> Vec<Named> {
+        let content = |content: &Content| match content {
+            Content::Inline(_) => None,
+            Content::Blob { hash, .. } => Some(Named::Body(*hash)),
+        };
+        match self {
+            Self::Genesis(genesis) => vec![Named::Program(genesis.body.program), Named::Body(genesis.body.manifest)],
+            Self::Message(message) => content(&message.body).into_iter().collect(),
+            Self::Run(run) => run
+                .requests
+                .iter()
+                .filter_map(|request| match request {
+                    Request::Reply { body, .. } => content(body),
+                    Request::WakeAt(_) | Request::Finish => None,
+                })
+                .collect(),
+            Self::Checkpoint(checkpoint) => {
+                content(&checkpoint.remembered).into_iter().chain([Named::State(checkpoint.root)]).collect()
+            }
+            Self::Order(_) | Self::Custody(_) | Self::Seal(_) | Self::End(_) => Vec::new(),
+        }
+    }
+
     /// The name of the kind, used in timelines and documents.
     pub const fn kind(&self) -> &'static str {
         match self {

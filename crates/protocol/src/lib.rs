@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod limits;
 pub mod manifest;
 pub mod terms;
+pub mod transfer;
 pub mod units;
 pub mod verify;
 

@@ -248,7 +248,11 @@ impl Frame {
             KIND_REFUSED => {
                 let refusal: Refusal = codec::decode("refusal", payload, 2 * CAUSE_BYTES_MAX)?;
                 let short = refusal.why.len() <= CAUSE_BYTES_MAX;
-                if short { Ok(Self::Refused(refusal)) } else { Err(Error::Bounds("the words of a refusal are too long")) }
+                if short {
+                    Ok(Self::Refused(refusal))
+                } else {
+                    Err(Error::Bounds("the words of a refusal are too long"))
+                }
             }
             KIND_REACHED => Ok(Self::Reached(codec::decode("position", payload, 16)?)),
             KIND_HAVE => Ok(Self::Have(codec::decode("position", payload, 16)?)),

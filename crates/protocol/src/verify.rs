@@ -130,7 +130,7 @@ pub fn begin(commit: &Commit, blobs: &dyn Blobs) -> Result<Book, Fault> {
 }
 
 /// Every body that an entry names by hash must be there; a state may be missing only when a later one stands for it.
-fn check_blobs(entry: &Entry, blobs: &dyn Blobs) -> Result<(), Fault> {
+pub fn check_blobs(entry: &Entry, blobs: &dyn Blobs) -> Result<(), Fault> {
     let check = |content: &Content| match content {
         Content::Inline(_) => Ok(()),
         Content::Blob { hash, bytes } => match blobs.blob(*hash, (*bytes).min(BLOB_BYTES_MAX)) {

@@ -17,6 +17,7 @@ mod journal;
 mod life;
 mod membrane;
 mod meter;
+pub mod moving;
 pub mod replay;
 mod world;
 

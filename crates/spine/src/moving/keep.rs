@@ -8,7 +8,7 @@
 use crate::{Error, inspect};
 use futures_util::future::try_join_all;
 use igor_protocol::{
-    AgentId, Chain, Commit, Entry, Hash, Manifest, Seq,
+    AgentId, Chain, Commit, Hash, Manifest, Seq,
     archive::{PART_BYTES, Part},
     entry::Genesis,
     ledger::{Book, Fault},
@@ -91,11 +91,26 @@ impl<S: Store> Keeper<S> {
         let (agent, program) = (genesis.body.agent_id(), genesis.body.program);
         let book = match store.tail(agent)? {
             None => None,
-            Some(end) => Some(inspect::book_at_end(&*store, agent, end.next)?),
+            Some(end) => {
+                let book = inspect::book_at_end(|from| store.read(agent, from), &StoreBlobs(&*store), end.next);
+                Some(book.map_err(Error::from)?)
+            }
         };
         store.put_blob(manifest.encode()).await?;
         let (ahead, partial, loose) = (Vec::new(), None, BTreeSet::new());
-        Ok(Self { store, agent, program, manifest, book, ahead, ahead_bytes: 0, partial, loose, kept_bytes: 0, bytes_max })
+        Ok(Self {
+            store,
+            agent,
+            program,
+            manifest,
+            book,
+            ahead,
+            ahead_bytes: 0,
+            partial,
+            loose,
+            kept_bytes: 0,
+            bytes_max,
+        })
     }
 
     /// The end of what was verified.
@@ -160,9 +175,9 @@ impl<S: Store> Keeper<S> {
             none => none.insert(verify::begin(&commit, &blobs).map_err(bad(first))?),
         };
         let entries = book.apply(&commit).map_err(|(seq, fault)| Refused::Bad { seq, fault })?;
-        for (seq, _, Entry { body, .. }) in &entries {
-            verify::check_blobs(body, &blobs).map_err(bad(*seq))?;
-            for named in body.blobs() {
+        for (seq, _, entry) in &entries {
+            verify::check_blobs(entry, &blobs).map_err(bad(*seq))?;
+            for named in entry.body.blobs() {
                 self.loose.remove(&named.hash());
             }
         }
@@ -197,7 +212,8 @@ impl<S: Store> Keeper<S> {
     pub fn is_complete(&self) -> Result<bool, Refused> {
         let Some(book) = &self.book else { return Ok(false) };
         let state = book.ledger().checkpoint.map(|checkpoint| (checkpoint.root, checkpoint.bytes));
-        let state = state.map_or(Ok(true), |(root, bytes)| Ok::<_, Refused>(self.store.get_blob(root, bytes)?.is_some()))?;
+        let state =
+            state.map_or(Ok(true), |(root, bytes)| Ok::<_, Refused>(self.store.get_blob(root, bytes)?.is_some()))?;
         Ok(state && self.partial.is_none() && self.ahead.is_empty())
     }
 

@@ -1,13 +1,8 @@
 //! The source's half of a transfer: commits in order, each after the blobs that it names.
 
-use super::{Cut, Link, send};
+use super::{Cut, Link};
 use crate::Error;
-use igor_protocol::{
-    AgentId, Chain, Entry, Hash, Seq, archive,
-    entry::{Body, Named},
-    limits::BLOB_BYTES_MAX,
-    transfer::Frame,
-};
+use igor_protocol::{AgentId, Chain, Entry, Hash, Seq, archive, entry::Named, limits::BLOB_BYTES_MAX, transfer::Frame};
 use igor_store::Store;
 use std::collections::BTreeSet;
 
@@ -73,12 +68,7 @@ pub async fn ship<S: Store>(
 }
 
 /// Sends one blob.
-pub async fn blob<S: Store>(
-    store: &S,
-    hash: Hash,
-    link: &mut impl Link,
-    shipped: &mut Shipped,
-) -> Result<(), Failed> {
+pub async fn blob<S: Store>(store: &S, hash: Hash, link: &mut impl Link, shipped: &mut Shipped) -> Result<(), Failed> {
     let bytes = store.get_blob(hash, BLOB_BYTES_MAX).map_err(Error::from)?;
     let bytes = bytes.ok_or(Error::MissingBlob { what: "a blob that the journal names", hash })?;
     for part in archive::parts(hash, &bytes) {
