@@ -21,7 +21,7 @@ use crate::{
     AgentId, Commit, Hash, Manifest, NodeId, Seq, Terms,
     archive::Part,
     codec, commit,
-    entry::Genesis,
+    entry::{Custody, Genesis},
     limits::{CAUSE_BYTES_MAX, COMMIT_BYTES_MAX},
     units::Epoch,
 };
@@ -38,7 +38,9 @@ const KIND_REFUSED: u8 = 18;
 const KIND_REACHED: u8 = 19;
 const KIND_HAVE: u8 = 20;
 const KIND_LAST: u8 = 21;
-const KIND_ACCEPTED: u8 = 22;
+const KIND_ANSWERED: u8 = 22;
+const KIND_ACCEPTED: u8 = 23;
+const KIND_DECLINED: u8 = 24;
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +61,12 @@ pub enum Frame {
     Have(Seq),
     /// The commit before was the last one, with the handoff: the target decides.
     Last,
+    /// The target has answered this handoff before: its answer follows.
+    Answered,
     /// The commit that the target decided with: its Accept.
     Accepted(Commit),
+    /// The record that the target decided with.
+    Declined(Box<Custody>),
 }
 
 /// What the source says of an agent. All of it is checked again from the journal.
@@ -78,12 +84,12 @@ pub struct Offer {
     /// The position after its last entry.
     #[n(3)]
     pub next: Seq,
-    /// The length of its program in bytes.
-    #[n(4)]
-    pub program_bytes: u64,
     /// The length of its state in bytes.
-    #[n(5)]
+    #[n(4)]
     pub state_bytes: u64,
+    /// Its custody and what proves it: the takeover that began the term, and the last change.
+    #[n(5)]
+    pub records: Vec<Custody>,
     /// The handoff to the target is committed already: the source asks for the decision, and sends what is missing.
     #[n(6)]
     pub given: bool,
@@ -214,6 +220,23 @@ pub enum Error {
 }
 
 impl Frame {
+    /// The name of the kind, used in errors and documents.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Offer(_) => "an offer",
+            Self::Welcome(_) => "a welcome",
+            Self::Refused(_) => "a refusal",
+            Self::Part(_) => "a part of a blob",
+            Self::Commit(_) => "a commit",
+            Self::Reached(_) => "a position that was reached",
+            Self::Have(_) => "that it has what was sent",
+            Self::Last => "the end of what is sent",
+            Self::Answered => "that it answered before",
+            Self::Accepted(_) => "an accept",
+            Self::Declined(_) => "a decline",
+        }
+    }
+
     /// The bytes of a frame.
     pub fn encode(&self) -> Vec<u8> {
         let (kind, payload) = match self {
@@ -225,7 +248,9 @@ impl Frame {
             Self::Reached(next) => (KIND_REACHED, codec::encode(next)),
             Self::Have(next) => (KIND_HAVE, codec::encode(next)),
             Self::Last => (KIND_LAST, Vec::new()),
+            Self::Answered => (KIND_ANSWERED, Vec::new()),
             Self::Accepted(commit) => (KIND_ACCEPTED, commit.encode()),
+            Self::Declined(record) => (KIND_DECLINED, record.encode()),
         };
         let mut bytes = Vec::with_capacity(1 + payload.len());
         bytes.push(kind);
@@ -257,8 +282,10 @@ impl Frame {
             KIND_REACHED => Ok(Self::Reached(codec::decode("position", payload, 16)?)),
             KIND_HAVE => Ok(Self::Have(codec::decode("position", payload, 16)?)),
             KIND_LAST if payload.is_empty() => Ok(Self::Last),
-            KIND_LAST => Err(Error::Bounds("the last frame has no payload")),
+            KIND_ANSWERED if payload.is_empty() => Ok(Self::Answered),
+            KIND_LAST | KIND_ANSWERED => Err(Error::Bounds("a frame of this kind has no payload")),
             KIND_ACCEPTED => Ok(Self::Accepted(Commit::decode(payload)?)),
+            KIND_DECLINED => Ok(Self::Declined(Box::new(Custody::decode(payload)?))),
             kind => Err(Error::Kind(kind)),
         }
     }

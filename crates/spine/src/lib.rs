@@ -9,6 +9,7 @@
 //! - This crate knows neither wasmtime nor libp2p, and reads time and randomness only through [`World`].
 
 pub mod command;
+pub mod custody;
 mod error;
 pub mod event;
 pub mod guest;

@@ -9,6 +9,7 @@ mod keep;
 mod link;
 mod ship;
 
-pub use keep::{Keeper, Refused};
+pub use keep::{Keeper, NotKept, StoreBlobs};
 pub use link::{Cut, Link, receive, send};
+pub(crate) use ship::{Failed as ShipFailed, blob as ship_blob};
 pub use ship::{Shipped, ship};

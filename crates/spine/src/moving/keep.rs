@@ -12,6 +12,7 @@ use igor_protocol::{
     archive::{PART_BYTES, Part},
     entry::Genesis,
     ledger::{Book, Fault},
+    limits::PROGRAM_BYTES_MAX,
     verify::{self, Blobs},
 };
 use igor_store::Store;
@@ -24,7 +25,7 @@ const TRUST_BYTES: usize = 4 << 20;
 
 /// Why what came is not kept.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum NotKept {
     /// An entry is wrong.
     #[error("entry seq=`{seq}` is bad: {fault}")]
     Bad {
@@ -47,7 +48,7 @@ pub enum Refused {
     Own(#[from] Error),
 }
 
-impl From<igor_store::Error> for Refused {
+impl From<igor_store::Error> for NotKept {
     fn from(error: igor_store::Error) -> Self {
         Self::Own(error.into())
     }
@@ -77,7 +78,8 @@ struct Partial {
     bytes: Vec<u8>,
 }
 
-struct StoreBlobs<'a, S>(&'a S);
+/// The blobs of a store, for verification.
+pub struct StoreBlobs<'a, S>(pub &'a S);
 
 impl<S: Store> Blobs for StoreBlobs<'_, S> {
     fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
@@ -87,7 +89,7 @@ impl<S: Store> Blobs for StoreBlobs<'_, S> {
 
 impl<S: Store> Keeper<S> {
     /// Goes on with what is here of an agent that began like this. At most `bytes_max` are kept.
-    pub async fn open(store: Arc<S>, genesis: &Genesis, manifest: Manifest, bytes_max: u64) -> Result<Self, Refused> {
+    pub async fn open(store: Arc<S>, genesis: &Genesis, manifest: Manifest, bytes_max: u64) -> Result<Self, NotKept> {
         let (agent, program) = (genesis.body.agent_id(), genesis.body.program);
         let book = match store.tail(agent)? {
             None => None,
@@ -123,18 +125,18 @@ impl<S: Store> Keeper<S> {
         self.book.as_ref()
     }
 
-    /// The program, once it came.
-    pub fn program(&self, bytes_max: u64) -> Result<Option<Vec<u8>>, Refused> {
-        Ok(self.store.get_blob(self.program, bytes_max)?)
+    /// Whether the program is here.
+    pub fn has_program(&self) -> Result<bool, NotKept> {
+        Ok(self.store.get_blob(self.program, PROGRAM_BYTES_MAX as u64)?.is_some())
     }
 
-    fn charge(&mut self, bytes: usize) -> Result<(), Refused> {
+    fn charge(&mut self, bytes: usize) -> Result<(), NotKept> {
         self.kept_bytes = self.kept_bytes.saturating_add(bytes as u64);
-        if self.kept_bytes > self.bytes_max { Err(Refused::Quota { max: self.bytes_max }) } else { Ok(()) }
+        if self.kept_bytes > self.bytes_max { Err(NotKept::Quota { max: self.bytes_max }) } else { Ok(()) }
     }
 
     /// Takes a part of a blob. Parts of one blob come in order, one blob after the other.
-    pub async fn part(&mut self, part: Part) -> Result<(), Refused> {
+    pub async fn part(&mut self, part: Part) -> Result<(), NotKept> {
         self.charge(part.bytes.len())?;
         let begins = part.offset == 0 && self.partial.is_none();
         if begins {
@@ -151,13 +153,13 @@ impl<S: Store> Keeper<S> {
                     && (ends || part.bytes.len() == PART_BYTES)
             };
             let partial = self.partial.as_mut().filter(due);
-            let partial = partial.ok_or(Refused::Blob("the parts of a blob do not come in order"))?;
+            let partial = partial.ok_or(NotKept::Blob("the parts of a blob do not come in order"))?;
             partial.bytes.extend_from_slice(&part.bytes);
             partial.bytes.len() as u64 == partial.total
         };
         if whole && let Some(Partial { hash, bytes, .. }) = self.partial.take() {
             if Hash::of_blob(&bytes) != hash {
-                return Err(Refused::Blob("a blob does not have the hash that it is called by"));
+                return Err(NotKept::Blob("a blob does not have the hash that it is called by"));
             }
             self.store.put_blob(bytes).await?;
             self.loose.insert(hash);
@@ -166,15 +168,15 @@ impl<S: Store> Keeper<S> {
     }
 
     /// Verifies the next commit and keeps it. It is durable after [`Keeper::flush`].
-    pub async fn commit(&mut self, commit: Commit) -> Result<(), Refused> {
+    pub async fn commit(&mut self, commit: Commit) -> Result<(), NotKept> {
         let blobs = StoreBlobs(&*self.store);
-        let bad = |seq| move |fault| Refused::Bad { seq, fault };
+        let bad = |seq| move |fault| NotKept::Bad { seq, fault };
         let first = commit.first();
         let book = match &mut self.book {
             Some(book) => book,
             none => none.insert(verify::begin(&commit, &blobs).map_err(bad(first))?),
         };
-        let entries = book.apply(&commit).map_err(|(seq, fault)| Refused::Bad { seq, fault })?;
+        let entries = book.apply(&commit).map_err(|(seq, fault)| NotKept::Bad { seq, fault })?;
         for (seq, _, entry) in &entries {
             verify::check_blobs(entry, &blobs).map_err(bad(*seq))?;
             for named in entry.body.blobs() {
@@ -184,7 +186,7 @@ impl<S: Store> Keeper<S> {
         // The program comes before Genesis, and a state after its checkpoint.
         self.loose.remove(&self.program);
         if !self.loose.is_empty() {
-            return Err(Refused::Blob("a blob came that no entry names"));
+            return Err(NotKept::Blob("a blob came that no entry names"));
         }
         let bytes: usize = commit.entries().map(|(_, _, entry)| entry.len()).sum();
         self.charge(bytes)?;
@@ -194,7 +196,7 @@ impl<S: Store> Keeper<S> {
     }
 
     /// Returns once everything that came is durable.
-    pub async fn flush(&mut self) -> Result<(), Refused> {
+    pub async fn flush(&mut self) -> Result<(), NotKept> {
         let ahead = std::mem::take(&mut self.ahead);
         self.ahead_bytes = 0;
         // In order: each is given to the store when it is polled first.
@@ -209,11 +211,11 @@ impl<S: Store> Keeper<S> {
     }
 
     /// Whether everything is here that the agent needs to go on from its last entry.
-    pub fn is_complete(&self) -> Result<bool, Refused> {
+    pub fn is_complete(&self) -> Result<bool, NotKept> {
         let Some(book) = &self.book else { return Ok(false) };
         let state = book.ledger().checkpoint.map(|checkpoint| (checkpoint.root, checkpoint.bytes));
         let state =
-            state.map_or(Ok(true), |(root, bytes)| Ok::<_, Refused>(self.store.get_blob(root, bytes)?.is_some()))?;
+            state.map_or(Ok(true), |(root, bytes)| Ok::<_, NotKept>(self.store.get_blob(root, bytes)?.is_some()))?;
         Ok(state && self.partial.is_none() && self.ahead.is_empty())
     }
 

@@ -31,6 +31,13 @@ pub enum Cut {
     },
 }
 
+impl Cut {
+    /// A frame came that does not belong here.
+    pub const fn unexpected(got: &Frame, wanted: &'static str) -> Self {
+        Self::Unexpected { got: got.name(), wanted }
+    }
+}
+
 /// Sends a frame.
 pub async fn send(link: &mut impl Link, frame: &Frame) -> Result<(), Cut> {
     link.send(frame.encode()).await

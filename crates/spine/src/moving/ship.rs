@@ -29,15 +29,16 @@ pub enum Failed {
 }
 
 /// Sends the journal from `from` up to `until`, with the bodies that it names, and the state of the last checkpoint
-/// among what was sent. Holds one commit and one blob in memory.
+/// among what was sent, and counts on. Holds one commit and one blob in memory.
 pub async fn ship<S: Store>(
     store: &S,
     agent: AgentId,
     from: Seq,
     until: Chain,
     link: &mut impl Link,
+    mut shipped: Shipped,
 ) -> Result<Shipped, Failed> {
-    let mut shipped = Shipped { next: from, ..Shipped::default() };
+    shipped.next = from;
     let (mut state, mut sent) = (None, BTreeSet::new());
     if from < until.next {
         for commit in store.read(agent, from).map_err(Error::from)? {
@@ -45,11 +46,12 @@ pub async fn ship<S: Store>(
             for (_, _, encoded) in commit.entries() {
                 for named in Entry::decode(encoded).map_err(Error::from)?.body.blobs() {
                     match named {
-                        // It goes by itself, before all else.
-                        Named::Program(_) => {}
                         Named::State(hash) => state = Some(hash),
-                        Named::Body(hash) if sent.insert(hash) => blob(store, hash, link, &mut shipped).await?,
-                        Named::Body(_) => {}
+                        Named::Body(hash) if sent.insert(hash) => {
+                            blob(store, hash, BLOB_BYTES_MAX, link, &mut shipped).await?;
+                        }
+                        // A program goes by itself, before all else.
+                        Named::Body(_) | Named::Program(_) => {}
                     }
                 }
             }
@@ -62,14 +64,14 @@ pub async fn ship<S: Store>(
         }
     }
     if let Some(state) = state {
-        blob(store, state, link, &mut shipped).await?;
+        blob(store, state, BLOB_BYTES_MAX, link, &mut shipped).await?;
     }
     Ok(shipped)
 }
 
 /// Sends one blob.
-pub async fn blob<S: Store>(store: &S, hash: Hash, link: &mut impl Link, shipped: &mut Shipped) -> Result<(), Failed> {
-    let bytes = store.get_blob(hash, BLOB_BYTES_MAX).map_err(Error::from)?;
+pub(crate) async fn blob<S: Store>(store: &S, hash: Hash, link: &mut impl Link, shipped: &mut Shipped) -> Result<(), Failed> {
+    let bytes = store.get_blob(hash, bytes_max).map_err(Error::from)?;
     let bytes = bytes.ok_or(Error::MissingBlob { what: "a blob that the journal names", hash })?;
     for part in archive::parts(hash, &bytes) {
         frame(link, Frame::Part(part), shipped).await?;

@@ -1,0 +1,22 @@
+//! Who may run an agent, carried out: [`igor_protocol::custody::step`] decides, this crate makes it so.
+//!
+//! ```text
+//!   an event ──► step (pure) ──► actions, in order ──► keystore, journal, host, peers
+//! ```
+//!
+//! Invariants kept here:
+//! - One event of an agent at a time; its actions are done in order, each durable before the next.
+//! - An action that fails leaves the rest undone, and the agent stopped: what was kept is finished at the next event.
+//! - Nothing is told to another node that is not durable here.
+
+mod give;
+mod notes;
+mod seams;
+mod steward;
+mod take;
+
+pub use give::{Failed, Moved, Progress};
+pub use notes::Note;
+pub use seams::{Admission, Host, Peers, Tidings};
+pub use steward::{Error, Steward};
+pub use take::Taken;

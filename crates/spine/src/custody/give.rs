@@ -1,0 +1,296 @@
+//! Giving an agent to another node, from the offer to the answer.
+//!
+//! Invariants kept here:
+//! - Before the freeze everything may fail: the agent goes on here.
+//! - After it the agent is this node's again only with a signed decline. Without an answer it is asked for, for ever.
+
+use super::{Error, Host, Peers, Steward};
+use crate::{
+    World,
+    moving::{Cut, ShipFailed, Shipped, receive, send, ship, ship_blob},
+};
+use igor_protocol::{
+    AgentId, Chain, Commit, Entry, Nanos, NodeId, Seq,
+    custody::{Event, Status},
+    entry::{Body, Custody, Phase},
+    limits::PROGRAM_BYTES_MAX,
+    transfer::{Frame, Offer, Reason, Refusal, Welcome},
+};
+use igor_store::Store;
+
+/// Bytes that may be left when the agent is frozen.
+const REST_BYTES: u64 = 64 << 10;
+/// Rounds of going ahead, at most: an agent that writes faster than the wire takes is frozen all the same.
+const ROUNDS_MAX: u32 = 8;
+
+/// How far a move is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The target would take it.
+    Offered {
+        /// What it has already.
+        has: Seq,
+    },
+    /// Another round of going ahead, while the agent ticks.
+    Ahead {
+        /// The round.
+        round: u32,
+        /// Bytes sent so far.
+        bytes: u64,
+    },
+    /// The agent stands still.
+    Frozen,
+    /// The handoff is durable, and the rest is on its way.
+    Given {
+        /// Bytes sent in the pause.
+        bytes: u64,
+    },
+}
+
+/// A move that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// How long nobody ran the agent, as this side saw it.
+    pub pause: Nanos,
+    /// Bytes sent in all.
+    pub bytes: u64,
+    /// Bytes sent in the pause.
+    pub last_bytes: u64,
+}
+
+/// Why an agent did not move.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The target does not take it. The agent goes on here.
+    #[error("the node does not take it: {0}")]
+    Refused(Refusal),
+    /// The target declined after the handoff. The agent is back here.
+    #[error("the node declined after all; the agent is back here")]
+    Declined,
+    /// The target's history of the agent is not this one.
+    #[error("the node has another history of this agent: its head at seq=`{0}` is not ours")]
+    OtherHistory(Seq),
+    /// The connection failed before anything was decided. The agent goes on here.
+    #[error("nothing was decided, and the agent goes on here: {0}")]
+    Before(Cut),
+    /// The connection failed after the handoff. This node asks for the answer until it has it.
+    #[error("the handoff stands, and the node has not answered yet ({0}); it is asked until it does, and nobody runs the agent meanwhile")]
+    Unanswered(Cut),
+    /// This side failed.
+    #[error(transparent)]
+    Own(#[from] Error),
+}
+
+impl From<ShipFailed> for Failed {
+    fn from(failed: ShipFailed) -> Self {
+        match failed {
+            ShipFailed::Cut(cut) => Self::Before(cut),
+            ShipFailed::Own(error) => Self::Own(error.into()),
+        }
+    }
+}
+
+/// What the target answered.
+enum Answer {
+    Accepted(Commit),
+    Declined(Custody),
+}
+
+impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
+    /// Hands an agent that lives here to another node.
+    pub async fn give(
+        &self,
+        agent: AgentId,
+        to: NodeId,
+        mut progress: impl FnMut(Progress) + Send,
+    ) -> Result<Moved, Failed> {
+        let mut link = self.peers.open(to).await.map_err(Failed::Before)?;
+        let (welcome, offer) = self.offer(agent, false, &mut link).await?;
+        let Some(welcome) = welcome else { return Err(Failed::Refused(Refusal::new(Reason::Busy, "it answered at once"))) };
+        progress(Progress::Offered { has: welcome.next });
+        let mut shipped = Shipped::default();
+        if !welcome.has_program {
+            let program = offer.genesis.body.program;
+            ship_blob(&*self.store, program, PROGRAM_BYTES_MAX as u64, &mut link, &mut shipped).await?;
+        }
+        let mut sent = welcome.next;
+        for round in 1..=ROUNDS_MAX {
+            let until = self.end(agent)?;
+            let before = shipped.bytes;
+            shipped = ship(&*self.store, agent, sent, until, &mut link, shipped).await?;
+            sent = shipped.next;
+            send(&mut link, &Frame::Reached(sent)).await.map_err(Failed::Before)?;
+            match receive(&mut link).await.map_err(Failed::Before)? {
+                Frame::Have(next) if next == sent => {}
+                Frame::Refused(refusal) => return Err(Failed::Refused(refusal)),
+                other => return Err(Failed::Before(Cut::unexpected(&other, "that it has what was sent"))),
+            }
+            progress(Progress::Ahead { round, bytes: shipped.bytes });
+            if shipped.bytes - before <= REST_BYTES {
+                break;
+            }
+        }
+        let frozen = self.world.monotonic();
+        self.freeze(agent, to, welcome).await?;
+        progress(Progress::Frozen);
+        let answer = self.hand_over(agent, sent, &mut link, shipped).await;
+        let (answer, all) = answer.map_err(|failed| match failed {
+            ShipFailed::Cut(cut) => Failed::Unanswered(cut),
+            ShipFailed::Own(error) => Failed::Own(error.into()),
+        })?;
+        let last_bytes = all.bytes - shipped.bytes;
+        progress(Progress::Given { bytes: last_bytes });
+        self.take_answer(agent, answer).await?;
+        let pause = self.world.monotonic().saturating_sub(frozen);
+        Ok(Moved { pause, bytes: all.bytes, last_bytes })
+    }
+
+    /// Asks for the answer to a handoff, sending what the target lacks. Call it again and again until it comes back
+    /// well, or the status is another.
+    pub async fn pursue(&self, agent: AgentId) -> Result<(), Failed> {
+        let Status::Given(to) = self.status(agent)? else { return Ok(()) };
+        let mut link = self.peers.open(to).await.map_err(Failed::Unanswered)?;
+        let (welcome, offer) = match self.offer(agent, true, &mut link).await {
+            Err(Failed::Before(cut)) => return Err(Failed::Unanswered(cut)),
+            other => other?,
+        };
+        let unanswered = |failed| match failed {
+            ShipFailed::Cut(cut) => Failed::Unanswered(cut),
+            ShipFailed::Own(error) => Failed::Own(error.into()),
+        };
+        let answer = match welcome {
+            None => answer_in(receive(&mut link).await.map_err(Failed::Unanswered)?).map_err(Failed::Unanswered)?,
+            Some(welcome) => {
+                let mut shipped = Shipped::default();
+                if !welcome.has_program {
+                    let program = offer.genesis.body.program;
+                    let sent = ship_blob(&*self.store, program, PROGRAM_BYTES_MAX as u64, &mut link, &mut shipped);
+                    sent.await.map_err(unanswered)?;
+                }
+                self.hand_over(agent, welcome.next, &mut link, shipped).await.map_err(unanswered)?.0
+            }
+        };
+        self.take_answer(agent, answer).await
+    }
+
+    /// Makes the offer. Nothing comes back where the target has answered the handoff before: its answer follows.
+    async fn offer(&self, agent: AgentId, given: bool, link: &mut P::Link) -> Result<(Option<Welcome>, Offer), Failed> {
+        let book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
+        let (genesis, manifest) = self.genesis(agent)?;
+        let offer = Offer {
+            genesis,
+            manifest,
+            epoch: book.chain().epoch,
+            next: book.chain().next,
+            state_bytes: book.ledger().checkpoint.map_or(0, |checkpoint| checkpoint.bytes),
+            records: book.held().standing.proofs,
+            given,
+        };
+        send(link, &Frame::Offer(Box::new(offer.clone()))).await.map_err(Failed::Before)?;
+        match receive(link).await.map_err(Failed::Before)? {
+            Frame::Welcome(welcome) => {
+                if self.head_at(agent, welcome.next)? == Some(welcome.head) {
+                    Ok((Some(welcome), offer))
+                } else {
+                    Err(Failed::OtherHistory(welcome.next))
+                }
+            }
+            Frame::Answered if given => Ok((None, offer)),
+            Frame::Refused(refusal) => Err(Failed::Refused(refusal)),
+            other => Err(Failed::Before(Cut::unexpected(&other, "a welcome or a refusal"))),
+        }
+    }
+
+    /// Ends the agent's life here and makes the handoff durable; if that fails it lives on.
+    async fn freeze(&self, agent: AgentId, to: NodeId, welcome: Welcome) -> Result<(), Failed> {
+        let given = async {
+            self.host.freeze(agent).await.map_err(Error::Host)?;
+            self.seal(agent).await?;
+            self.happen(agent, Event::Give { to, terms: welcome.terms }).await
+        };
+        match given.await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                // Only if the handoff is not signed: what is signed is finished.
+                if self.status(agent)? == Status::Custodian {
+                    self.host.start(agent).await;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Sends what is left and waits for the answer.
+    async fn hand_over(
+        &self,
+        agent: AgentId,
+        from: Seq,
+        link: &mut P::Link,
+        shipped: Shipped,
+    ) -> Result<(Answer, Shipped), ShipFailed> {
+        let until = self.store.tail(agent).map_err(crate::Error::from)?.unwrap_or(Chain::begin(agent));
+        let shipped = ship(&*self.store, agent, from, until, link, shipped).await?;
+        send(link, &Frame::Last).await?;
+        loop {
+            match receive(link).await? {
+                Frame::Have(_) => {}
+                frame => return Ok((answer_in(frame)?, shipped)),
+            }
+        }
+    }
+
+    async fn take_answer(&self, agent: AgentId, answer: Answer) -> Result<(), Failed> {
+        match answer {
+            Answer::Accepted(commit) => {
+                let record = accept_in(&commit).ok_or(Error::Unknown(agent))?;
+                self.hear_one(agent, record).await?;
+                self.extend(agent, commit).await?;
+                Ok(())
+            }
+            Answer::Declined(record) => {
+                self.hear_one(agent, record).await?;
+                Err(Failed::Declined)
+            }
+        }
+    }
+
+    /// The archive ends with the accept, so that it says by itself where the agent went.
+    async fn extend(&self, agent: AgentId, commit: Commit) -> Result<(), Error> {
+        let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
+        if commit.next() <= book.chain().next {
+            return Ok(());
+        }
+        book.apply(&commit).map_err(|(seq, fault)| crate::Error::Journal { seq, fault })?;
+        Ok(self.store.append(commit).await?)
+    }
+
+    fn end(&self, agent: AgentId) -> Result<Chain, Error> {
+        self.store.tail(agent)?.ok_or(Error::Unknown(agent))
+    }
+
+    /// The head before a position of the journal that is here; nothing where it does not reach there.
+    fn head_at(&self, agent: AgentId, next: Seq) -> Result<Option<igor_protocol::Hash>, Error> {
+        let Some(last) = next.0.checked_sub(1).map(Seq) else { return Ok(Some(Chain::begin(agent).head)) };
+        let Some(commit) = self.store.read(agent, last)?.next().transpose()? else { return Ok(None) };
+        let found = commit.entries().find(|(seq, ..)| *seq == last).map(|(_, head, _)| head);
+        Ok(found)
+    }
+}
+
+fn answer_in(frame: Frame) -> Result<Answer, Cut> {
+    match frame {
+        Frame::Accepted(commit) => Ok(Answer::Accepted(commit)),
+        Frame::Declined(record) => Ok(Answer::Declined(*record)),
+        Frame::Refused(refusal) => Err(Cut::Lost(refusal.to_string())),
+        other => Err(Cut::unexpected(&other, "an accept or a decline")),
+    }
+}
+
+/// The accept that a commit begins with.
+fn accept_in(commit: &Commit) -> Option<Custody> {
+    let (_, _, bytes) = commit.entries().next()?;
+    match Entry::decode(bytes).ok()?.body {
+        Body::Custody(record) if matches!(record.phase, Phase::Accept(_)) => Some(record),
+        _ => None,
+    }
+}

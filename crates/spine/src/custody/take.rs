@@ -1,0 +1,241 @@
+//! Taking an agent from another node, from the offer to the answer.
+//!
+//! Invariants kept here:
+//! - What comes is admitted by the operator's policy, then bounded, then verified, then kept.
+//! - The answer is durable before it is given, and it is given again to whoever asks again.
+//! - One move of an agent at a time comes in here.
+
+use super::{Admission, Error, Host, Peers, Steward, Tidings};
+use crate::{
+    World,
+    moving::{Cut, Keeper, NotKept, receive, send},
+};
+use igor_protocol::{
+    AgentId, Commit, Hash, NodeId, Seq,
+    custody::{Event, Refusal as StepRefusal, Status},
+    entry::{Body, Phase},
+    transfer::{Frame, Offer, Reason, Refusal, Welcome},
+};
+use igor_store::Store;
+
+/// How an incoming move ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The agent lives here now.
+    Accepted(AgentId),
+    /// It was declined, durably.
+    Declined(AgentId),
+    /// It was refused before it was given; nothing binds anybody.
+    Refused(AgentId, Reason),
+}
+
+/// Why nothing came of it.
+enum Ended {
+    Refused(Refusal),
+    Cut(Cut),
+    Own(Error),
+}
+
+impl From<Cut> for Ended {
+    fn from(cut: Cut) -> Self {
+        Self::Cut(cut)
+    }
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Self::Own(error)
+    }
+}
+
+impl From<NotKept> for Ended {
+    fn from(refused: NotKept) -> Self {
+        match refused {
+            NotKept::Own(error) => Self::Own(error.into()),
+            NotKept::Quota { .. } => Self::Refused(Refusal::new(Reason::Capacity, refused)),
+            NotKept::Bad { .. } | NotKept::Blob(_) => Self::Refused(Refusal::new(Reason::History, refused)),
+        }
+    }
+}
+
+impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
+    /// Takes part in a move that another node began over this stream.
+    pub async fn take(&self, from: NodeId, link: &mut P::Link) -> Result<Taken, Error> {
+        let offer = match receive(link).await {
+            Ok(Frame::Offer(offer)) => *offer,
+            Ok(other) => return Err(Error::Host(Cut::unexpected(&other, "an offer").to_string())),
+            Err(cut) => return Err(Error::Host(cut.to_string())),
+        };
+        let agent = offer.agent();
+        match self.taken(from, agent, &offer, link).await {
+            Ok(taken) => Ok(taken),
+            Err(Ended::Refused(refusal)) => {
+                let reason = refusal.reason;
+                // Whoever does not hear it asks again.
+                drop(send(link, &Frame::Refused(refusal)).await);
+                Ok(Taken::Refused(agent, reason))
+            }
+            Err(Ended::Cut(cut)) => Err(Error::Host(cut.to_string())),
+            Err(Ended::Own(error)) => {
+                drop(send(link, &Frame::Refused(Refusal::new(Reason::Store, "this node failed; its log says why"))).await);
+                Err(error)
+            }
+        }
+    }
+
+    async fn taken(&self, from: NodeId, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Taken, Ended> {
+        if !offer.genesis.is_signed() {
+            return Err(Refusal::new(Reason::History, "Genesis is not signed by owner and first custodian").into());
+        }
+        let _coming = self.begin(agent).ok_or_else(|| Refusal::new(Reason::Busy, "the agent is coming in already"))?;
+        // What it proves by itself may be news: a takeover that this node slept through, say.
+        self.hear(Tidings { agent, records: offer.records.clone() }).await?;
+        if let Some(taken) = self.answered(agent, offer, link).await? {
+            return Ok(taken);
+        }
+        self.may_come(agent, offer)?;
+        let admission = self.host.admit(from, offer)?;
+        let mut keeper =
+            Keeper::open(self.store.clone(), &offer.genesis, offer.manifest.clone(), admission.bytes_max).await?;
+        let end = keeper.end();
+        let program = offer.genesis.body.program;
+        let has_program = keeper.has_program()?;
+        let welcome = Welcome { terms: admission.terms, next: end.next, head: end.head, has_program };
+        send(link, &Frame::Welcome(welcome)).await?;
+        let mut prepared = false;
+        loop {
+            match receive(link).await? {
+                Frame::Part(part) => keeper.part(part).await?,
+                Frame::Commit(commit) => keeper.commit(commit).await?,
+                Frame::Reached(next) => {
+                    keeper.flush().await?;
+                    self.prepare(program, offer, &mut prepared).await?;
+                    if next != keeper.end().next {
+                        return Err(Refusal::new(Reason::History, "commits are missing before this position").into());
+                    }
+                    send(link, &Frame::Have(next)).await?;
+                }
+                Frame::Last => break,
+                other => return Err(Cut::unexpected(&other, "a commit or a part of a blob").into()),
+            }
+        }
+        keeper.flush().await?;
+        self.prepare(program, offer, &mut prepared).await?;
+        self.decide(from, agent, &keeper, admission, link).await
+    }
+
+    async fn prepare(&self, program: Hash, offer: &Offer, prepared: &mut bool) -> Result<(), Ended> {
+        if !*prepared {
+            self.host.prepare(program, &offer.manifest).await?;
+            *prepared = true;
+        }
+        Ok(())
+    }
+
+    /// Gives the answer again that was given before.
+    async fn answered(&self, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Option<Taken>, Ended> {
+        let Some(given) = offer.records.last().and_then(|record| record.given()).filter(|_| offer.given) else {
+            return Ok(None);
+        };
+        let signed = self.known(agent, false)?.memory;
+        let answers = |record: &&igor_protocol::entry::Custody| record.parts().any(|part| part == given.record());
+        let Some(answer) = signed.signed.iter().chain(&signed.came).find(answers) else { return Ok(None) };
+        if let Phase::Decline(_) = answer.phase {
+            send(link, &Frame::Answered).await?;
+            send(link, &Frame::Declined(Box::new(answer.clone()))).await?;
+            return Ok(Some(Taken::Declined(agent)));
+        }
+        // An accept that was signed, but is not in the journal yet, is finished first.
+        match self.happen(agent, Event::Timer).await {
+            Ok(_) | Err(Error::Refused(_)) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let accept = self.accept_at(agent, Seq(given.handoff.place.seq.0 + 1))?;
+        let Some(commit) = accept else { return Ok(None) };
+        send(link, &Frame::Answered).await?;
+        send(link, &Frame::Accepted(commit)).await?;
+        Ok(Some(Taken::Accepted(agent)))
+    }
+
+    /// Refuses at once what custody would refuse in the end.
+    fn may_come(&self, agent: AgentId, offer: &Offer) -> Result<(), Ended> {
+        let known = self.known(agent, false)?;
+        match known.status(self.me()) {
+            Status::Absent | Status::Elsewhere | Status::Undecided => {}
+            // Nobody but this node itself writes to a journal that it has custody of.
+            Status::Custodian | Status::Unfinished | Status::Given(_) => {
+                return Err(Refusal::new(Reason::Epoch, "this node has custody of the agent").into());
+            }
+            Status::Suspended(doubt) => return Err(Refusal::new(Reason::Epoch, doubt).into()),
+        }
+        let newest = known.memory.signed_epoch().max(known.memory.elsewhere_epoch());
+        match newest {
+            Some(known) if known > offer.epoch => {
+                Err(Refusal::new(Reason::Epoch, StepRefusal::Stale { offered: offer.epoch, known }).into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Decides, durably, and says so.
+    async fn decide(
+        &self,
+        from: NodeId,
+        agent: AgentId,
+        keeper: &Keeper<S>,
+        admission: Admission,
+        link: &mut P::Link,
+    ) -> Result<Taken, Ended> {
+        let Some(book) = keeper.book() else {
+            return Err(Refusal::new(Reason::History, "no journal came").into());
+        };
+        let journal = book.held();
+        let given = journal.standing.pending().map(|given| given.handoff);
+        let agreed = given.is_some_and(|handoff| handoff.from == from && handoff.terms == admission.terms);
+        let admit = agreed && keeper.is_complete()? && self.host.restore(agent).await.is_ok();
+        let decided = self.happen(agent, Event::Arrived { journal, extends: true, admit }).await;
+        if !admit {
+            self.host.forget(agent);
+        }
+        match decided {
+            Ok(_) => {}
+            Err(Error::Refused(refusal)) => {
+                self.host.forget(agent);
+                return Err(Refusal::new(Reason::Epoch, refusal).into());
+            }
+            Err(e) => {
+                self.host.forget(agent);
+                return Err(e.into());
+            }
+        }
+        let memory = self.known(agent, false)?.memory;
+        let at = given.map_or(Seq(0), |handoff| Seq(handoff.place.seq.0 + 1));
+        match memory.signed.as_ref().map(|signed| &signed.phase) {
+            Some(Phase::Decline(_)) => {
+                let record = memory.signed.ok_or(Error::Unknown(agent))?;
+                send(link, &Frame::Declined(Box::new(record))).await?;
+                Ok(Taken::Declined(agent))
+            }
+            _ => {
+                let commit = self.accept_at(agent, at)?.ok_or(Error::Unknown(agent))?;
+                send(link, &Frame::Accepted(commit)).await?;
+                Ok(Taken::Accepted(agent))
+            }
+        }
+    }
+
+    /// The commit that begins with the accept at this place.
+    fn accept_at(&self, agent: AgentId, at: Seq) -> Result<Option<Commit>, Error> {
+        let Some(commit) = self.store.read(agent, at)?.next().transpose()? else { return Ok(None) };
+        let first = commit.entries().next().map(|(_, _, bytes)| igor_protocol::Entry::decode(bytes));
+        let body = first.transpose().map_err(crate::Error::from)?.map(|entry| entry.body);
+        let accepts = matches!(body, Some(Body::Custody(record)) if matches!(record.phase, Phase::Accept(_)));
+        Ok((accepts && commit.first() == at).then_some(commit))
+    }
+}
