@@ -31,11 +31,13 @@ mod compose;
 mod evidence;
 mod known;
 mod machine;
+mod note;
 mod rule;
 mod standing;
 
 pub use evidence::Evidence;
 pub use known::{Doubt, Known, Memory, Status};
 pub use machine::{Action, Event, Refusal, may_begin, step, step_by};
+pub use note::Note;
 pub use rule::{Rule, Rules};
 pub use standing::{Held, Standing};

@@ -250,7 +250,7 @@ impl Frame {
             Self::Last => (KIND_LAST, Vec::new()),
             Self::Answered => (KIND_ANSWERED, Vec::new()),
             Self::Accepted(commit) => (KIND_ACCEPTED, commit.encode()),
-            Self::Declined(record) => (KIND_DECLINED, record.encode()),
+            Self::Declined(record) => (KIND_DECLINED, Custody::encode(record)),
         };
         let mut bytes = Vec::with_capacity(1 + payload.len());
         bytes.push(kind);

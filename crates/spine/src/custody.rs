@@ -10,13 +10,11 @@
 //! - Nothing is told to another node that is not durable here.
 
 mod give;
-mod notes;
 mod seams;
 mod steward;
 mod take;
 
 pub use give::{Failed, Moved, Progress};
-pub use notes::Note;
 pub use seams::{Admission, Host, Peers, Tidings};
 pub use steward::{Error, Steward};
 pub use take::Taken;

@@ -24,5 +24,5 @@ mod world;
 
 pub use error::Error;
 pub use journal::Committed;
-pub use life::{Ending, Life, Parts, Settings};
+pub use life::{Ending, Life, Parts, Restored, Settings};
 pub use world::World;

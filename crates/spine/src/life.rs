@@ -23,6 +23,8 @@ mod recover;
 mod run;
 mod tick;
 
+pub use recover::Restored;
+pub(crate) use recover::read_genesis;
 pub(crate) use run::stopped;
 
 use crate::{

@@ -74,7 +74,9 @@ pub enum Failed {
     #[error("nothing was decided, and the agent goes on here: {0}")]
     Before(Cut),
     /// The connection failed after the handoff. This node asks for the answer until it has it.
-    #[error("the handoff stands, and the node has not answered yet ({0}); it is asked until it does, and nobody runs the agent meanwhile")]
+    #[error(
+        "the handoff stands, and the node has not answered yet ({0}); it is asked until it does, and nobody runs the agent meanwhile"
+    )]
     Unanswered(Cut),
     /// This side failed.
     #[error(transparent)]
@@ -106,7 +108,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     ) -> Result<Moved, Failed> {
         let mut link = self.peers.open(to).await.map_err(Failed::Before)?;
         let (welcome, offer) = self.offer(agent, false, &mut link).await?;
-        let Some(welcome) = welcome else { return Err(Failed::Refused(Refusal::new(Reason::Busy, "it answered at once"))) };
+        let Some(welcome) = welcome else {
+            return Err(Failed::Refused(Refusal::new(Reason::Busy, "it answered at once")));
+        };
         progress(Progress::Offered { has: welcome.next });
         let mut shipped = Shipped::default();
         if !welcome.has_program {

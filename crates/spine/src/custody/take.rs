@@ -83,7 +83,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             }
             Err(Ended::Cut(cut)) => Err(Error::Host(cut.to_string())),
             Err(Ended::Own(error)) => {
-                drop(send(link, &Frame::Refused(Refusal::new(Reason::Store, "this node failed; its log says why"))).await);
+                drop(
+                    send(link, &Frame::Refused(Refusal::new(Reason::Store, "this node failed; its log says why")))
+                        .await,
+                );
                 Err(error)
             }
         }

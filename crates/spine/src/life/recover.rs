@@ -170,11 +170,54 @@ fn open_messages<S: Store>(store: &S, agent: AgentId, checkpoint: &Checkpoint) -
     Ok(inbox)
 }
 
+/// An agent at the end of its journal, in an instance of its own. Nothing was written, so a node that has no custody
+/// of it may have one.
+pub struct Restored<P: Program, S, W> {
+    parts: Parts<P, S, W>,
+    recovered: Recovered<P>,
+}
+
+impl<P: Program, S: Store, W: World> Restored<P, S, W> {
+    /// Restores and replays an agent that is in the store.
+    pub async fn new(parts: Parts<P, S, W>, agent: AgentId) -> Result<Self, Error> {
+        let recovered = recover(&parts.program, &*parts.store, agent).await?;
+        Ok(Self { parts, recovered })
+    }
+
+    /// Takes in what was committed since: changes of custody and seals, but no run.
+    pub fn follow(&mut self) -> Result<(), Error> {
+        let book = &mut self.recovered.book;
+        let chain = book.chain();
+        let end = self.parts.store.tail(chain.agent)?.ok_or(Error::NoJournal(chain.agent))?;
+        if end.next == chain.next {
+            return Ok(());
+        }
+        for commit in self.parts.store.read(chain.agent, chain.next)? {
+            let entries = book.apply(&commit?).map_err(|(seq, fault)| Error::Journal { seq, fault })?;
+            if let Some((seq, ..)) =
+                entries.iter().find(|(_, _, entry)| !matches!(entry.body, Body::Custody(_) | Body::Seal(_)))
+            {
+                let fault = igor_protocol::ledger::Fault::Place("the agent went on after it was restored");
+                return Err(Error::Journal { seq: *seq, fault });
+            }
+        }
+        Ok(())
+    }
+
+    /// The agent lives on.
+    pub async fn live(self) -> Result<Life<P, S, W>, Error> {
+        Life::go_on(self.parts, self.recovered).await
+    }
+}
+
 impl<P: Program, S: Store, W: World> Life<P, S, W> {
     /// Goes on with an agent that is in the store: exactly at its last committed run.
     pub async fn open(parts: Parts<P, S, W>, agent: AgentId) -> Result<Self, Error> {
+        Restored::new(parts, agent).await?.live().await
+    }
+
+    async fn go_on(parts: Parts<P, S, W>, recovered: Recovered<P>) -> Result<Self, Error> {
         let Parts { program, store, world, key } = parts;
-        let recovered = recover(&program, &*store, agent).await?;
         let mut life = Self::assemble(program, Journal::new(store, world, key, recovered.book, None));
         life.guest = recovered.guest;
         life.inbox = recovered.inbox;

@@ -70,7 +70,13 @@ pub async fn ship<S: Store>(
 }
 
 /// Sends one blob.
-pub(crate) async fn blob<S: Store>(store: &S, hash: Hash, link: &mut impl Link, shipped: &mut Shipped) -> Result<(), Failed> {
+pub(crate) async fn blob<S: Store>(
+    store: &S,
+    hash: Hash,
+    bytes_max: u64,
+    link: &mut impl Link,
+    shipped: &mut Shipped,
+) -> Result<(), Failed> {
     let bytes = store.get_blob(hash, bytes_max).map_err(Error::from)?;
     let bytes = bytes.ok_or(Error::MissingBlob { what: "a blob that the journal names", hash })?;
     for part in archive::parts(hash, &bytes) {

@@ -1,8 +1,9 @@
-//! What the keystore has of an agent's custody, as a small value of the store.
+//! What the keystore has of an agent's custody, as it is kept.
 //!
 //! Invariant kept here: a value that does not decode is an error, never an absent one.
 
-use igor_protocol::{AgentId, OwnerId, codec, custody::Memory};
+use super::Memory;
+use crate::{AgentId, OwnerId, codec};
 use minicbor::{Decode, Encode};
 
 const VERSION: u8 = 1;
