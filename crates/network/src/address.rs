@@ -1,7 +1,10 @@
 //! Addresses that are worth dialling: looked up where they are names, and plausible where a peer told them.
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
-use std::net::IpAddr;
+use std::{
+    io,
+    net::{IpAddr, TcpListener},
+};
 
 /// Most addresses that one name may give.
 const LOOKED_UP_MAX: usize = 8;
@@ -13,6 +16,15 @@ pub(crate) fn ip(address: &Multiaddr) -> Option<IpAddr> {
         Protocol::Ip6(ip) => Some(ip.into()),
         _ => None,
     }
+}
+
+/// Fails where somebody listens on this TCP address already: libp2p would share the port with them, and each would get
+/// a part of the connections.
+pub(crate) fn probe(address: &Multiaddr) -> io::Result<()> {
+    if let (Some(ip), Some(Protocol::Tcp(port @ 1..))) = (ip(address), address.iter().nth(1)) {
+        TcpListener::bind((ip, port))?;
+    }
+    Ok(())
 }
 
 /// Whether it begins with a name.

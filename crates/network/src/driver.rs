@@ -122,6 +122,7 @@ impl Driver {
         let mut missing: HashSet<ListenerId> = HashSet::new();
         for address in &config.listen {
             let refused = |why: String| Error::Listen { address: address.clone(), why };
+            address::probe(address).map_err(|e| refused(e.to_string()))?;
             missing.insert(self.swarm.listen_on(address.clone()).map_err(|e| refused(e.to_string()))?);
         }
         let heard = async {

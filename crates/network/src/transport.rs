@@ -28,7 +28,9 @@ pub(crate) fn build(config: &Config, counters: &Arc<Counters>) -> Result<Boxed<(
     let streams = config.limits.streams_per_connection;
     let (in_tcp, in_quic) = (Arc::clone(counters), Arc::clone(counters));
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .upgrade(Version::V1Lazy)
+        // Not the lazy version: whoever connects waits until the other side knows its key too, so that both notice when
+        // it is the same one.
+        .upgrade(Version::V1)
         .authenticate(noise)
         .multiplex(yamux::Upgrade::new(streams, Arc::clone(counters)))
         .timeout(config.times.handshake)
