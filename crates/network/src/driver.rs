@@ -65,6 +65,7 @@ pub(crate) struct Driver {
     swarm: Swarm<Behaviour>,
     state: Arc<State>,
     handler: Arc<dyn Handler>,
+    server: Arc<Server>,
     lists: Lists,
     times: Times,
     mirror: Mirror,
@@ -81,15 +82,15 @@ impl Driver {
         handler: Arc<dyn Handler>,
         state: Arc<State>,
     ) -> Result<Self, Error> {
-        let lists = Lists::new(config, &bootstrap);
-        let gate = Gate::new(lists.clone(), config.limits.clone());
+        let (lists, now) = (Lists::new(config, &bootstrap), Instant::now());
+        let gate = Gate::new(lists.clone(), config.limits.clone(), now);
         let counters = Arc::clone(&state.counters);
         let server = Server::new(Arc::clone(&handler), counters, config.limits.clone(), config.times.clone());
-        let behaviour = Behaviour::new(config, gate, Arc::new(server))?;
+        let server = Arc::new(server);
+        let behaviour = Behaviour::new(config, gate, Arc::clone(&server))?;
         let transport = transport::build(config, &state.counters)?;
         let settings = libp2p::swarm::Config::with_tokio_executor()
             .with_max_negotiating_inbound_streams(crate::limits::NEGOTIATIONS_MAX);
-        let now = Instant::now();
         let mut own = vec![];
         {
             let mut book = state.book();
@@ -108,6 +109,7 @@ impl Driver {
             swarm: Swarm::new(transport, behaviour, config.key.public().to_peer_id(), settings),
             state,
             handler,
+            server,
             lists,
             times: config.times.clone(),
             mirror: Mirror::new(config.times.handshake),
@@ -173,6 +175,7 @@ impl Driver {
 
     /// Says goodbye, so that peers need not find out.
     async fn farewell(mut self) {
+        self.server.stop();
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             let _ = self.swarm.disconnect_peer_id(peer);

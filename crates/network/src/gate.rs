@@ -81,6 +81,7 @@ struct Record {
 pub(crate) struct Gate {
     lists: Lists,
     limits: Limits,
+    rate: Bucket,
     sources: HashMap<Source, Record>,
     handshakes: HashMap<ConnectionId, Source>,
     /// Open connections by peer, and how many of unlisted peers there are in all.
@@ -89,8 +90,17 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(lists: Lists, limits: Limits) -> Self {
-        Self { lists, limits, sources: HashMap::new(), handshakes: HashMap::new(), peers: HashMap::new(), unlisted: 0 }
+    pub(crate) fn new(lists: Lists, limits: Limits, now: Instant) -> Self {
+        let rate = Bucket::new(limits::HANDSHAKE_BURST_IN_ALL, limits::HANDSHAKES_PER_SECOND_IN_ALL, now);
+        Self {
+            lists,
+            limits,
+            rate,
+            sources: HashMap::new(),
+            handshakes: HashMap::new(),
+            peers: HashMap::new(),
+            unlisted: 0,
+        }
     }
 
     /// Somebody knocks.
@@ -112,7 +122,7 @@ impl Gate {
         if record.handshakes >= self.limits.handshakes_per_address {
             return Err(Refusal::Handshakes);
         }
-        if !record.rate.take(1, now) {
+        if !record.rate.take(1, now) || !self.rate.take(1, now) {
             return Err(Refusal::HandshakeRate);
         }
         record.handshakes += 1;

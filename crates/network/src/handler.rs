@@ -18,8 +18,10 @@ pub enum Event {
 }
 
 /// The node's side of the network. Every call comes with the authenticated id of the peer.
+///
+/// Futures are dropped where they wait when the network ends: what must not stop half-way is spawned.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers a request. Dropped when the time limit of requests is over: what must not stop half-way is spawned.
+    /// Answers a request. The future is also dropped when the time limit of requests is over.
     fn answer(&self, peer: NodeId, request: Request) -> BoxFuture<'_, Result<Response, Why>>;
 
     /// Takes a transfer that `peer` began. It counts against the limits until the stream is dropped.

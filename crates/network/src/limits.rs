@@ -6,7 +6,7 @@
 use crate::message::MESSAGE_BYTES_MAX;
 
 /// Connections in all, without those that listed peers (bootstrap, allow list) make: these are always let in.
-pub const CONNECTIONS_MAX: usize = 128;
+pub const CONNECTIONS_MAX: usize = 64;
 /// Connections of one peer: two that meet half-way, and one of the other transport.
 pub const CONNECTIONS_PER_PEER: usize = 4;
 /// Incoming connections in all whose handshake is not finished.
@@ -17,16 +17,22 @@ pub const HANDSHAKES_PER_ADDRESS: usize = 8;
 pub const HANDSHAKE_BURST: u32 = 32;
 /// Incoming connections that one address may begin, per second, in the long run.
 pub const HANDSHAKES_PER_SECOND: u32 = 4;
+/// Incoming connections that all addresses together may begin at once: what a handshake costs is bounded as well.
+pub const HANDSHAKE_BURST_IN_ALL: u32 = 256;
+/// Incoming connections that all addresses together may begin, per second, in the long run.
+pub const HANDSHAKES_PER_SECOND_IN_ALL: u32 = 64;
 /// Addresses whose rate is remembered; while as many are busy, others are refused.
 pub const ADDRESSES_MAX: usize = 4096;
 /// Open streams of one connection, of any protocol, that the peer began.
-pub const STREAMS_PER_CONNECTION: usize = 32;
+pub const STREAMS_PER_CONNECTION: usize = 24;
+/// Open streams of one Yamux connection that this node may begin; libp2p and the limits of peers keep it below.
+pub const OWN_STREAMS_PER_CONNECTION: usize = 16;
 /// Streams that a peer may begin at once on one connection.
 pub const STREAM_BURST: u32 = 128;
 /// Streams that a peer may begin on one connection, per second, in the long run; more wait.
 pub const STREAMS_PER_SECOND: u32 = 128;
 /// Streams of one connection that are still agreeing on a protocol.
-pub const NEGOTIATIONS_MAX: usize = 16;
+pub const NEGOTIATIONS_MAX: usize = 8;
 /// Requests of one peer that are being answered.
 pub const REQUESTS_PER_PEER: usize = 8;
 /// Requests of all peers that are being answered.
@@ -51,7 +57,7 @@ pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// What a peer may send on one connection before it is read, in bytes (QUIC).
 pub const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// By how much the windows of all streams of a Yamux connection may grow, in bytes.
-pub const WINDOW_GROWTH_BYTES: usize = 4 << 20;
+pub const WINDOW_GROWTH_BYTES: usize = 2 << 20;
 /// Data frames below [`SMALL_FRAME_BYTES`] that a Yamux connection may send at once: each costs its reader far more
 /// memory than it has bytes.
 pub const SMALL_FRAME_BURST: u32 = 1024;

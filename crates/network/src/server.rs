@@ -22,7 +22,7 @@ use std::{
     time::Instant,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
 };
 
@@ -41,6 +41,7 @@ pub(crate) struct Server {
     transfers: Arc<Semaphore>,
     polite: Arc<Semaphore>,
     guests: Mutex<HashMap<NodeId, Arc<Guest>>>,
+    stop: watch::Sender<bool>,
 }
 
 /// What one peer has taken, over all of its connections.
@@ -78,6 +79,7 @@ impl Server {
             limits,
             times,
             guests: Mutex::new(HashMap::new()),
+            stop: watch::Sender::new(false),
         }
     }
 
@@ -112,14 +114,14 @@ impl Server {
         let (server, node) = (Arc::clone(self), guest.node);
         match admitted {
             Ok(places) if protocol == ASK => {
-                tokio::spawn(async move { server.answer(node, io, places).await });
+                self.spawn(async move { server.answer(node, io, places).await });
             }
             Ok(places) => {
                 self.counters.transfers_in(1);
                 let frame_bytes = self.limits.frame_bytes;
                 let counters = Arc::clone(&self.counters);
                 let stream = Stream::new(io, node, frame_bytes, &self.times, counters, Arc::new(places));
-                tokio::spawn(async move { server.handler.transfer(node, stream).await });
+                self.spawn(async move { server.handler.transfer(node, stream).await });
             }
             Err(why) => {
                 self.counters.refuse(why, &node, &format_args!("a stream of {protocol}: over a limit"));
@@ -133,6 +135,23 @@ impl Server {
             }
         }
         Verdict::Stay
+    }
+
+    /// Ends everything that is being served.
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Runs until it is done or everything ends.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut stop = self.stop.subscribe();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = work => {}
+                // It fails only when the server is gone, which ends it as well.
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        });
     }
 
     fn admit_request(&self, guest: &Guest) -> Result<[OwnedSemaphorePermit; 2], Refusal> {

@@ -15,7 +15,7 @@ fn gate(limits: Limits, change: impl FnOnce(&mut Config)) -> Gate {
     let mut config = Config::new(&[0; 32]).expect("a configuration");
     config.limits = limits.clone();
     change(&mut config);
-    Gate::new(Lists::new(&config, &[(node(1), Multiaddr::empty())]), limits)
+    Gate::new(Lists::new(&config, &[(node(1), Multiaddr::empty())]), limits, Instant::now())
 }
 
 fn id(n: usize) -> ConnectionId {
@@ -103,12 +103,27 @@ fn what_is_remembered_of_addresses_is_bounded() {
     let start = Instant::now();
     let mut gate = gate(Limits { handshakes: usize::MAX, ..Limits::default() }, |_| {});
     let address = |n: usize| at(&format!("/ip4/10.{}.{}.1/tcp/1", n >> 8, n & 255));
+    gate.rate = Bucket::new(u32::MAX, 1, start);
     for n in 0..limits::ADDRESSES_MAX {
         gate.knock(id(n), &address(n), start).expect("within limits");
         gate.handshake_over(id(n));
     }
     let one_more = address(limits::ADDRESSES_MAX);
     assert_eq!(gate.knock(id(9999), &one_more, start), Err(Refusal::HandshakeRate));
-    gate.knock(id(9999), &one_more, start + Duration::from_secs(60)).expect("those that went quiet are forgotten");
+    gate.knock(id(9999), &one_more, start + Duration::from_mins(1)).expect("those that went quiet are forgotten");
     assert_eq!(gate.sources.len(), 1);
+}
+
+#[test]
+fn all_addresses_together_have_a_rate() {
+    let start = Instant::now();
+    let mut gate = gate(Limits::default(), |_| {});
+    let mut within = 0;
+    for n in 0..1000 {
+        let knocked = gate.knock(id(n), &at(&format!("/ip4/10.0.{}.{}/tcp/1", n >> 8, n & 255)), start);
+        within += u32::from(knocked.is_ok());
+        gate.handshake_over(id(n));
+    }
+    assert_eq!(within, limits::HANDSHAKE_BURST_IN_ALL);
+    gate.knock(id(1000), &at("/ip4/10.9.9.9/tcp/1"), start + Duration::from_secs(1)).expect("more with time");
 }

@@ -7,7 +7,11 @@
 //! libp2p's own adapter lets the windows of one connection grow to 1 GiB and says no other number, hence this one.
 
 use super::small::Coarse;
-use crate::{Refusal, counters::Counters, limits::WINDOW_GROWTH_BYTES};
+use crate::{
+    Refusal,
+    counters::Counters,
+    limits::{OWN_STREAMS_PER_CONNECTION, WINDOW_GROWTH_BYTES},
+};
 use futures_util::{AsyncRead, AsyncWrite, ready};
 use libp2p::core::{
     UpgradeInfo,
@@ -27,7 +31,7 @@ use yamux::{Connection, ConnectionError, DEFAULT_CREDIT, Mode, Stream};
 /// Streams, of both sides, that Yamux itself allows: above what is let in, so that one too many is a reset stream and
 /// not a lost connection.
 const fn streams_max(streams: usize) -> usize {
-    streams * 3
+    streams + streams / 2 + OWN_STREAMS_PER_CONNECTION
 }
 
 /// The most that the streams of one connection hold unread, in bytes.
