@@ -1,10 +1,10 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
-use super::{Host, Peers, Tidings};
+use super::{Host, Peers};
 use crate::{World, inspect, moving::StoreBlobs};
 use igor_protocol::{
     AgentId, KeyPair, Manifest, NodeId, OwnerId,
-    custody::{Action, Event, Known, Memory, Note, Refusal, Status, step},
+    custody::{Action, Event, Known, Memory, Note, Refusal, Status, Tidings, step},
     entry::{Custody, Genesis, Phase},
     ledger::{Book, Fault},
 };

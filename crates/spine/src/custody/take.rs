@@ -5,14 +5,14 @@
 //! - The answer is durable before it is given, and it is given again to whoever asks again.
 //! - One move of an agent at a time comes in here.
 
-use super::{Admission, Error, Host, Peers, Steward, Tidings};
+use super::{Admission, Error, Host, Peers, Steward};
 use crate::{
     World,
     moving::{Cut, Keeper, NotKept, receive, send},
 };
 use igor_protocol::{
     AgentId, Commit, Hash, NodeId, Seq,
-    custody::{Event, Refusal as StepRefusal, Status},
+    custody::{Event, Refusal as StepRefusal, Status, Tidings},
     entry::{Body, Phase},
     transfer::{Frame, Offer, Reason, Refusal, Welcome},
 };
