@@ -4,6 +4,7 @@
 //! with [`codec::Error::Unsupported`]: 3 effect result, 6 custody.
 
 mod checkpoint;
+mod deployment;
 mod genesis;
 mod message;
 mod order;
@@ -11,6 +12,7 @@ mod run;
 mod seal;
 
 pub use checkpoint::{Checkpoint, CheckpointKind, Receipt};
+pub use deployment::{DEPLOYMENT_BYTES_MAX, Deployment};
 pub use genesis::{Genesis, GenesisBody, Policy};
 pub use message::{Content, Message, MessageId, Sender};
 pub use order::{Action, Order, OrderBody};

@@ -15,7 +15,7 @@ use crate::{
     AgentId, Commit, Credits, Entry, Hash, Manifest, PublicKey,
     archive::{self, Frame},
     commit::Outline,
-    entry::Order,
+    entry::{Deployment, Order},
     ledger::Remembered,
 };
 use mutate::Mutator;
@@ -29,10 +29,11 @@ use std::{
 pub type Property = fn(&[u8]) -> bool;
 
 /// The properties of this crate by name.
-pub const PROPERTIES: [(&str, Property); 7] = [
+pub const PROPERTIES: [(&str, Property); 8] = [
     ("entry", entry),
     ("commit", commit),
     ("order", order),
+    ("deployment", deployment),
     ("manifest", manifest),
     ("remembered", remembered),
     ("text", text),
@@ -58,6 +59,11 @@ pub fn commit(bytes: &[u8]) -> bool {
 /// [`Order::decode`]: one order, one byte string.
 pub fn order(bytes: &[u8]) -> bool {
     Order::decode(bytes).is_ok_and(|order| same(&order.encode(), bytes))
+}
+
+/// [`Deployment::decode`]: one deployment, one byte string.
+pub fn deployment(bytes: &[u8]) -> bool {
+    Deployment::decode(bytes).is_ok_and(|deployment| same(&deployment.encode(), bytes))
 }
 
 /// [`Manifest::decode`]: one manifest, one byte string, whose hash names it.

@@ -25,6 +25,7 @@ fn samples_for(property: &str) -> Vec<Vec<u8>> {
             let fund = Action::Fund { total: Credits::MAX };
             [fund, Action::Recall].map(|action| samples::order(action, 1).encode()).to_vec()
         }
+        "deployment" => vec![samples::genesis().body.deploy(&samples::owner()).encode()],
         "manifest" => vec![Manifest::default().encode()],
         "remembered" => vec![vec![0x81, 0x80], samples::remembered()],
         "archive" => vec![samples::archive()],
