@@ -25,7 +25,9 @@ mod config;
 mod keys;
 mod socket;
 
-pub use config::{ApiConfig, BadPrice, Config, Grants, NotGranted, Prices, price_per_ns};
+pub use config::{
+    Admission, ApiConfig, BadPrice, Capability, Config, Grants, MetricsConfig, NotGranted, Policy, Prices, price_per_ns,
+};
 pub use keys::{Keys, Role};
 
 /// The environment variable that names the home, below the flag `--home`.

@@ -5,6 +5,7 @@
 //! - A life never waits for those who watch it: events are read from the journal ([`events`], [`Follower`]).
 //! - What comes through the API is authenticated, bounded and checked before it is believed ([`api`]).
 
+mod admission;
 pub mod api;
 pub mod client;
 mod error;
@@ -17,10 +18,12 @@ mod metrics;
 mod node;
 pub mod order;
 mod reply;
+mod stored;
 mod world;
 
-pub use error::Error;
+pub use admission::NoRoom;
+pub use error::{Error, Rejected};
 pub use follow::Follower;
 pub use hosted::{Events, Hosted, Over};
-pub use node::{Creation, Node, Wishes};
+pub use node::{Carried, Creation, Deploy, Deployed, GENESIS_WITHIN, Node, Wishes};
 pub use world::RealWorld;

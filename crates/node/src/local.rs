@@ -1,4 +1,4 @@
-//! What a node keeps beside the journals: the names of its agents, and what their operator said.
+//! What a node keeps beside the journals: the names of its agents, what their operator said, and what each has stored.
 //!
 //! Invariants kept here:
 //! - A name is durable before the Genesis of its agent is. So an agent that has a journal has its name, unless it never
@@ -7,7 +7,7 @@
 //! - What the operator said is durable before it is done, so that a restart knows it.
 //! - A file that does not decode is an error, never an absent one.
 
-use igor_protocol::{AgentId, Hash, Tick};
+use igor_protocol::{AgentId, Hash, Nanos, Tick};
 use igor_store::disk::{Disk, Reader};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -81,8 +81,14 @@ struct Alias {
 pub struct Flags {
     /// It does not tick until it is resumed.
     pub paused: bool,
+    /// It does not live until it is resumed.
+    pub stopped: bool,
     /// Failures up to this tick are forgiven: the agent may try once more although it is suspended.
     pub forgiven: Option<Tick>,
+    /// Time between two interval ticks, where its manifest shall not say it.
+    pub interval: Option<Nanos>,
+    /// Time between two checkpoints, where its manifest shall not say it.
+    pub checkpoint_interval: Option<Nanos>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,7 +96,20 @@ pub struct Flags {
 struct FlagsFile {
     version: u32,
     paused: bool,
+    #[serde(default)]
+    stopped: bool,
     forgiven: Option<u64>,
+    #[serde(default)]
+    interval_ns: Option<u64>,
+    #[serde(default)]
+    checkpoint_interval_ns: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredFile {
+    version: u32,
+    bytes: u64,
 }
 
 fn alias_value(name: &str) -> String {
@@ -100,6 +119,10 @@ fn alias_value(name: &str) -> String {
 
 fn flags_value(agent: AgentId) -> String {
     format!("flags-{}", &agent.0.to_string()[..32])
+}
+
+fn stored_value(agent: AgentId) -> String {
+    format!("stored-{}", &agent.0.to_string()[..32])
 }
 
 fn decode<T: DeserializeOwned>(value: &str, bytes: &[u8]) -> Result<T, Error> {
@@ -173,14 +196,42 @@ pub fn flags(locals: &impl Locals, agent: AgentId) -> Result<Flags, Error> {
     let Some(bytes) = locals.get(&value)? else { return Ok(Flags::default()) };
     let file: FlagsFile = decode(&value, &bytes)?;
     known(&value, file.version)?;
-    Ok(Flags { paused: file.paused, forgiven: file.forgiven.map(Tick) })
+    Ok(Flags {
+        paused: file.paused,
+        stopped: file.stopped,
+        forgiven: file.forgiven.map(Tick),
+        interval: file.interval_ns.map(Nanos),
+        checkpoint_interval: file.checkpoint_interval_ns.map(Nanos),
+    })
 }
 
 /// Makes durable what the operator says about an agent. Waits for disks.
 pub fn put_flags(store: &Disk, agent: AgentId, flags: Flags) -> Result<(), Error> {
     let value = flags_value(agent);
-    let file = FlagsFile { version: VERSION, paused: flags.paused, forgiven: flags.forgiven.map(|tick| tick.0) };
+    let file = FlagsFile {
+        version: VERSION,
+        paused: flags.paused,
+        stopped: flags.stopped,
+        forgiven: flags.forgiven.map(|tick| tick.0),
+        interval_ns: flags.interval.map(|interval| interval.0),
+        checkpoint_interval_ns: flags.checkpoint_interval.map(|interval| interval.0),
+    };
     Ok(store.put_local(&value, &encode(&value, &file)?)?)
+}
+
+/// What an agent has stored, in bytes, as far as it was written down.
+pub(crate) fn stored(locals: &impl Locals, agent: AgentId) -> Result<Option<u64>, Error> {
+    let value = stored_value(agent);
+    let Some(bytes) = locals.get(&value)? else { return Ok(None) };
+    let file: StoredFile = decode(&value, &bytes)?;
+    known(&value, file.version)?;
+    Ok(Some(file.bytes))
+}
+
+/// Writes down what an agent has stored. Waits for disks.
+pub(crate) fn put_stored(store: &Disk, agent: AgentId, bytes: u64) -> Result<(), Error> {
+    let value = stored_value(agent);
+    Ok(store.put_local(&value, &encode(&value, &StoredFile { version: VERSION, bytes })?)?)
 }
 
 #[cfg(test)]

@@ -86,9 +86,7 @@ pub(super) async fn resume(State(api): State<Shared>, name: Named) -> Result<Res
 pub(super) async fn stop(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
     let Path(name) = name?;
     let agent = api.resolve(&name)?;
-    if let Some(life) = api.node.life(agent) {
-        life.stop().await;
-    }
+    api.node.stop(agent).await?;
     api.status(agent).await
 }
 

@@ -33,10 +33,22 @@ fn flags_are_remembered_and_damage_is_reported() {
     let home = tempfile::tempdir().unwrap();
     let store = Disk::open(home.path(), &Options::default()).unwrap();
     assert_eq!(flags(&store, agent(1)).unwrap(), Flags::default());
-    let said = Flags { paused: true, forgiven: Some(Tick(7)) };
+    let said = Flags {
+        paused: true,
+        stopped: true,
+        forgiven: Some(Tick(7)),
+        interval: Some(Nanos::ZERO),
+        checkpoint_interval: Some(Nanos(9)),
+    };
     put_flags(&store, agent(1), said).unwrap();
     assert_eq!(flags(&store, agent(1)).unwrap(), said);
     assert_eq!(flags(&store, agent(2)).unwrap(), Flags::default());
+    // As it was written before there was more to say.
+    store.put_local(&flags_value(agent(2)), br#"{"version":1,"paused":true,"forgiven":null}"#).unwrap();
+    assert_eq!(flags(&store, agent(2)).unwrap(), Flags { paused: true, ..Flags::default() });
+    assert_eq!(stored(&store, agent(1)).unwrap(), None);
+    put_stored(&store, agent(1), u64::MAX).unwrap();
+    assert_eq!(stored(&store, agent(1)).unwrap(), Some(u64::MAX));
     for broken in [&b"{"[..], b"", br#"{"version":2,"paused":true,"forgiven":null}"#, br#"{"version":1}"#] {
         store.put_local(&flags_value(agent(1)), broken).unwrap();
         assert!(matches!(flags(&store, agent(1)), Err(Error::Damaged { .. })), "{broken:?}");
