@@ -196,6 +196,17 @@ impl Book {
         entry.connections.last().map(|(id, _)| (entry.peer, *id))
     }
 
+    /// Where a peer is, as far as is known.
+    pub(crate) fn addresses(&self, node: NodeId) -> Vec<Multiaddr> {
+        self.entries.get(&node).map(|entry| entry.addresses.clone()).unwrap_or_default()
+    }
+
+    /// Connected peers.
+    pub(crate) fn connected_peers(&self) -> Vec<NodeId> {
+        let connected = self.entries.iter().filter(|(_, entry)| !entry.connections.is_empty());
+        connected.map(|(node, _)| *node).collect()
+    }
+
     /// Where to dial a peer that is asked for, if it is not being dialled already.
     pub(crate) fn dial(&mut self, node: NodeId) -> Dial {
         match self.entries.get_mut(&node) {
@@ -260,7 +271,7 @@ pub(crate) enum Dial {
 }
 
 /// The pause, or up to half of it more, so that peers that lost each other do not meet in step for ever.
-fn jittered(pause: Duration, jitter: u32) -> Duration {
+pub(crate) fn jittered(pause: Duration, jitter: u32) -> Duration {
     pause + (pause / 2).mul_f64(f64::from(jitter) / f64::from(u32::MAX))
 }
 

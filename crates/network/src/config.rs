@@ -26,6 +26,8 @@ pub struct Times {
     pub ping: Duration,
     /// Between questions for each connected peer's status.
     pub status_interval: Duration,
+    /// Between looks for somebody else with this node's key; up to half longer by chance.
+    pub mirror_interval: Duration,
     /// Before the first attempt to reach a peer again; each failure doubles it.
     pub retry_min: Duration,
     /// The longest pause between attempts.
@@ -43,6 +45,7 @@ impl Default for Times {
             ping_interval: Duration::from_secs(3),
             ping: Duration::from_secs(5),
             status_interval: Duration::from_secs(10),
+            mirror_interval: Duration::from_mins(1),
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_mins(1),
         }
@@ -107,7 +110,14 @@ impl Config {
         }
         let times = &self.times;
         let limits = [times.handshake, times.negotiation, times.request, times.idle, times.frame];
-        let paces = [times.ping_interval, times.ping, times.status_interval, times.retry_min, times.retry_max];
+        let paces = [
+            times.ping_interval,
+            times.ping,
+            times.status_interval,
+            times.mirror_interval,
+            times.retry_min,
+            times.retry_max,
+        ];
         if limits.iter().chain(&paces).any(Duration::is_zero) {
             return Err(Error::Config("a time limit of zero lets nothing happen".into()));
         }

@@ -8,7 +8,7 @@
 use crate::{
     Config, Error, Event, Handler, Refusal, Request, Response, Times, address,
     behaviour::{self, Behaviour},
-    book::Dial,
+    book::{Dial, jittered},
     gate::{Gate, Lists},
     identity::{node_of, without_peer},
     impostor::Mirror,
@@ -41,8 +41,8 @@ use tokio::{
 
 /// How often it is looked whether anybody is to be dialled or asked.
 const TICK: Duration = Duration::from_millis(100);
-/// How often the node's own addresses among the bootstrap peers are tried, to meet whoever else is there.
-const SELF_CHECK: Duration = Duration::from_mins(1);
+/// Addresses that peers told of this node, tried each time that somebody else with its key is looked for.
+const MIRRORS_MAX: usize = 16;
 /// How long to wait for connections to close at the end.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Streams that wait for a connection with one peer.
@@ -63,14 +63,17 @@ type LookedUp = (NodeId, PeerId, Vec<Multiaddr>);
 /// The task.
 pub(crate) struct Driver {
     swarm: Swarm<Behaviour>,
+    node: NodeId,
     state: Arc<State>,
     handler: Arc<dyn Handler>,
     server: Arc<Server>,
     lists: Lists,
     times: Times,
     mirror: Mirror,
-    /// Our own addresses among the bootstrap peers, and when they are tried next.
-    own: (Vec<Multiaddr>, Instant),
+    /// Our own addresses among the bootstrap peers.
+    own: Vec<Multiaddr>,
+    /// When we look next for somebody else with our key, and how many addresses that peers tell may still be tried.
+    mirrors: (Instant, usize),
     waiting: HashMap<NodeId, Vec<Open>>,
     looked_up: (mpsc::UnboundedSender<LookedUp>, mpsc::UnboundedReceiver<LookedUp>),
 }
@@ -84,8 +87,7 @@ impl Driver {
     ) -> Result<Self, Error> {
         let (lists, now) = (Lists::new(config, &bootstrap), Instant::now());
         let gate = Gate::new(lists.clone(), config.limits.clone(), now);
-        let counters = Arc::clone(&state.counters);
-        let server = Server::new(Arc::clone(&handler), counters, config.limits.clone(), config.times.clone());
+        let server = Server::new(Arc::clone(&handler), Arc::clone(&state), config.limits.clone(), config.times.clone());
         let server = Arc::new(server);
         let behaviour = Behaviour::new(config, gate, Arc::clone(&server))?;
         let transport = transport::build(config, &state.counters)?;
@@ -107,13 +109,15 @@ impl Driver {
         }
         Ok(Self {
             swarm: Swarm::new(transport, behaviour, config.key.public().to_peer_id(), settings),
+            node: config.node,
             state,
             handler,
             server,
             lists,
             times: config.times.clone(),
             mirror: Mirror::new(config.times.handshake),
-            own: (own, now),
+            own,
+            mirrors: (now, 0),
             waiting: HashMap::new(),
             looked_up: mpsc::unbounded_channel(),
         })
@@ -225,6 +229,9 @@ impl Driver {
     }
 
     fn dial_at(&mut self, node: NodeId, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if peer == *self.swarm.local_peer_id() {
+            return self.reach_own_key(addresses);
+        }
         let options = DialOpts::peer_id(peer)
             .condition(PeerCondition::DisconnectedAndNotDialing)
             .addresses(addresses)
@@ -235,18 +242,55 @@ impl Driver {
         }
     }
 
+    /// Looks who is at our own addresses, and at those that peers believe to be ours.
+    fn look_for_mirrors(&mut self, shared: &Weak<Shared>) {
+        let (node, myself) = (self.node, *self.swarm.local_peer_id());
+        self.dial(node, myself, self.own.clone());
+        let peers = self.state.book().connected_peers();
+        for peer in peers {
+            let (shared, looked_up) = (Weak::clone(shared), self.looked_up.0.clone());
+            tokio::spawn(async move {
+                let Some(network) = shared.upgrade().map(Network::from_shared) else { return };
+                match network.seen_by(peer).await {
+                    // It fails only when the network has ended.
+                    Ok(addresses) => drop(looked_up.send((node, myself, addresses))),
+                    Err(error) => tracing::debug!(%peer, "does not say where it sees this node: {error}"),
+                }
+            });
+        }
+    }
+
+    /// Tries addresses without saying whom we expect, since libp2p does not dial its own peer id.
+    fn reach_own_key(&mut self, addresses: Vec<Multiaddr>) {
+        for address in addresses {
+            let own = self.own.contains(&address);
+            {
+                let listening = self.state.addresses();
+                let told = !own && !address::is_name(&address);
+                let local = listening.iter().find(|at| address::ip(at).is_some_and(|ip| ip.is_loopback()));
+                let plausible = address::is_plausible(&address, local.unwrap_or(&Multiaddr::empty()));
+                if told && (!plausible || listening.contains(&address) || self.mirrors.1 == 0) {
+                    continue;
+                }
+            }
+            self.mirrors.1 = self.mirrors.1.saturating_sub(usize::from(!own));
+            let options = DialOpts::unknown_peer_id().address(address).allocate_new_port().build();
+            // One that is refused at once, as for its form, shows nobody either.
+            let _ = self.swarm.dial(options);
+        }
+    }
+
     fn tick(&mut self, shared: &Weak<Shared>) {
         let now = Instant::now();
         let due = self.state.book().due(now);
         for (node, peer, addresses) in due {
             self.dial(node, peer, addresses);
         }
-        if now >= self.own.1 {
-            self.own.1 = now + SELF_CHECK;
-            for address in self.own.0.iter().filter(|address| !address::is_name(address)) {
-                let options = DialOpts::unknown_peer_id().address(address.clone()).allocate_new_port().build();
-                let _ = self.swarm.dial(options);
-            }
+        if now >= self.mirrors.0 {
+            // By chance, so that two nodes that look for each other do not do it in the same moment for ever: that
+            // would look like one that reached itself.
+            self.mirrors = (now + jittered(self.times.mirror_interval, jitter()), MIRRORS_MAX);
+            self.look_for_mirrors(shared);
         }
         if let Some(address) = self.mirror.impostor(now) {
             let said = "somebody else has this node's key: its home was copied, or the key was stolen";

@@ -9,13 +9,14 @@
 use crate::{
     Request, Response,
     frame::{self, Assembly, Step},
-    message,
+    message, seen,
 };
 use futures_util::{AsyncReadExt, FutureExt};
 use igor_protocol::fuzz::Property;
 
 /// The properties of this crate by name.
-pub const PROPERTIES: [(&str, Property); 3] = [("request", request), ("response", response), ("frames", frames)];
+pub const PROPERTIES: [(&str, Property); 4] =
+    [("request", request), ("response", response), ("seen", seen), ("frames", frames)];
 
 /// [`Request::decode`]: one request, one byte string; what is known is not newer.
 pub fn request(bytes: &[u8]) -> bool {
@@ -31,6 +32,14 @@ pub fn request(bytes: &[u8]) -> bool {
 pub fn response(bytes: &[u8]) -> bool {
     Response::decode(bytes).is_ok_and(|response| {
         assert_eq!(response.encode().as_deref(), Ok(bytes), "read and written again, but not the same");
+        true
+    })
+}
+
+/// The list of addresses of `/igor/seen/1`: one list, one byte string.
+pub fn seen(bytes: &[u8]) -> bool {
+    seen::decode(bytes).is_ok_and(|addresses| {
+        assert_eq!(seen::encode(&addresses), bytes, "read and written again, but not the same");
         true
     })
 }

@@ -27,6 +27,7 @@ pub mod limits;
 mod link;
 pub mod message;
 mod network;
+mod seen;
 mod server;
 mod stream;
 mod transport;
@@ -47,3 +48,5 @@ pub use stream::{Receiver, Sender, Stream};
 pub const ASK: &str = "/igor/ask/1";
 /// The protocol of transfers. One stream, frames both ways.
 pub const MOVE: &str = "/igor/move/1";
+/// The protocol that tells a node where it is seen. One stream, one list of addresses.
+pub const SEEN: &str = "/igor/seen/1";

@@ -3,7 +3,7 @@
 //! Invariant: whoever asked for a stream gets an answer: the stream, why there is none, or that the connection is gone.
 
 use crate::{
-    ASK, MOVE,
+    ASK, MOVE, SEEN,
     server::{Guest, Server, Verdict},
 };
 use futures_util::future::{Ready, ready};
@@ -85,7 +85,7 @@ impl ConnectionHandler for Link {
     type OutboundOpenInfo = Reply;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Protocols> {
-        SubstreamProtocol::new(Protocols(&[ASK, MOVE]), ()).with_timeout(self.negotiation)
+        SubstreamProtocol::new(Protocols(&[ASK, MOVE, SEEN]), ()).with_timeout(self.negotiation)
     }
 
     /// Peers stay connected: losing one is news.
@@ -103,7 +103,11 @@ impl ConnectionHandler for Link {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(Flooded));
         }
         if let Some(Open { protocol, reply }) = self.opening.pop_front() {
-            let offer = if protocol == ASK { Protocols(&[ASK]) } else { Protocols(&[MOVE]) };
+            let offer = match protocol {
+                ASK => Protocols(&[ASK]),
+                SEEN => Protocols(&[SEEN]),
+                _ => Protocols(&[MOVE]),
+            };
             let protocol = SubstreamProtocol::new(offer, reply).with_timeout(self.negotiation);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }

@@ -5,12 +5,13 @@
 //! - This node asks a peer no more at once than a peer of this version answers; more of its own requests wait.
 
 use crate::{
-    ASK, Config, Error, Handler, Limits, MOVE, Peer, Request, Response, Snapshot, Stream, Times,
+    ASK, Config, Error, Handler, Limits, MOVE, Peer, Request, Response, SEEN, Snapshot, Stream, Times,
     book::Book,
     counters::Counters,
     driver::{Command, Driver},
     frame, link,
     message::MESSAGE_BYTES_MAX,
+    seen::{self, SEEN_BYTES_MAX},
 };
 use futures_util::AsyncWriteExt;
 use igor_protocol::{NodeId, codec};
@@ -175,6 +176,21 @@ impl Network {
             (Ok(None), Ok(())) => Err(cut(frame::Error::Cut)),
             (Err(why), Ok(())) => Err(cut(why)),
         }
+    }
+
+    /// Where a peer sees this node.
+    pub(crate) async fn seen_by(&self, peer: NodeId) -> Result<Vec<Multiaddr>, Error> {
+        let after = self.0.times.request;
+        let asked = async {
+            let host = self.host(peer);
+            let _place = host.acquire().await.map_err(|_| Error::Closed)?;
+            let mut io = self.begin(peer, SEEN).await?;
+            let answer = frame::read(&mut io, SEEN_BYTES_MAX).await;
+            let cut = |why| Error::Stream { peer, why };
+            let answer = answer.map_err(cut)?.ok_or(cut(frame::Error::Cut))?;
+            seen::decode(&answer).map_err(|why| Error::Malformed { peer, why })
+        };
+        timeout(after, asked).await.unwrap_or(Err(Error::TimedOut { peer, after }))
     }
 
     /// A stream of this protocol.

@@ -7,15 +7,17 @@
 //! - A request is read whole, within its limits of size and time, before the node sees it.
 
 use crate::{
-    ASK, Handler, Limits, Refusal, Request, Response, Stream, Times,
+    ASK, Handler, Limits, MOVE, Refusal, Request, Response, SEEN, Stream, Times,
     bucket::Bucket,
     counters::Counters,
     frame,
     limits::{FORGIVEN_PER_SECOND, STRIKES_MAX},
     message::{self, MESSAGE_BYTES_MAX, Why},
+    network::State,
+    seen,
 };
 use futures_util::AsyncWriteExt;
-use igor_protocol::NodeId;
+use igor_protocol::{NodeId, codec};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -34,6 +36,7 @@ const REMEMBERED_MAX: usize = 1024;
 /// Serves the streams of all peers.
 pub(crate) struct Server {
     handler: Arc<dyn Handler>,
+    state: Arc<State>,
     counters: Arc<Counters>,
     limits: Limits,
     times: Times,
@@ -69,10 +72,11 @@ pub(crate) enum Verdict {
 }
 
 impl Server {
-    pub(crate) fn new(handler: Arc<dyn Handler>, counters: Arc<Counters>, limits: Limits, times: Times) -> Self {
+    pub(crate) fn new(handler: Arc<dyn Handler>, state: Arc<State>, limits: Limits, times: Times) -> Self {
         Self {
             handler,
-            counters,
+            counters: Arc::clone(&state.counters),
+            state,
             requests: Arc::new(Semaphore::new(limits.requests)),
             transfers: Arc::new(Semaphore::new(limits.transfers)),
             polite: Arc::new(Semaphore::new(POLITE_MAX)),
@@ -110,11 +114,14 @@ impl Server {
 
     /// Takes a stream that a peer began, or refuses it. Returns at once.
     pub(crate) fn take(self: &Arc<Self>, guest: &Arc<Guest>, io: libp2p::Stream, protocol: &str) -> Verdict {
-        let admitted = if protocol == ASK { self.admit_request(guest) } else { self.admit_transfer(guest) };
+        let admitted = if protocol == MOVE { self.admit_transfer(guest) } else { self.admit_request(guest) };
         let (server, node) = (Arc::clone(self), guest.node);
         match admitted {
             Ok(places) if protocol == ASK => {
                 self.spawn(async move { server.answer(node, io, places).await });
+            }
+            Ok(places) if protocol == SEEN => {
+                self.spawn(async move { server.tell_where(node, io, places).await });
             }
             Ok(places) => {
                 self.counters.transfers_in(1);
@@ -171,7 +178,8 @@ impl Server {
         let Ok(place) = Arc::clone(&self.polite).try_acquire_owned() else { return };
         let limit = self.times.negotiation;
         tokio::spawn(async move {
-            let _ = timeout(limit, write(&mut io, &Response::Refused { why: Why::Busy })).await;
+            let busy = encoded(&Response::Refused { why: Why::Busy });
+            let _ = timeout(limit, write(&mut io, &busy)).await;
             drop(place);
         });
     }
@@ -180,6 +188,16 @@ impl Server {
         let served = timeout(self.times.request, self.answer_in_time(node, &mut io)).await;
         if served.is_err() {
             self.counters.refuse(Refusal::Slow, &node, &"a request was not sent, answered and taken in time");
+        }
+        drop(places);
+    }
+
+    /// Says where the peer is seen, itself included.
+    async fn tell_where(&self, node: NodeId, mut io: libp2p::Stream, places: [OwnedSemaphorePermit; 2]) {
+        let addresses = self.state.book().addresses(node);
+        let told = timeout(self.times.request, write(&mut io, &seen::encode(&addresses))).await;
+        if told.is_err() {
+            self.counters.refuse(Refusal::Slow, &node, &"a list of addresses was not taken in time");
         }
         drop(places);
     }
@@ -205,7 +223,7 @@ impl Server {
                 Response::Refused { why: Why::Malformed }
             }
         };
-        if let Err(why) = write(io, &response).await {
+        if let Err(why) = write(io, &encoded(&response)).await {
             tracing::debug!(from = %node, "a response was not taken: {why}");
         }
     }
@@ -218,15 +236,18 @@ fn places(own: &Arc<Semaphore>, all: &Arc<Semaphore>) -> Option<[OwnedSemaphoreP
     Some([own, all])
 }
 
-/// Writes a response as the only frame, and ends the stream.
-async fn write(io: &mut libp2p::Stream, response: &Response) -> Result<(), frame::Error> {
-    let bytes = response.encode().unwrap_or_else(|error| {
+/// The bytes of a response; where they would be too many, those of one that says so little that they are not.
+fn encoded(response: &Response) -> Vec<u8> {
+    response.encode().unwrap_or_else(|error| {
         tracing::error!("the node's answer cannot be sent: {error}");
-        // A refusal has no part that could be too long.
-        igor_protocol::codec::encode(&Response::Refused { why: Why::Failed })
-    });
-    io.write_all(&frame::header(&bytes, MESSAGE_BYTES_MAX)?).await?;
-    io.write_all(&bytes).await?;
+        codec::encode(&Response::Refused { why: Why::Failed })
+    })
+}
+
+/// Writes this as the only frame, and ends the stream.
+async fn write(io: &mut libp2p::Stream, content: &[u8]) -> Result<(), frame::Error> {
+    io.write_all(&frame::header(content, MESSAGE_BYTES_MAX)?).await?;
+    io.write_all(content).await?;
     Ok(io.close().await?)
 }
 

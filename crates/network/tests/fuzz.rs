@@ -31,6 +31,10 @@ fn samples(name: &str) -> Vec<Vec<u8>> {
     match name {
         "request" => requests.iter().map(|request| request.encode().expect("small")).collect(),
         "response" => responses.iter().map(|response| response.encode().expect("small")).collect(),
+        "seen" => vec![
+            b"\x81\x80".to_vec(),
+            b"\x81\x82\x4b\x04\xc0\0\x02\x01\x91\x02\x0f\xa1\xcd\x03\x48\x04\x7f\0\0\x01\x06\x0f\xa1".to_vec(),
+        ],
         "frames" => vec![b"\0\0\0\0".to_vec(), b"\0\0\0\x02hi\0\0\0\x01!\0\0\0\0".to_vec()],
         other => panic!("no samples for {other}"),
     }

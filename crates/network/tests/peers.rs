@@ -277,6 +277,31 @@ async fn a_copy_of_a_node_is_met_over_tcp() {
     meets_its_copy(TCP).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_knows_only_a_common_peer_is_met() {
+    let common = start(config(9, &[TCP, QUIC])).await;
+    let double = |listen: &str, common: igor_network::Multiaddr| {
+        let mut config = config(1, &[listen]);
+        config.bootstrap = vec![igor_network::address_of(config9(), common).expect("named")];
+        config.times.mirror_interval = Duration::from_secs(2);
+        config.times.handshake = Duration::from_millis(500);
+        config
+    };
+    let addresses = common.network.addresses();
+    let original = start(double(TCP, addresses[0].clone())).await;
+    until("the original is connected", || original.is_connected(common.id())).await;
+    // Alone it finds nobody, however often it looks.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(original.echo.events(), [Event::Connected(common.id())]);
+    let copy = start(double(QUIC, addresses[1].clone())).await;
+    let met = |node: &Node| node.echo.events().iter().any(|event| matches!(event, Event::Impostor(_)));
+    until("both know", || met(&original) && met(&copy)).await;
+}
+
+fn config9() -> igor_protocol::NodeId {
+    config(9, &[]).node()
+}
+
 async fn reaches_itself(listen: &str) {
     // A port that was free a moment ago.
     let first = start(config(1, &[listen])).await;

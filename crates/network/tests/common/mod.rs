@@ -30,6 +30,7 @@ pub(crate) fn times() -> Times {
         ping_interval: Duration::from_millis(200),
         ping: Duration::from_secs(2),
         status_interval: Duration::from_millis(200),
+        mirror_interval: Duration::from_mins(1),
         retry_min: Duration::from_millis(50),
         retry_max: Duration::from_millis(500),
     }
