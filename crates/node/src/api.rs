@@ -24,6 +24,7 @@ mod agents;
 mod deploy;
 mod guard;
 mod messages;
+mod moves;
 mod patient;
 mod refusal;
 mod server;
@@ -108,6 +109,8 @@ fn router(api: Shared, doors: Arc<Doors>) -> Router {
         .route("/v1/agents/{name}/resume", post(agents::resume))
         .route("/v1/agents/{name}/stop", post(agents::stop))
         .route("/v1/agents/{name}/orders", post(agents::order))
+        .route("/v1/agents/{name}/moves", post(moves::begin))
+        .route("/v1/nodes", get(moves::nodes))
         .route("/v1/agents/{name}/messages", post(messages::take))
         .route("/v1/agents/{name}/messages/{id}", get(messages::status))
         .route("/v1/agents/{name}/streams/{stream}", get(messages::stream))

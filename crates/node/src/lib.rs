@@ -8,6 +8,7 @@
 mod admission;
 pub mod api;
 pub mod client;
+pub mod custody;
 mod error;
 pub mod events;
 mod follow;
@@ -15,8 +16,10 @@ pub mod home;
 mod hosted;
 pub mod local;
 mod metrics;
+mod moves;
 mod node;
 pub mod order;
+pub mod portable;
 mod reply;
 mod stored;
 mod world;

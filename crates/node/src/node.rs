@@ -27,7 +27,6 @@ use igor_sandbox::{RUNTIME_ID, Sandbox, Stack, WasmProgram, compile::Compiler};
 use igor_spine::{
     Life, Parts,
     command::{Command, Refused},
-    event::Snapshot,
     inspect,
 };
 use igor_store::{
@@ -255,12 +254,9 @@ impl Node {
             return Ok(life.info());
         }
         let book = self.book(agent)?;
-        let now = Snapshot::at_rest(&book, local::flags(&*self.store, agent)?.paused);
+        let paused = local::flags(&*self.store, agent)?.paused;
         let name = name.cloned().unwrap_or_else(|| agent.to_string());
-        let mut info = AgentInfo::new(&name, book.genesis(), book.ledger().runtime.as_deref(), &now);
-        if self.store.is_archive(agent) {
-            "archived".clone_into(&mut info.status);
-        }
+        let mut info = AgentInfo::at_rest(&name, &book, paused, Some(self.id()));
         // The journal may say more than the last life did, but not why that one could not go on.
         let why = || self.lives().unable.get(&agent).map(|unable| unable.why.clone());
         let why = || why().or_else(|| life.and_then(|life| life.cause()));
@@ -274,14 +270,17 @@ impl Node {
         Ok(inspect::book_at_end(|from| self.store.read(agent, from), &StoreBlobs(&self.store), end)?)
     }
 
+    /// Refuses what only the custodian may do with an agent, where this node is not the custodian. Waits for disks.
+    pub fn check_custody(&self, agent: AgentId) -> Result<(), Error> {
+        custody::check(&self.book(agent)?, Some(self.id()))
+    }
+
     /// What the Genesis of an agent says whose init has never completed; nothing where it has, or it is an archive.
     /// Such an agent has not begun, and a new one may take its name. Waits for disks.
     pub fn not_begun(&self, agent: AgentId) -> Result<Option<GenesisBody>, Error> {
-        if self.store.is_archive(agent) {
-            return Ok(None);
-        }
         let book = self.book(agent)?;
-        Ok(book.ledger().runtime.is_none().then(|| book.genesis().clone()))
+        let begun = book.ledger().runtime.is_some() || custody::check(&book, Some(self.id())).is_err();
+        Ok((!begun).then(|| book.genesis().clone()))
     }
 
     fn tail(&self, agent: AgentId) -> Result<Chain, Error> {
@@ -331,12 +330,11 @@ impl Node {
     }
 }
 
-/// A key of a home. A home with agents has lost its key rather than not made it yet: a new one could not go on
-/// with them, and would hide that.
+/// A key of a home. A home with journals has lost its key rather than not made it yet: a new one could not go on
+/// with the agents, and would hide that.
 fn own_key(home: &Home, store: &Disk, role: Role) -> Result<KeyPair, Error> {
-    let is_new = store.list()?.into_iter().all(|agent| store.is_archive(agent));
     let keys = home.keys();
-    Ok(if is_new { keys.read_or_create(role)? } else { keys.read(role)? })
+    Ok(if store.list()?.is_empty() { keys.read_or_create(role)? } else { keys.read(role)? })
 }
 
 /// The right to create or start one agent.

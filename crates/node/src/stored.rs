@@ -153,6 +153,22 @@ impl Store for Shelf {
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, igor_store::Error> {
         self.disk.get_blob(hash, bytes_max)
     }
+
+    async fn remove(&self, agent: AgentId) -> Result<(), igor_store::Error> {
+        self.disk.remove(agent).await
+    }
+
+    async fn put_local(&self, name: &str, bytes: Vec<u8>) -> Result<(), igor_store::Error> {
+        self.disk.put_local(name, bytes).await
+    }
+
+    fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, igor_store::Error> {
+        self.disk.get_local(name)
+    }
+
+    fn list_local(&self) -> Result<Vec<String>, igor_store::Error> {
+        self.disk.list_local()
+    }
 }
 
 fn entry_bytes(commit: &Commit) -> u64 {

@@ -81,7 +81,6 @@ impl From<Error> for Refusal {
             Error::Local(crate::local::Error::BadName { .. }) => (StatusCode::BAD_REQUEST, "bad_name"),
             Error::Program(igor_sandbox::Error::Refused(_)) => (StatusCode::UNPROCESSABLE_ENTITY, "program_refused"),
             Error::Life(igor_spine::Error::Init(_)) => (StatusCode::UNPROCESSABLE_ENTITY, "init_failed"),
-            Error::Store(Store::Archived { .. }) => (StatusCode::CONFLICT, "archived"),
             Error::Store(Store::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             Error::Store(Store::Corrupt { .. } | Store::Damaged { .. }) | Error::Journal(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "corrupt")

@@ -6,19 +6,23 @@
 //! - Fields may be added to answers, never removed; requests with unknown fields are refused.
 //! - Bytes are a string where they are UTF-8, else base64 in the field that ends in `_base64`.
 
+use crate::{Error, custody};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use igor_protocol::{
     AgentId, Credits, Epoch, Hash, NodeId, OwnerId, Seq, Signature, Terms, Tick,
     entry::{DEPLOYMENT_BYTES_MAX, GenesisBody, MessageId, Seal},
+    ledger::Book,
     limits::PROGRAM_BYTES_MAX,
 };
 use igor_spine::event::Snapshot;
 use serde::{Deserialize, Serialize};
 
 mod event;
+mod moves;
 mod text;
 
 pub use event::Event;
+pub use moves::{Move, MoveEvent, NodeRow, NodeStatus, Nodes};
 
 /// The version of the API, the first part of every path but `/metrics`.
 pub const API_VERSION: u32 = 1;
@@ -172,8 +176,30 @@ pub struct AgentInfo {
 }
 
 impl AgentInfo {
+    /// An agent that nobody runs, from the book at its journal's end. `here` is the node that has the journal, where it
+    /// has a key.
+    pub fn at_rest(name: &str, book: &Book, paused: bool, here: Option<NodeId>) -> Self {
+        let now = Snapshot::at_rest(book, paused);
+        let info = Self::new(name, book.genesis(), book.ledger().runtime.as_deref(), &now);
+        let status = match custody::check(book, here) {
+            Err(_) => custody::ARCHIVED.to_owned(),
+            // It was given away, and there is no answer.
+            Ok(()) if book.is_given() => custody::MOVING.to_owned(),
+            Ok(()) => info.status,
+        };
+        Self { status, ..info }
+    }
+
+    /// Refuses what only the custodian may do, where the node that has the journal is not the custodian.
+    pub fn check_custody(&self) -> Result<(), Error> {
+        if self.status == custody::ARCHIVED {
+            return Err(Error::NotCustodian { agent: self.agent, custodian: self.custodian });
+        }
+        Ok(())
+    }
+
     /// An agent from what its journal says for ever and what it is doing now.
-    pub fn new(name: &str, genesis: &GenesisBody, runtime: Option<&str>, now: &Snapshot) -> Self {
+    pub(crate) fn new(name: &str, genesis: &GenesisBody, runtime: Option<&str>, now: &Snapshot) -> Self {
         Self {
             agent: now.chain.agent,
             name: name.to_owned(),
@@ -183,12 +209,12 @@ impl AgentInfo {
             seq: Seq(now.chain.next.0.saturating_sub(1)),
             epoch: now.chain.epoch,
             head: now.chain.head,
-            custodian: genesis.custodian,
+            custodian: now.custodian,
             owner: genesis.owner,
             balance: now.balance,
             funded: now.funded,
             spent: now.spent,
-            price_per_second: genesis.terms.per_second(),
+            price_per_second: now.terms.per_second(),
             program: genesis.program,
             runtime: runtime.unwrap_or_default().to_owned(),
             checkpoint_tick: now.checkpoint_tick,
