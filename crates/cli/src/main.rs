@@ -61,6 +61,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Pause(args) => verb::control::pause(context, &args),
         Verb::Resume(args) => verb::control::resume(context, &args),
         Verb::End(args) => verb::order::end(context, &args),
+        Verb::Migrate(args) => verb::migrate::migrate(context, &args),
+        Verb::Nodes => verb::migrate::nodes(context),
         Verb::Verify(args) => verb::verify::verify(context, &args),
         Verb::Replay(args) => verb::replay::replay(context, &args),
         Verb::Export(args) => verb::export::export(context, &args),
