@@ -108,7 +108,7 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  igor export strategy --out strategy.igor\nA copy carries history, never custody: nobody can run the agent from it."
     )]
     Export(Export),
-    /// Keep the history in a file as an archive, after verifying all of it
+    /// Take the history in a file into this home as an archive, after verifying all of it
     #[command(after_help = "Examples:\n  igor import strategy.igor\n  igor import strategy.igor --name old --json")]
     Import(Import),
     /// Show the public keys of this home, and where the secret ones lie
@@ -290,7 +290,7 @@ pub(crate) struct Export {
 pub(crate) struct Import {
     /// The file
     pub(crate) file: PathBuf,
-    /// The name of the archive here [default: the agent's own]
+    /// The agent's name here [default: its own]
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Refuse a file that is larger than this, in MiB

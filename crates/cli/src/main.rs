@@ -60,7 +60,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Verify(args) => verb::verify::verify(context, &args),
         Verb::Replay(args) => verb::replay::replay(context, &args),
         Verb::Export(args) => verb::export::export(context, &args),
-        Verb::Import(args) => verb::export::import(context, &args),
+        Verb::Import(args) => verb::import::import(context, &args),
         Verb::Key(args) => verb::key::key(context, &args),
         Verb::Config => verb::config::config(context, &cli.global),
         Verb::Doctor => verb::doctor::doctor(context),

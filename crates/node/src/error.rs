@@ -78,8 +78,11 @@ pub enum Error {
     /// The agent did not take it.
     #[error(transparent)]
     Refused(igor_spine::command::Refused),
-    /// Another node may run it, and this one may not.
-    #[error("agent {agent} is in the custody of {custodian}; this node may keep its journal, not run it")]
+    /// Another node may go on with it, and this one may not.
+    #[error(
+        "agent {agent} is an archive here, because {custodian} has custody of it: this node cannot run it or commit for \
+         it; `igor timeline`, `igor verify`, `igor replay` and `igor export` work"
+    )]
     NotCustodian {
         /// The agent.
         agent: AgentId,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! HOME/            0700
-//!   format lock log/ agents/ archives/ blobs/ local/     the store's (docs/formats/disk.md)
+//!   format lock log/ agents/ blobs/ local/     the store's (docs/formats/disk.md)
 //!   keys/owner.key keys/node.key                          0600, this crate's
 //!   cache/                                                compiled programs; may be deleted
 //!   node.toml                                             optional, written by people

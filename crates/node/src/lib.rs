@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod client;
+pub mod custody;
 mod error;
 pub mod events;
 mod follow;

@@ -8,7 +8,10 @@
 //! - A file that does not decode is an error, never an absent one.
 
 use igor_protocol::{AgentId, Hash, Tick};
-use igor_store::disk::{Disk, Reader};
+use igor_store::{
+    Store,
+    disk::{Disk, Reader},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
@@ -154,17 +157,17 @@ fn alias(value: &str, bytes: &[u8]) -> Result<(String, AgentId), Error> {
     Ok((alias.name, agent))
 }
 
-/// Gives an agent a name, durably, in place of whatever had it. Waits for disks.
-pub fn put_name(store: &Disk, name: &str, agent: AgentId) -> Result<(), Error> {
+/// Gives an agent a name, durably, in place of whatever had it.
+pub async fn put_name(store: &impl Store, name: &str, agent: AgentId) -> Result<(), Error> {
     check_name(name)?;
     let value = alias_value(name);
     let alias = Alias { version: VERSION, name: name.to_owned(), agent: agent.to_string() };
-    Ok(store.put_local(&value, &encode(&value, &alias)?)?)
+    Ok(store.put_local(&value, encode(&value, &alias)?).await?)
 }
 
-/// Takes a name away, durably: nobody has it then. Waits for disks.
-pub fn remove_name(store: &Disk, name: &str) -> Result<(), Error> {
-    Ok(store.remove_local(&alias_value(name))?)
+/// Takes a name away, durably: nobody has it then.
+pub async fn remove_name(store: &impl Store, name: &str) -> Result<(), Error> {
+    Ok(store.remove_local(&alias_value(name)).await?)
 }
 
 /// What the operator said about an agent.
@@ -176,11 +179,11 @@ pub fn flags(locals: &impl Locals, agent: AgentId) -> Result<Flags, Error> {
     Ok(Flags { paused: file.paused, forgiven: file.forgiven.map(Tick) })
 }
 
-/// Makes durable what the operator says about an agent. Waits for disks.
-pub fn put_flags(store: &Disk, agent: AgentId, flags: Flags) -> Result<(), Error> {
+/// Makes durable what the operator says about an agent.
+pub async fn put_flags(store: &impl Store, agent: AgentId, flags: Flags) -> Result<(), Error> {
     let value = flags_value(agent);
     let file = FlagsFile { version: VERSION, paused: flags.paused, forgiven: flags.forgiven.map(|tick| tick.0) };
-    Ok(store.put_local(&value, &encode(&value, &file)?)?)
+    Ok(store.put_local(&value, encode(&value, &file)?).await?)
 }
 
 #[cfg(test)]

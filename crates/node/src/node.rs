@@ -10,6 +10,7 @@
 use crate::{
     Error,
     api::wire::{AgentInfo, NodeInfo},
+    custody,
     home::{Config, Home, NotGranted, Role},
     hosted::{Beginning, Ends, Hosted},
     local::{self, Flags},
@@ -26,7 +27,6 @@ use igor_sandbox::{RUNTIME_ID, Sandbox, Stack, WasmProgram, compile::Compiler};
 use igor_spine::{
     Ending, Life, Parts, Settings, World,
     command::{Command, Refused},
-    event::Snapshot,
     inspect,
 };
 use igor_store::{
@@ -208,12 +208,9 @@ impl Node {
             return Ok(life.info());
         }
         let book = self.book(agent)?;
-        let now = Snapshot::at_rest(&book, local::flags(&*self.store, agent)?.paused);
+        let paused = local::flags(&*self.store, agent)?.paused;
         let name = name.cloned().unwrap_or_else(|| agent.to_string());
-        let mut info = AgentInfo::new(&name, book.genesis(), book.ledger().runtime.as_deref(), &now);
-        if self.store.is_archive(agent) {
-            "archived".clone_into(&mut info.status);
-        }
+        let mut info = AgentInfo::at_rest(&name, &book, paused, Some(self.id()));
         // The journal may say more than the last life did, but not why that one could not go on.
         info.cause = info.cause.or_else(|| life.and_then(|life| life.cause()).filter(|_| info.status != "ended"));
         Ok(info)
@@ -225,14 +222,17 @@ impl Node {
         Ok(inspect::book_at_end(|from| self.store.read(agent, from), &StoreBlobs(&self.store), end)?)
     }
 
+    /// Refuses what only the custodian may do with an agent, where this node is not the custodian. Waits for disks.
+    pub fn check_custody(&self, agent: AgentId) -> Result<(), Error> {
+        custody::check(&self.book(agent)?, Some(self.id()))
+    }
+
     /// What the Genesis of an agent says whose init has never completed; nothing where it has, or it is an archive.
     /// Such an agent has not begun, and a new one may take its name. Waits for disks.
     pub fn not_begun(&self, agent: AgentId) -> Result<Option<GenesisBody>, Error> {
-        if self.store.is_archive(agent) {
-            return Ok(None);
-        }
         let book = self.book(agent)?;
-        Ok(book.ledger().runtime.is_none().then(|| book.genesis().clone()))
+        let begun = book.ledger().runtime.is_some() || custody::check(&book, Some(self.id())).is_err();
+        Ok((!begun).then(|| book.genesis().clone()))
     }
 
     fn tail(&self, agent: AgentId) -> Result<Chain, Error> {
@@ -269,8 +269,7 @@ impl Node {
         // From here on things are kept, in the order that a restart relies on.
         self.store.put_blob(program).await?;
         self.store.put_blob(manifest.encode()).await?;
-        let (node, alias) = (self.clone(), name.clone());
-        blocking(move || local::put_name(&node.store, &alias, agent)).await?;
+        local::put_name(&*self.store, &name, agent).await?;
         let body = genesis.body.clone();
         let life = Life::create(self.parts(loaded), genesis, manifest.clone()).await?;
         tracing::info!(%agent, name, "an agent was created");
@@ -283,25 +282,19 @@ impl Node {
         if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
             return Err(Error::Running { name: life.name().to_owned() });
         }
-        if self.store.is_archive(agent) {
-            return Err(igor_store::Error::Archived { agent }.into());
-        }
         let node = self.clone();
         let (name, genesis, manifest, program) = blocking(move || node.prepare(agent)).await?;
-        if genesis.custodian != self.id() {
-            return Err(Error::NotCustodian { agent, custodian: genesis.custodian });
-        }
         let life = Life::open(self.parts(Arc::new(program)), agent).await?;
         self.carry(Start { name, genesis, manifest, wishes, resumed: true }, life).await
     }
 
     /// Reads what an agent needs to go on, and compiles it unless that was done before.
     fn prepare(&self, agent: AgentId) -> Result<(String, GenesisBody, Manifest, WasmProgram), Error> {
-        self.tail(agent)?;
+        let book = self.book(agent)?;
+        custody::check(&book, Some(self.id()))?;
         // Read when the life begins; what cannot be read is refused before anything is paid for.
         local::flags(&*self.store, agent)?;
-        let first = self.store.read(agent, Seq(0))?.next().ok_or(igor_spine::Error::NoJournal(agent))??;
-        let genesis = inspect::genesis::<igor_store::Error>(&first)?.body;
+        let genesis = book.genesis().clone();
         let blob = |what, hash, max| {
             let bytes = self.store.get_blob(hash, max)?;
             bytes.ok_or(Error::Life(igor_spine::Error::MissingBlob { what, hash }))
@@ -421,12 +414,11 @@ impl Node {
     }
 }
 
-/// A key of a home. A home with agents has lost its key rather than not made it yet: a new one could not go on
-/// with them, and would hide that.
+/// A key of a home. A home with journals has lost its key rather than not made it yet: a new one could not go on
+/// with the agents, and would hide that.
 fn own_key(home: &Home, store: &Disk, role: Role) -> Result<KeyPair, Error> {
-    let is_new = store.list()?.into_iter().all(|agent| store.is_archive(agent));
     let keys = home.keys();
-    Ok(if is_new { keys.read_or_create(role)? } else { keys.read(role)? })
+    Ok(if store.list()?.is_empty() { keys.read_or_create(role)? } else { keys.read(role)? })
 }
 
 /// How an agent lives: as its operator wishes and said before, else as its manifest says.

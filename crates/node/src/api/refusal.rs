@@ -66,7 +66,6 @@ impl From<Error> for Refusal {
             Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
             Error::Ended { .. } => (StatusCode::GONE, "ended"),
             Error::NotCustodian { .. } => (StatusCode::CONFLICT, "not_custodian"),
-            Error::Store(Store::Archived { .. }) => (StatusCode::CONFLICT, "archived"),
             Error::Store(Store::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             Error::Store(Store::Corrupt { .. } | Store::Damaged { .. }) | Error::Journal(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "corrupt")

@@ -68,7 +68,7 @@ fn framed(bytes: &[u8]) -> Bytes {
 /// What happens in a life from now on, as lines of JSON.
 pub(super) async fn events(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
     let Path(name) = name?;
-    let events = api.life(&name)?.events_from_now(api.node.store().clone());
+    let events = api.life(&name).await?.events_from_now(api.node.store().clone());
     let lines = unfold(Some(events), async |events| {
         let mut events = events?;
         match events.next().await {

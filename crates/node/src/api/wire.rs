@@ -6,10 +6,12 @@
 //! - Fields may be added to answers, never removed; requests with unknown fields are refused.
 //! - Bytes are a string where they are UTF-8, else base64 in the field that ends in `_base64`.
 
+use crate::{Error, custody};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use igor_protocol::{
     AgentId, Credits, Epoch, Hash, NodeId, OwnerId, Seq, Signature, Tick,
     entry::{GenesisBody, MessageId, Seal},
+    ledger::Book,
 };
 use igor_spine::event::Snapshot;
 use serde::{Deserialize, Serialize};
@@ -116,8 +118,25 @@ pub struct AgentInfo {
 }
 
 impl AgentInfo {
+    /// An agent that nobody runs, from the book at its journal's end. `here` is the node that has the journal, where it
+    /// has a key.
+    pub fn at_rest(name: &str, book: &Book, paused: bool, here: Option<NodeId>) -> Self {
+        let now = Snapshot::at_rest(book, paused);
+        let info = Self::new(name, book.genesis(), book.ledger().runtime.as_deref(), &now);
+        let status = custody::check(book, here).map_or_else(|_| custody::ARCHIVED.to_owned(), |()| info.status);
+        Self { status, custodian: custody::custodian(book), ..info }
+    }
+
+    /// Refuses what only the custodian may do, where the node that has the journal is not the custodian.
+    pub fn check_custody(&self) -> Result<(), Error> {
+        if self.status == custody::ARCHIVED {
+            return Err(Error::NotCustodian { agent: self.agent, custodian: self.custodian });
+        }
+        Ok(())
+    }
+
     /// An agent from what its journal says for ever and what it is doing now.
-    pub fn new(name: &str, genesis: &GenesisBody, runtime: Option<&str>, now: &Snapshot) -> Self {
+    pub(crate) fn new(name: &str, genesis: &GenesisBody, runtime: Option<&str>, now: &Snapshot) -> Self {
         Self {
             agent: now.chain.agent,
             name: name.to_owned(),

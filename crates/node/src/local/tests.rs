@@ -15,32 +15,33 @@ fn names_that_agents_can_have() {
     }
 }
 
-#[test]
-fn a_name_is_found_again_and_can_be_given_anew() {
+#[tokio::test]
+async fn a_name_is_found_again_and_can_be_given_anew() {
     let home = tempfile::tempdir().unwrap();
     let store = Disk::open(home.path(), &Options::default()).unwrap();
     assert_eq!(agent_named(&store, "a").unwrap(), None);
-    put_name(&store, "a", agent(1)).unwrap();
-    put_name(&store, "b", agent(2)).unwrap();
+    put_name(&store, "a", agent(1)).await.unwrap();
+    put_name(&store, "b", agent(2)).await.unwrap();
     assert_eq!(agent_named(&store, "a").unwrap(), Some(agent(1)));
-    put_name(&store, "a", agent(3)).unwrap();
+    put_name(&store, "a", agent(3)).await.unwrap();
     let expected = [(agent(2), "b".to_owned()), (agent(3), "a".to_owned())];
     assert_eq!(names(&store).unwrap(), expected.into_iter().collect());
 }
 
-#[test]
-fn flags_are_remembered_and_damage_is_reported() {
+#[tokio::test]
+async fn flags_are_remembered_and_damage_is_reported() {
     let home = tempfile::tempdir().unwrap();
     let store = Disk::open(home.path(), &Options::default()).unwrap();
     assert_eq!(flags(&store, agent(1)).unwrap(), Flags::default());
     let said = Flags { paused: true, forgiven: Some(Tick(7)) };
-    put_flags(&store, agent(1), said).unwrap();
+    put_flags(&store, agent(1), said).await.unwrap();
     assert_eq!(flags(&store, agent(1)).unwrap(), said);
     assert_eq!(flags(&store, agent(2)).unwrap(), Flags::default());
     for broken in [&b"{"[..], b"", br#"{"version":2,"paused":true,"forgiven":null}"#, br#"{"version":1}"#] {
-        store.put_local(&flags_value(agent(1)), broken).unwrap();
+        store.put_local(&flags_value(agent(1)), broken.to_vec()).await.unwrap();
         assert!(matches!(flags(&store, agent(1)), Err(Error::Damaged { .. })), "{broken:?}");
     }
-    store.put_local(&alias_value("a"), br#"{"version":1,"name":"b","agent":"igor1"}"#).unwrap();
+    let other = br#"{"version":1,"name":"b","agent":"igor1"}"#;
+    store.put_local(&alias_value("a"), other.to_vec()).await.unwrap();
     assert!(matches!(agent_named(&store, "a"), Err(Error::Damaged { .. })));
 }

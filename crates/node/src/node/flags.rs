@@ -76,19 +76,19 @@ impl Node {
         change: impl FnOnce(&mut Flags, Tick) + Send + 'static,
     ) -> Result<(), Error> {
         let node = self.clone();
-        blocking(move || {
-            if node.store.is_archive(agent) {
-                return Err(igor_store::Error::Archived { agent }.into());
-            }
-            let AgentInfo { name, status, cause, tick, .. } = node.agent(agent)?;
+        let flags = blocking(move || {
+            let info = node.agent(agent)?;
+            info.check_custody()?;
+            let AgentInfo { name, status, cause, tick, .. } = info;
             if status == Status::Ended.name() {
                 return Err(Error::Ended { name, cause: cause.unwrap_or_default() });
             }
             let mut flags = local::flags(&*node.store, agent)?;
             change(&mut flags, tick);
-            Ok::<_, Error>(local::put_flags(&node.store, agent, flags)?)
+            Ok::<_, Error>(flags)
         })
-        .await
+        .await?;
+        Ok(local::put_flags(&*self.store, agent, flags).await?)
     }
 }
 
