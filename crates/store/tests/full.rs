@@ -306,6 +306,7 @@ async fn a_full_file_system_for_real() {
 }
 
 /// A process that another test starts has every lock of this one until it runs its program.
+#[allow(clippy::disallowed_methods)] // that process runs in real time
 fn open_again(home: &Path, options: &Options) -> Disk {
     for _ in 0..500 {
         match Disk::open(home, options) {
