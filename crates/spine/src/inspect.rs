@@ -119,7 +119,7 @@ fn begin_at<E>(last: &Last, first: &Commit, before: &Book, blobs: &dyn Blobs) ->
 }
 
 /// The Genesis that the first commit of a journal begins with.
-fn genesis<E>(first: &Commit) -> Result<Genesis, Error<E>> {
+pub fn genesis<E>(first: &Commit) -> Result<Genesis, Error<E>> {
     let wrong = || Error::bad(Seq(0), Fault::Place("a journal begins with its Genesis"));
     let (seq, _, bytes) = first.entries().next().ok_or_else(wrong)?;
     match decode(seq, bytes)? {
