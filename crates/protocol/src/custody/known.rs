@@ -43,7 +43,8 @@ impl Memory {
 
     /// All records, to be told to whoever asks.
     pub fn records(&self) -> impl Iterator<Item = &Custody> {
-        let evidence = self.evidence.iter().flat_map(|evidence| std::iter::once(&evidence.heard).chain(&evidence.known));
+        let evidence =
+            self.evidence.iter().flat_map(|evidence| std::iter::once(&evidence.heard).chain(&evidence.known));
         self.signed.iter().chain(&self.came).chain(&self.elsewhere).chain(evidence)
     }
 
