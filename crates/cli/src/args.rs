@@ -97,7 +97,7 @@ pub(crate) enum Verb {
     End(Named),
     /// Check an agent's whole history: chain, signatures, bills, money; with --execute also every run
     #[command(
-        after_help = "Examples:\n  igor verify strategy\n  igor verify strategy.igor --execute   # a file, on any machine, without a home"
+        after_help = "Examples:\n  igor verify strategy\n  igor verify strategy.igor --execute   # a file, on any machine, without a home\nRuns that another runtime made cannot be executed here: --execute then exits with 1, and says which were not."
     )]
     Verify(Verify),
     /// Re-execute an agent's life up to a tick, and show its state there

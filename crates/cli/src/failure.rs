@@ -2,8 +2,8 @@
 //!
 //! Invariant: every error of every layer becomes exactly one code here, and nowhere else.
 
-use igor_node::inspect;
 use igor_protocol::{Seq, archive, verify};
+use igor_spine::inspect;
 use std::fmt::Display;
 
 /// What an exit code means.
@@ -31,11 +31,12 @@ pub(crate) struct Failure {
     pub(crate) code: Code,
     message: String,
     seq: Option<Seq>,
+    passing: bool,
 }
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Display) -> Self {
-        Self { code, message: message.to_string(), seq: None }
+        Self { code, message: message.to_string(), seq: None, passing: false }
     }
 
     pub(crate) fn failed(message: impl Display) -> Self {
@@ -52,6 +53,16 @@ impl Failure {
 
     pub(crate) fn unreachable(message: impl Display) -> Self {
         Self::new(Code::Unreachable, message)
+    }
+
+    /// The same, for what goes by: the home changes hands, or its node does not answer now.
+    pub(crate) fn passing(self) -> Self {
+        Self { passing: true, ..self }
+    }
+
+    /// Whether trying again may be all that it takes.
+    pub(crate) const fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// The entry that is corrupt, where the store says which.
@@ -76,20 +87,28 @@ macro_rules! failures {
     )*};
 }
 
-failures!(
-    verify::Bad,
-    igor_spine::Error,
-    igor_sandbox::Error,
-    igor_node::home::Error,
-    igor_node::local::Error,
-    igor_node::client::Error,
-    igor_node::Error,
-);
+failures!(verify::Bad, igor_spine::Error, igor_sandbox::Error, igor_node::home::Error, igor_node::local::Error,);
+
+impl From<igor_node::Error> for Failure {
+    fn from(error: igor_node::Error) -> Self {
+        match error {
+            igor_node::Error::Store(error) => error.into(),
+            other => Self::new(Code::from(&other), other),
+        }
+    }
+}
+
+impl From<igor_node::client::Error> for Failure {
+    fn from(error: igor_node::client::Error) -> Self {
+        Self { passing: error.is_passing(), ..Self::new(Code::from(&error), error) }
+    }
+}
 
 impl From<igor_store::Error> for Failure {
     fn from(error: igor_store::Error) -> Self {
         let seq = if let igor_store::Error::Corrupt { seq, .. } = &error { Some(*seq) } else { None };
-        Self { seq, ..Self::new(Code::from(&error), error) }
+        let passing = matches!(error, igor_store::Error::Locked { .. });
+        Self { seq, passing, ..Self::new(Code::from(&error), error) }
     }
 }
 

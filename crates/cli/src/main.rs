@@ -8,6 +8,7 @@ mod args;
 mod context;
 mod execute;
 mod failure;
+mod logging;
 mod output;
 mod source;
 mod verb;
@@ -18,20 +19,13 @@ use clap::Parser;
 use context::Context;
 use failure::{Code, Failure};
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == igor_sandbox::compile::CHILD_ARG) {
         return igor_sandbox::compile::child_main();
     }
     let cli = Cli::parse();
-    log_to_stderr();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(cli)),
-        Err(e) => Err(Failure::failed(format!("the system gives no threads: {e}"))),
-    };
-    match done {
+    match logging::begin().and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if failure.code != Code::Closed {
@@ -40,6 +34,12 @@ fn main() -> ExitCode {
             ExitCode::from(failure.code as u8)
         }
     }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::failed(format!("the system gives no threads: {e}")))?;
+    runtime.block_on(dispatch(cli))
 }
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
@@ -67,10 +67,4 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Demo(args) => tokio::task::block_in_place(|| verb::demo::demo(context, &args)),
         Verb::Completions { shell } => verb::completions::completions(shell),
     }
-}
-
-/// What the layers below say goes to stderr: warnings, or what `IGOR_LOG` asks for.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("IGOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

@@ -25,6 +25,8 @@ pub(crate) enum Tone {
     Faint,
     /// It went well.
     Good,
+    /// It is not all that was asked for.
+    Warn,
     /// It went wrong.
     Bad,
 }
@@ -64,6 +66,7 @@ impl Output {
             Tone::Strong => "1",
             Tone::Faint => "2",
             Tone::Good => "32",
+            Tone::Warn => "33",
             Tone::Bad => "31",
         };
         format!("\x1b[{code}m{text}\x1b[0m")

@@ -1,29 +1,24 @@
 //! Where a journal is read from: a running node, the files of a home, or a portable file. Verbs do not know which.
 //!
-//! Invariants kept here:
-//! - A node is asked as long as it has the home; its files are read only while no node has them.
-//! - Commits come in order from the one that was asked for; that they link is checked by whoever believes them.
+//! Invariant: commits come in order from the one that was asked for; that they link is checked by whoever believes
+//! them.
 
 mod file;
+mod keeper;
 mod local;
 
 pub(crate) use file::{ArchiveFile, write as write_file};
+pub(crate) use keeper::{Keeper, alone, patiently};
 pub(crate) use local::Local;
 
 use crate::{Context, failure::Failure};
-use igor_node::{
-    api::wire::AgentInfo,
-    client::{self, Client},
-    inspect,
-};
+use igor_node::{api::wire::AgentInfo, client::Client};
 use igor_protocol::{AgentId, Commit, Hash, Seq, ledger::Book, verify::Blobs};
-use std::{future::Future, path::Path, time::Duration};
+use igor_spine::inspect;
+use std::{future::Future, path::Path};
 
 /// Largest portable file that is read where nobody says otherwise.
 const FILE_BYTES_MAX: u64 = 64 << 30;
-/// How long a node may take to start or stop, during which it has the lock but does not answer: attempts and pause.
-const ATTEMPTS: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Commits in order.
 pub(crate) type Commits<'a> = Box<dyn Iterator<Item = Result<Commit, Failure>> + Send + 'a>;
@@ -38,46 +33,6 @@ pub(crate) enum Source {
     Node(Client, Box<AgentInfo>),
 }
 
-/// Who has the home.
-pub(crate) enum Keeper {
-    /// A node that answers.
-    Node(Client),
-    /// Nobody; its files can be read.
-    Nobody(Local),
-}
-
-impl Keeper {
-    /// Finds out who has the home of this command.
-    pub(crate) fn find(context: &Context) -> Result<Self, Failure> {
-        if let Some(address) = &context.node {
-            return Ok(Self::Node(Client::new(address.clone())));
-        }
-        let home = context.home()?;
-        let client = Client::new(client::Address::Socket(home.socket()));
-        let mut attempts = 0;
-        loop {
-            match wait(client.node()) {
-                Ok(_) => return Ok(Self::Node(client)),
-                Err(client::Error::Unreachable { .. }) => {}
-                Err(e) => return Err(e.into()),
-            }
-            match Local::open(home.path()) {
-                Err(igor_store::Error::Locked { pid, .. }) if attempts >= ATTEMPTS => {
-                    let path = home.path().display();
-                    let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-                    return Err(Failure::unreachable(format!(
-                        "{who} has {path}, but does not answer; wait for it or end it"
-                    )));
-                }
-                Err(igor_store::Error::Locked { .. }) => {}
-                other => return Ok(Self::Nobody(other?)),
-            }
-            attempts += 1;
-            std::thread::sleep(PAUSE);
-        }
-    }
-}
-
 impl Source {
     /// An agent by its name or id, or a portable file by its path.
     pub(crate) fn find(context: &Context, name: &str) -> Result<Self, Failure> {
@@ -90,15 +45,18 @@ impl Source {
     /// An agent by its name or id.
     pub(crate) fn agent_named(context: &Context, name: &str) -> Result<Self, Failure> {
         match Keeper::find(context)? {
-            Keeper::Node(client) => {
-                let info = wait(client.agent(name))?;
-                Ok(Self::Node(client, Box::new(info)))
-            }
+            Keeper::Node(client) => Self::at_node(client, name),
             Keeper::Nobody(local) => {
                 let agent = local.resolve(name)?;
                 Ok(Self::Home(local, agent))
             }
         }
+    }
+
+    /// An agent of a node, by its name or id.
+    pub(crate) fn at_node(client: Client, name: &str) -> Result<Self, Failure> {
+        let info = wait(client.agent(name))?;
+        Ok(Self::Node(client, Box::new(info)))
     }
 
     /// Whose journal it is.

@@ -113,9 +113,11 @@ pub(crate) fn fuel(fuel: igor_protocol::Fuel) -> String {
     }
 }
 
-/// Text from outside for a terminal: one line, at most `max` characters, nothing that moves the cursor.
+/// Text from outside for a terminal: one line, at most `max` characters, nothing that moves the cursor but on. Tabs
+/// stay, for whoever cuts the line at them.
 pub(crate) fn safe(text: &str, max: usize) -> String {
-    let mut safe: String = text.chars().take(max).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut safe: String =
+        text.chars().take(max).map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(max).is_some() {
         safe.push_str("...");
     }

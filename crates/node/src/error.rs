@@ -1,7 +1,8 @@
 //! What can go wrong on a node, by what its operator must do.
 
-use crate::{home, inspect, local};
-use igor_protocol::{AgentId, NodeId};
+use crate::{home, local};
+use igor_protocol::{AgentId, NodeId, entry::EndCause};
+use igor_spine::inspect;
 use std::path::PathBuf;
 
 /// Why a node could not do something.
@@ -63,6 +64,14 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// It has ended: there is nothing to pause, and nothing that goes on.
+    #[error("agent {name} has ended ({cause}): {}", after_end(name, cause))]
+    Ended {
+        /// Its name.
+        name: String,
+        /// Why, as [`EndCause::name`] has it.
+        cause: String,
+    },
     /// An order that does not count.
     #[error(transparent)]
     Order(igor_protocol::ledger::Fault),
@@ -96,4 +105,12 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+}
+
+fn after_end(name: &str, cause: &str) -> String {
+    if cause == EndCause::Exhausted.name() {
+        format!("`igor fund {name} CREDITS` revives it")
+    } else {
+        format!("that is final, and its journal stays: `igor timeline {name}`")
+    }
 }

@@ -12,7 +12,6 @@ pub mod events;
 mod follow;
 pub mod home;
 mod hosted;
-pub mod inspect;
 pub mod local;
 mod metrics;
 mod node;

@@ -1,8 +1,9 @@
 //! What a node keeps beside the journals: the names of its agents, and what their operator said.
 //!
 //! Invariants kept here:
-//! - A name is durable before the Genesis of its agent is. So an agent that has a journal has its name, and a name
-//!   whose agent has no journal is left over from a crash between the two: it counts for nothing and may be taken.
+//! - A name is durable before the Genesis of its agent is. So an agent that has a journal has its name, unless it never
+//!   began and a later one took it; and a name whose agent has no journal is left over from a crash between the two: it
+//!   counts for nothing and may be taken.
 //! - What the operator said is durable before it is done, so that a restart knows it.
 //! - A file that does not decode is an error, never an absent one.
 
@@ -159,6 +160,11 @@ pub fn put_name(store: &Disk, name: &str, agent: AgentId) -> Result<(), Error> {
     let value = alias_value(name);
     let alias = Alias { version: VERSION, name: name.to_owned(), agent: agent.to_string() };
     Ok(store.put_local(&value, &encode(&value, &alias)?)?)
+}
+
+/// Takes a name away, durably: nobody has it then. Waits for disks.
+pub fn remove_name(store: &Disk, name: &str) -> Result<(), Error> {
+    Ok(store.remove_local(&alias_value(name))?)
 }
 
 /// What the operator said about an agent.

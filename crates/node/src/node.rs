@@ -12,7 +12,6 @@ use crate::{
     api::wire::{AgentInfo, NodeInfo},
     home::{Config, Home, NotGranted, Role},
     hosted::{Beginning, Ends, Hosted},
-    inspect,
     local::{self, Flags},
     metrics::Metrics,
     world::RealWorld,
@@ -20,13 +19,15 @@ use crate::{
 use igor_protocol::{
     AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms, Tick,
     entry::{Genesis, GenesisBody, Order, Policy},
-    ledger::Fault,
+    ledger::{Book, Fault},
     verify::Blobs,
 };
 use igor_sandbox::{RUNTIME_ID, Sandbox, Stack, WasmProgram, compile::Compiler};
 use igor_spine::{
     Ending, Life, Parts, Settings, World,
     command::{Command, Refused},
+    event::Snapshot,
+    inspect,
 };
 use igor_store::{
     Store,
@@ -206,11 +207,10 @@ impl Node {
         if let Some(life) = life.as_ref().filter(|life| !life.is_over()) {
             return Ok(life.info());
         }
-        let end = self.tail(agent)?;
-        let book = inspect::book_at_end(|from| self.store.read(agent, from), &StoreBlobs(&self.store), end.next)?;
-        let now = inspect::snapshot(&book, local::flags(&*self.store, agent)?.paused);
-        let genesis = book.genesis();
-        let mut info = AgentInfo::new(name.unwrap_or(&genesis.name), genesis, book.ledger().runtime.as_deref(), &now);
+        let book = self.book(agent)?;
+        let now = Snapshot::at_rest(&book, local::flags(&*self.store, agent)?.paused);
+        let name = name.cloned().unwrap_or_else(|| agent.to_string());
+        let mut info = AgentInfo::new(&name, book.genesis(), book.ledger().runtime.as_deref(), &now);
         if self.store.is_archive(agent) {
             "archived".clone_into(&mut info.status);
         }
@@ -219,16 +219,39 @@ impl Node {
         Ok(info)
     }
 
+    /// The book at the end of an agent's journal, as far as that is durable. Waits for disks.
+    pub fn book(&self, agent: AgentId) -> Result<Book, Error> {
+        let end = self.tail(agent)?.next;
+        Ok(inspect::book_at_end(|from| self.store.read(agent, from), &StoreBlobs(&self.store), end)?)
+    }
+
+    /// What the Genesis of an agent says whose init has never completed; nothing where it has, or it is an archive.
+    /// Such an agent has not begun, and a new one may take its name. Waits for disks.
+    pub fn not_begun(&self, agent: AgentId) -> Result<Option<GenesisBody>, Error> {
+        if self.store.is_archive(agent) {
+            return Ok(None);
+        }
+        let book = self.book(agent)?;
+        Ok(book.ledger().runtime.is_none().then(|| book.genesis().clone()))
+    }
+
     fn tail(&self, agent: AgentId) -> Result<Chain, Error> {
         self.store.tail(agent)?.ok_or_else(|| Error::UnknownAgent { name: agent.to_string() })
     }
 
-    /// Makes an agent and begins its life. The name must be free.
+    /// Makes an agent and begins its life. The name must be free, or that of an agent whose init has never completed:
+    /// that one is found by its id from then on.
     pub async fn create(self: &Arc<Self>, creation: Creation, wishes: Wishes) -> Result<Arc<Hosted>, Error> {
         local::check_name(&creation.name)?;
         let _busy = self.occupy(&creation.name)?;
-        if let Some(agent) = self.resolve(&creation.name)? {
-            return Err(Error::NameTaken { name: creation.name, agent });
+        let before = self.resolve(&creation.name)?;
+        // Nobody tries its init again while it loses its name.
+        let _busy_before = before.map(|agent| self.occupy(&agent.to_string())).transpose()?;
+        if let Some(agent) = before {
+            let node = self.clone();
+            if blocking(move || node.not_begun(agent)).await?.is_none() {
+                return Err(Error::NameTaken { name: creation.name, agent });
+            }
         }
         self.grants(&creation.manifest)?;
         let Creation { name, program, manifest, budget, terms } = creation;
@@ -287,7 +310,7 @@ impl Node {
         self.grants(&manifest)?;
         let bytes = blob("the program", genesis.program, igor_protocol::limits::PROGRAM_BYTES_MAX as u64)?;
         let program = self.sandbox.load(&bytes, &manifest)?;
-        let name = local::names(&*self.store)?.remove(&agent).unwrap_or_else(|| genesis.name.clone());
+        let name = local::names(&*self.store)?.remove(&agent).unwrap_or_else(|| agent.to_string());
         Ok((name, genesis, manifest, program))
     }
 

@@ -1,8 +1,8 @@
 //! An owner's order for an agent that does not run: committed to its journal, so that its next life knows it.
 
-use crate::{Error, inspect, node::StoreBlobs, world::RealWorld};
+use crate::{Error, node::StoreBlobs, world::RealWorld};
 use igor_protocol::{Body, Entry, KeyPair, Seq, entry::Order};
-use igor_spine::World;
+use igor_spine::{World, inspect};
 use igor_store::{Store, disk::Disk};
 
 /// Checks an order against the journal of its agent and commits it with a seal. Returns its position.

@@ -1,5 +1,7 @@
 //! Upper bounds of everything that is decoded, so that no input can make a reader allocate without end.
 
+use crate::units::Nanos;
+
 /// Largest encoded commit, in bytes. A reader refuses a longer frame before it allocates for it.
 pub const COMMIT_BYTES_MAX: usize = 8 << 20;
 /// Largest encoded entry, in bytes.
@@ -26,6 +28,9 @@ pub const STREAMS_PER_SENDER: usize = 1_024;
 pub const MESSAGE_ATTEMPTS_MAX: u32 = 3;
 /// Failed ticks in a row after which an agent is suspended.
 pub const FAILURES_MAX: u32 = 5;
+/// Least time between the start of a tick and that of one that says that the agent was resumed: nothing in a journal
+/// proves a restart, so this bounds how often one can be claimed.
+pub const RESUMED_APART: Nanos = Nanos::from_millis(10);
 /// Receipts that an agent can read back.
 pub const RECEIPTS_KEPT: usize = 8;
 /// Longest cause text that is kept with a failed run, in bytes.

@@ -4,13 +4,14 @@
 mod harness;
 
 use harness::{
-    TERMS,
+    TERMS, deliver, numbered,
     stage::{DONE, Stage, nobody, script, settings},
 };
 use igor_protocol::{
     Body, Commit, Credits, Entry, Fuel, Manifest, Nanos, Seq, Tick, Timestamp,
     entry::{Call, Content, Failure, Message, MessageId, Outcome, Run, Sender, Trigger},
     ledger::Book,
+    limits::RESUMED_APART,
     verify::Verifier,
 };
 use igor_spine::{
@@ -142,6 +143,27 @@ fn a_gap_longer_than_the_time_that_passed() {
     let since = Nanos::from_secs(3);
     refused(tick_after(Trigger::Resumed { gap: Nanos(since.0 + 1) }, since), "longer gap");
     assert_eq!(tick_after(Trigger::Resumed { gap: since }, since), Ok(()));
+}
+
+#[test]
+fn restarts_one_upon_the_other() {
+    let resumed = Trigger::Resumed { gap: Nanos::ZERO };
+    refused(tick_after(resumed, less(RESUMED_APART)), "resumed sooner");
+    assert_eq!(tick_after(resumed, RESUMED_APART), Ok(()));
+}
+
+#[test]
+fn an_honest_host_that_restarts_at_once_waits_and_says_so_first() {
+    let stage = honest();
+    let before = stage.book().ledger().tick_started;
+    let message = |commands| async move {
+        deliver(&commands, numbered(1, b"x")).await.expect("an answer").expect("it is taken in");
+    };
+    assert_eq!(stage.ends(script(|_, _| Ok(DONE)), settings(INTERVAL_MIN, Some(1)), message), Ending::Stopped);
+    let tick = stage.ticks().pop().expect("a tick");
+    assert!(matches!(tick.call, Call::Tick(Trigger::Resumed { .. })), "{:?}", tick.call);
+    let (started, since) = (stage.book().ledger().tick_started, before.after(RESUMED_APART));
+    assert!(started >= since && started < since.after(Nanos::from_millis(1)), "it waits no longer than it must");
 }
 
 /// A run that is no tick, right after the journal's end.

@@ -1,5 +1,6 @@
 //! Why a life cannot go on.
 
+use crate::inspect;
 use igor_protocol::{Seq, Tick, codec, ledger::Fault};
 
 /// Why an agent could not be created, recovered or run on. Its journal is as it was durable.
@@ -56,4 +57,13 @@ pub enum Error {
     /// Bytes that do not decode.
     #[error(transparent)]
     Codec(#[from] codec::Error),
+}
+
+impl From<inspect::Error<igor_store::Error>> for Error {
+    fn from(error: inspect::Error<igor_store::Error>) -> Self {
+        match error {
+            inspect::Error::Source(error) => Self::Store(error),
+            inspect::Error::Bad { seq, fault } => Self::Journal { seq, fault },
+        }
+    }
 }

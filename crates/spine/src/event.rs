@@ -4,6 +4,7 @@ use crate::journal::Committed;
 use igor_protocol::{
     Chain, Credits, Epoch, Fuel, Hash, Nanos, Seq, Tick,
     entry::{Call, EndCause, Outcome},
+    ledger::Book,
 };
 
 /// Something that is durable in the journal and may be told.
@@ -103,7 +104,7 @@ pub struct TickEvent {
 pub struct Snapshot {
     /// What it is doing.
     pub status: Status,
-    /// Why, where that needs words (suspended).
+    /// Why, where that needs words.
     pub cause: Option<String>,
     /// The end of its journal.
     pub chain: Chain,
@@ -121,6 +122,40 @@ pub struct Snapshot {
     pub spent: Credits,
     /// Open messages.
     pub open_messages: usize,
+}
+
+impl Snapshot {
+    /// What a book says of its agent, which is doing this.
+    pub fn of(book: &Book, status: Status) -> Self {
+        let ledger = book.ledger();
+        Self {
+            status,
+            cause: ledger.ended.map(|cause| cause.name().to_owned()),
+            chain: book.chain(),
+            tick: ledger.tick,
+            checkpoint_tick: ledger.checkpoint.map(|checkpoint| checkpoint.tick),
+            checkpoint_bytes: ledger.checkpoint.map_or(0, |checkpoint| checkpoint.bytes),
+            balance: ledger.balance,
+            funded: ledger.funded,
+            spent: ledger.spent,
+            open_messages: ledger.open.len(),
+        }
+    }
+
+    /// What a book says of an agent that does not run: it is stopped, unless its journal or its operator says more.
+    pub fn at_rest(book: &Book, paused: bool) -> Self {
+        let ledger = book.ledger();
+        let status = if ledger.ended.is_some() {
+            Status::Ended
+        } else if ledger.is_suspended() {
+            Status::Suspended
+        } else if paused {
+            Status::Paused
+        } else {
+            Status::Stopped
+        };
+        Self::of(book, status)
+    }
 }
 
 /// What an agent is doing.

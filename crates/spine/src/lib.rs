@@ -12,6 +12,7 @@ pub mod command;
 mod error;
 pub mod event;
 pub mod guest;
+pub mod inspect;
 mod journal;
 mod life;
 mod membrane;

@@ -289,19 +289,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
 
     /// What those who watch are shown.
     fn snapshot(&self, status: Status) -> Snapshot {
-        let ledger = self.journal.ledger();
-        Snapshot {
-            status,
-            cause: None,
-            chain: self.journal.chain(),
-            tick: ledger.tick,
-            checkpoint_tick: ledger.checkpoint.map(|checkpoint| checkpoint.tick),
-            checkpoint_bytes: ledger.checkpoint.map_or(0, |checkpoint| checkpoint.bytes),
-            balance: ledger.balance,
-            funded: ledger.funded,
-            spent: ledger.spent,
-            open_messages: ledger.open.len(),
-        }
+        Snapshot::of(self.journal.book(), status)
     }
 }
 

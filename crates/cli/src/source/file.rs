@@ -113,11 +113,6 @@ impl ArchiveFile {
         }))
     }
 
-    /// Every blob in the file.
-    pub(crate) fn hashes(&self) -> impl Iterator<Item = Hash> + '_ {
-        self.blobs.keys().copied()
-    }
-
     fn read_blob(&self, parts: &Parts) -> Option<Vec<u8>> {
         let file = File::open(&self.path).ok()?;
         let mut blob = Vec::with_capacity(usize::try_from(parts.total).ok()?);

@@ -1,8 +1,9 @@
 //! The files of a home that no node has.
 
 use crate::failure::Failure;
-use igor_node::{api::wire::AgentInfo, inspect, local};
+use igor_node::{api::wire::AgentInfo, local};
 use igor_protocol::{AgentId, Seq};
+use igor_spine::{event::Snapshot, inspect};
 use igor_store::disk::Reader;
 use std::path::Path;
 
@@ -42,7 +43,7 @@ impl Local {
         let flags = local::flags(&self.reader, agent)?;
         let end = self.reader.tail(agent).map_or(Seq(0), |chain| chain.next);
         let book = inspect::book_at_end(|from| self.reader.read(agent, from), self, end)?;
-        let now = inspect::snapshot(&book, flags.paused);
+        let now = Snapshot::at_rest(&book, flags.paused);
         let mut info = AgentInfo::new(&name, book.genesis(), book.ledger().runtime.as_deref(), &now);
         if self.reader.is_archive(agent) {
             "archived".clone_into(&mut info.status);

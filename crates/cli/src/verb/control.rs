@@ -3,7 +3,7 @@
 use crate::{
     Context, args,
     failure::Failure,
-    source::{Keeper, wait},
+    source::{Keeper, patiently, wait},
 };
 use serde::Serialize;
 
@@ -32,13 +32,14 @@ pub(crate) fn resume(context: &Context, args: &args::Named) -> Result<(), Failur
 
 fn control(context: &Context, args: &args::Named, word: Word) -> Result<(), Failure> {
     let name = args.name.as_str();
-    let (status, running) = match Keeper::find(context)? {
+    // Said twice it is the same, so whatever came of an attempt, it may be made again.
+    let (status, running) = patiently(|| match Keeper::find(context)? {
         Keeper::Node(client) => {
             let status = match word {
                 Word::Pause => wait(client.pause(name)),
                 Word::Resume => wait(client.resume(name)),
             }?;
-            (status, true)
+            Ok((status, true))
         }
         Keeper::Nobody(local) => {
             let agent = local.resolve(name)?;
@@ -49,9 +50,9 @@ fn control(context: &Context, args: &args::Named, word: Word) -> Result<(), Fail
                 Word::Pause => wait(node.pause(agent)),
                 Word::Resume => wait(node.resume(agent)),
             }?;
-            (node.agent(agent)?.status, false)
+            Ok((node.agent(agent)?.status, false))
         }
-    };
+    })?;
     let row = Controlled { name: name.to_owned(), status };
     context.out.say(&row, || match (word, running) {
         (Word::Pause, _) => {

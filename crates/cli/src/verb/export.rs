@@ -4,13 +4,13 @@ use crate::{
     Context, args,
     failure::Failure,
     output::Progress,
-    source::{ArchiveFile, Source, wait, write_file},
+    source::{ArchiveFile, Source, alone, patiently, wait, write_file},
     verb::verify,
     words,
 };
 use igor_node::{home::Home, local};
 use igor_protocol::{
-    Body, Entry, Hash, Seq,
+    AgentId, Body, Chain, Entry, Hash, Seq,
     entry::{Content, Request},
     limits::BLOB_BYTES_MAX,
     verify::Blobs,
@@ -38,7 +38,7 @@ pub(crate) fn export(context: &Context, args: &args::Export) -> Result<(), Failu
     // A live agent goes on meanwhile: the file holds exactly what was looked at.
     let blobs = wanted.hashes.iter().filter_map(|(hash, needed)| match source.blob(*hash, BLOB_BYTES_MAX) {
         Some(bytes) => Some(Ok((*hash, bytes))),
-        None if *needed => Some(Err(Failure::integrity(format!("blob {hash}, which the journal names, is missing")))),
+        None if *needed => Some(Err(missing(*hash))),
         // The state of an older checkpoint, for which a later one stands.
         None => None,
     });
@@ -108,6 +108,23 @@ fn blobs_named(source: &Source) -> Result<Wanted, Failure> {
     Ok(Wanted { hashes: hashes.collect(), end })
 }
 
+/// The blobs of a file that its journal names. Each was read, and is what its hash says.
+fn blobs_there(source: &Source) -> Result<Vec<Hash>, Failure> {
+    let mut there = Vec::new();
+    for (hash, needed) in blobs_named(source)?.hashes {
+        match (source.blob(hash, BLOB_BYTES_MAX), needed) {
+            (Some(_), _) => there.push(hash),
+            (None, true) => return Err(missing(hash)),
+            (None, false) => {}
+        }
+    }
+    Ok(there)
+}
+
+fn missing(hash: Hash) -> Failure {
+    Failure::integrity(format!("blob {hash}, which the journal names, is missing or damaged"))
+}
+
 #[derive(Debug, Serialize)]
 struct Imported {
     agent: String,
@@ -128,7 +145,15 @@ pub(crate) fn import(context: &Context, args: &args::Import) -> Result<(), Failu
         }
     })?;
     drop(progress);
-    let name = adopt(context, &source, args.name.as_deref())?;
+    let blobs = blobs_there(&source)?;
+    let name = Name { asked: args.name.as_deref(), own: genesis_name(&source)? };
+    // A home that is made for this refuses nothing else.
+    local::check_name(name.asked.unwrap_or(&name.own)).map_err(|e| match name.asked {
+        Some(_) => Failure::from(e),
+        None => Failure::refused(format!("{e}; give it one with --name")),
+    })?;
+    let Source::File(file) = source else { return Err(Failure::refused("only a file is imported")) };
+    let name = patiently(|| adopt(context, &file, &blobs, &name))?;
     let row = Imported { agent: report.agent.to_string(), name, entries: report.entries, runs: report.runs };
     context.out.say(&row, || {
         let (entries, name) = (words::count(row.entries, "entry"), &row.name);
@@ -136,38 +161,83 @@ pub(crate) fn import(context: &Context, args: &args::Import) -> Result<(), Failu
     })
 }
 
-/// Keeps a verified journal with its blobs. A crash on the way leaves blobs and a name that count for nothing.
-fn adopt(context: &Context, source: &Source, name: Option<&str>) -> Result<String, Failure> {
-    let name = match name {
-        Some(name) => name.to_owned(),
-        None => genesis_name(source)?,
-    };
-    local::check_name(&name)?;
+/// Keeps a verified journal with the blobs that it names. Whatever can be refused is refused before anything is
+/// written; a crash on the way leaves blobs and a name that count for nothing.
+fn adopt(context: &Context, file: &ArchiveFile, blobs: &[Hash], name: &Name<'_>) -> Result<String, Failure> {
     let home = Home::open_or_create(&context.path)?;
-    let disk = Disk::open(home.path(), &Options { note: "igor import".to_owned(), ..Options::default() })?;
-    let agent = source.agent();
-    if disk.tail(agent)?.is_some() && !disk.is_archive(agent) {
-        return Err(Failure::refused(format!(
-            "agent {agent} lives here; what the file has of it, this home has already"
-        )));
+    let disk = Disk::open(home.path(), &Options { note: "igor import".to_owned(), ..Options::default() });
+    let disk = alone(&home, disk)?;
+    let agent = file.agent();
+    let known = disk.tail(agent)?;
+    if let Some(known) = known {
+        if !disk.is_archive(agent) {
+            let why = format!("agent {agent} lives here; what the file has of it, this home has already");
+            return Err(Failure::refused(why));
+        }
+        check_contains(file, known)?;
     }
-    if let Some(other) = local::agent_named(&disk, &name)?
-        && other != agent
-        && disk.tail(other)?.is_some()
-    {
-        return Err(Failure::refused(format!("the name {name} belongs to agent {other}; choose another with --name")));
-    }
-    let Source::File(file) = source else { return Err(Failure::refused("only a file is imported")) };
-    for hash in file.hashes() {
-        let blob = file.blob(hash, BLOB_BYTES_MAX);
+    let has = local::names(&disk)?.remove(&agent);
+    let name = name.here(&disk, agent, known.and(has.as_deref()))?;
+    for hash in blobs {
+        let blob = file.blob(*hash, BLOB_BYTES_MAX);
         let blob = blob.ok_or_else(|| Failure::integrity(format!("blob {hash} is not what its hash says")))?;
         wait(disk.put_blob(blob))?;
+    }
+    if let Some(left_over) = has.filter(|has| *has != name) {
+        local::remove_name(&disk, &left_over)?;
     }
     local::put_name(&disk, &name, agent)?;
     // The journal was verified in whole. Should the file have changed since, nothing is kept.
     let damaged = |e: Failure| igor_store::Error::Damaged { path: context.path.clone(), at: 0, why: e.to_string() };
     disk.adopt_archive(agent, file.commits(Seq(0))?.map(|commit| commit.map_err(damaged)))?;
     Ok(name)
+}
+
+/// An archive is only replaced by more of the same history.
+fn check_contains(file: &ArchiveFile, known: Chain) -> Result<(), Failure> {
+    let last = Seq(known.next.0.saturating_sub(1));
+    let commit = file.commits(last)?.next().transpose()?;
+    let entry = commit.as_ref().and_then(|commit| commit.entries().find(|(seq, ..)| *seq == last));
+    match entry {
+        Some((_, head, _)) if head == known.head => Ok(()),
+        Some(_) => Err(Failure::refused(format!(
+            "the archive of agent {} here has another history than the file: at seq=`{last}` their heads differ",
+            known.agent
+        ))),
+        None => Err(Failure::refused(format!(
+            "the archive of agent {} here has more than the file: {}",
+            known.agent,
+            words::count(known.next.0, "entry")
+        ))),
+    }
+}
+
+/// What an archive is to be called.
+struct Name<'a> {
+    /// What was asked for.
+    asked: Option<&'a str>,
+    /// The agent's own.
+    own: String,
+}
+
+impl Name<'_> {
+    /// The name in this home, where the archive may have one already. An agent has one name.
+    fn here(&self, disk: &Disk, agent: AgentId, has: Option<&str>) -> Result<String, Failure> {
+        let name = self.asked.or(has).unwrap_or(&self.own);
+        match (local::agent_named(disk, name)?, has) {
+            (Some(holder), _) if holder == agent => {}
+            (Some(other), _) if disk.tail(other)?.is_some() => {
+                let why = format!("the name {name} belongs to agent {other}; choose another with --name");
+                return Err(Failure::refused(why));
+            }
+            (_, Some(has)) => {
+                let why = format!("agent {agent} is kept here already, as {has}; import it without another --name");
+                return Err(Failure::refused(why));
+            }
+            (_, None) => {}
+        }
+        Ok(name.to_owned())
+    }
 }
 
 fn genesis_name(source: &Source) -> Result<String, Failure> {

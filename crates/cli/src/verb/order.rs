@@ -8,22 +8,19 @@
 use crate::{
     Context, args,
     failure::Failure,
-    source::{Source, wait},
+    source::{Commits, Keeper, Source, patiently, wait},
     words,
 };
-use igor_node::{RealWorld, client, home::Role};
+use igor_node::{Node, RealWorld, client::Client, home::Role};
 use igor_protocol::{
     AgentId, Body, Credits, Entry, KeyPair, Seq,
     entry::{Action, EndCause, Order, OrderBody},
     ledger::Book,
 };
 use igor_spine::World;
+use igor_store::Store;
 use serde::Serialize;
-use std::{thread, time::Duration};
-
-/// How often an order is given while its node comes and goes.
-const ATTEMPTS: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(100);
+use std::sync::Arc;
 
 #[derive(Debug, Serialize)]
 struct Funded {
@@ -100,42 +97,89 @@ struct Given {
 /// Gives an order, to the node that has the home or else to the journal itself.
 fn give(context: &Context, name: &str, action: impl Fn(&Book) -> Result<Action, Failure>) -> Result<Given, Failure> {
     let owner = context.home()?.keys().read(Role::Owner)?;
-    let mut given: Option<(Order, Book)> = None;
-    let mut why = Failure::unreachable("the node comes and goes");
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            thread::sleep(PAUSE);
-        }
-        let source = Source::agent_named(context, name)?;
-        let (agent, running) = (source.agent(), matches!(source, Source::Node(..)));
-        let now = source.book()?;
-        let (order, book) = match given.take() {
+    let mut tried: Option<(Order, Book)> = None;
+    let given = patiently(|| {
+        let place = Place::find(context, name)?;
+        let (agent, running, now) = (place.agent(), matches!(place, Place::Node(..)), place.book()?);
+        let (order, book) = match &tried {
             // It was given before, and nobody said what became of it: the journal knows.
             Some((order, book)) if now.ledger().order_counter >= order.body.counter => {
-                let seq = find(&source, &order)?;
+                let seq = place.find_order(order)?;
                 let seq =
                     seq.ok_or_else(|| Failure::refused("another order came first; see `igor show`, and decide again"))?;
-                return Ok(Given { agent, order, seq, book, running });
+                return Ok(Given { agent, order: order.clone(), seq, book: book.clone(), running });
             }
-            Some(again) => again,
+            Some(again) => again.clone(),
             None => (sign(&now, action(&now)?, &owner)?, now),
         };
-        let taken = match source {
-            Source::Node(client, _) => to_node(&client, agent, &order)?,
-            // Reading shares the home; writing needs it alone.
-            Source::Home(..) => {
-                drop(source);
-                to_journal(context, agent, &order)?
+        tried = Some((order.clone(), book.clone()));
+        let seq = place.give(&order)?;
+        Ok(Given { agent, order, seq, book, running })
+    });
+    given.map_err(|why| match tried {
+        Some(_) if why.is_passing() => why.while_at("it is unknown whether the order was taken; see `igor show`"),
+        _ => why,
+    })
+}
+
+/// Where an order is given.
+enum Place {
+    /// At the node that has the home, as a client and as what it has of the agent.
+    Node(Client, Source),
+    /// In the home, which this command has for itself: what it reads stays so until the order is in it.
+    Home(Arc<Node>, AgentId),
+}
+
+impl Place {
+    fn find(context: &Context, name: &str) -> Result<Self, Failure> {
+        match Keeper::find(context)? {
+            Keeper::Node(client) => Ok(Self::Node(client.clone(), Source::at_node(client, name)?)),
+            Keeper::Nobody(local) => {
+                let agent = local.resolve(name)?;
+                drop(local);
+                Ok(Self::Home(context.become_node()?, agent))
             }
-            Source::File(_) => return Err(Failure::refused("a file takes no orders")),
-        };
-        match taken {
-            Ok(seq) => return Ok(Given { agent, order, seq, book, running }),
-            Err(unknown) => why = unknown,
         }
-        given = Some((order, book));
     }
-    Err(why.while_at("it is unknown whether the order was taken; see `igor show`"))
+
+    fn agent(&self) -> AgentId {
+        match self {
+            Self::Node(_, source) => source.agent(),
+            Self::Home(_, agent) => *agent,
+        }
+    }
+
+    fn book(&self) -> Result<Book, Failure> {
+        match self {
+            Self::Node(_, source) => source.book(),
+            Self::Home(node, agent) => Ok(node.book(*agent)?),
+        }
+    }
+
+    fn give(&self, order: &Order) -> Result<Seq, Failure> {
+        match self {
+            Self::Node(client, source) => Ok(wait(client.order(&source.agent().to_string(), order))?),
+            Self::Home(node, agent) => Ok(wait(node.order(*agent, order.clone()))?),
+        }
+    }
+
+    /// Where an order is in the journal.
+    fn find_order(&self, order: &Order) -> Result<Option<Seq>, Failure> {
+        let commits: Commits<'_> = match self {
+            Self::Node(_, source) => source.commits(Seq(0))?,
+            Self::Home(node, agent) => Box::new(node.store().read(*agent, Seq(0))?.map(|commit| Ok(commit?))),
+        };
+        let mut found = None;
+        for commit in commits {
+            for (seq, _, bytes) in commit?.entries() {
+                let entry = Entry::decode(bytes).map_err(Failure::integrity)?;
+                if matches!(&entry.body, Body::Order(there) if there == order) {
+                    found = Some(seq);
+                }
+            }
+        }
+        Ok(found)
+    }
 }
 
 fn sign(book: &Book, action: Action, owner: &KeyPair) -> Result<Order, Failure> {
@@ -154,38 +198,4 @@ fn sign(book: &Book, action: Action, owner: &KeyPair) -> Result<Order, Failure> 
         book.ledger().order_counter.checked_add(1).ok_or_else(|| Failure::refused("no order counter is left"))?;
     let (agent, term, at) = (book.agent(), book.chain().epoch.term, RealWorld.wall_clock());
     Ok(OrderBody { agent, term, counter, at, action }.sign(owner))
-}
-
-/// Where an order went; an inner error leaves that unknown.
-type Taken = Result<Seq, Failure>;
-
-fn to_node(client: &client::Client, agent: AgentId, order: &Order) -> Result<Taken, Failure> {
-    match wait(client.order(&agent.to_string(), order)) {
-        Ok(seq) => Ok(Ok(seq)),
-        Err(e) if e.is_passing() => Ok(Err(e.into())),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// As the node that nobody runs now.
-fn to_journal(context: &Context, agent: AgentId, order: &Order) -> Result<Taken, Failure> {
-    match context.become_node() {
-        Ok(node) => Ok(Ok(wait(node.order(agent, order.clone()))?)),
-        Err(locked @ igor_node::Error::Store(igor_store::Error::Locked { .. })) => Ok(Err(locked.into())),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// Where an order is in a journal; the last entries are the likely ones.
-fn find(source: &Source, order: &Order) -> Result<Option<Seq>, Failure> {
-    let mut found = None;
-    for commit in source.commits(Seq(0))? {
-        for (seq, _, bytes) in commit?.entries() {
-            let entry = Entry::decode(bytes).map_err(Failure::integrity)?;
-            if matches!(&entry.body, Body::Order(there) if there == order) {
-                found = Some(seq);
-            }
-        }
-    }
-    Ok(found)
 }

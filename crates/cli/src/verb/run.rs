@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, args: args::Run) -> Result<(), Failur
     let name = name(&args)?;
     let node = tokio::task::block_in_place(|| context.become_node())?;
     let server = api::serve(&node, api::Limits::default()).await?;
-    let ran = live(context, &args, &name, program, &node, &mut signals).await;
+    let ran = Box::pin(live(context, &args, &name, program, &node, &mut signals)).await;
     server.shut_down().await;
     ran
 }
@@ -47,13 +47,24 @@ async fn live(
 ) -> Result<(), Failure> {
     let wishes = Wishes { interval: args.interval, checkpoint_interval: args.checkpoint_interval, ticks: args.ticks };
     let begun = async {
-        match node.resolve(name)? {
-            Some(agent) => {
+        let before = node.resolve(name)?;
+        match before {
+            Some(agent) if !gives_way(node, agent, args, &program)? => {
                 check_same(node, agent, name, &program)?;
                 note_ignored(args, name);
                 Ok(node.start(agent, wishes).await?)
             }
-            None => Ok(node.create(creation(args, name, program, node)?, wishes).await?),
+            _ => {
+                let made = node.create(creation(args, name, program, node)?, wishes).await;
+                if let Some(old) = before.filter(|old| !matches!(node.resolve(name), Ok(Some(agent)) if agent == *old))
+                {
+                    note(format!(
+                        "igor: the {name} that was here never completed its agent_init; a new agent has the name now, \
+                         and the journal of the old one stays as {old}"
+                    ));
+                }
+                Ok(made?)
+            }
         }
     };
     let life: Arc<Hosted> = tokio::select! {
@@ -121,6 +132,13 @@ fn name(args: &args::Run) -> Result<String, Failure> {
         None => Failure::refused(format!("{e}; give it one with --name")),
     })?;
     Ok(name)
+}
+
+/// Whether the agent of this name never completed its init, and something else is to be tried now under its name.
+fn gives_way(node: &Node, agent: AgentId, args: &args::Run, program: &[u8]) -> Result<bool, Failure> {
+    let Some(genesis) = node.not_begun(agent)? else { return Ok(false) };
+    let other_manifest = || Ok::<_, Failure>(manifest(args.manifest.as_deref(), program)?.hash() != genesis.manifest);
+    Ok(genesis.program != Hash::of_blob(program) || (args.manifest.is_some() && other_manifest()?))
 }
 
 /// An agent goes on with the program of its Genesis, and with no other.

@@ -12,6 +12,8 @@ use igor_protocol::{
     AgentId, Credits, Seq,
     verify::{Report, Verifier},
 };
+use igor_sandbox::RUNTIME_ID;
+use igor_spine::replay::Execution;
 use serde::Serialize;
 use std::path::Path;
 
@@ -23,7 +25,7 @@ struct Verdict {
     entries: u64,
     runs: u64,
     executed: u64,
-    /// Runs that were not executed, since another runtime made them.
+    /// Runs that were to be executed and were not.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_executed: Option<NotExecuted>,
     first_bad: Option<FirstBad>,
@@ -37,7 +39,24 @@ struct Verdict {
 #[derive(Debug, Serialize)]
 struct NotExecuted {
     runs: u64,
-    runtime: String,
+    /// The other runtime that made them; none where too many runs stand before one that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime: Option<String>,
+}
+
+impl NotExecuted {
+    fn of(execution: &Execution) -> Option<Self> {
+        let (runs, runtime) = (execution.skipped, execution.other_runtime.clone());
+        (runs > 0).then_some(Self { runs, runtime })
+    }
+
+    fn in_words(&self) -> String {
+        let runs = count(self.runs, "run");
+        match &self.runtime {
+            Some(runtime) => format!("{runs} of runtime {runtime}, and this igor has {RUNTIME_ID}"),
+            None => format!("{runs} that failed, after too many others to come back to"),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -75,15 +94,15 @@ pub(crate) fn verify(context: &Context, args: &args::Verify) -> Result<(), Failu
     };
     let verified = if args.execute {
         execute(context, &source, None, &mut tell).map(|e| {
-            let other = e.other_runtime.map(|runtime| NotExecuted { runs: e.skipped, runtime });
-            (e.report, e.executed, other)
+            let left = NotExecuted::of(&e);
+            (e.report, e.executed, left)
         })
     } else {
         check(&source, &mut tell).map(|report| (report, 0, None))
     };
     drop(progress);
     match verified {
-        Ok((report, executed, other)) => good(context.out, args, &report, executed, other),
+        Ok((report, executed, left)) => good(context.out, args, &report, executed, left),
         Err(Fallen { seq: Some(seq), why }) => bad(context.out, Some(source.agent()), entries, runs, seq, &why),
         Err(Fallen { seq: None, why }) if why.code == Code::Integrity => {
             bad(context.out, Some(source.agent()), entries, runs, why.seq().unwrap_or(Seq(entries)), &why)
@@ -104,12 +123,13 @@ pub(crate) fn check(source: &Source, mut progress: impl FnMut(u64)) -> Result<Re
     verifier.report().ok_or_else(|| Fallen { seq: Some(Seq(0)), why: Failure::integrity("the journal is empty") })
 }
 
+/// What was checked is good. Where that is not all that was asked for, it is said, and is a failure.
 fn good(
     out: Output,
     args: &args::Verify,
     report: &Report,
     executed: u64,
-    other: Option<NotExecuted>,
+    left: Option<NotExecuted>,
 ) -> Result<(), Failure> {
     let verdict = Verdict {
         ok: true,
@@ -117,7 +137,7 @@ fn good(
         entries: report.entries,
         runs: report.runs,
         executed,
-        not_executed: other,
+        not_executed: left,
         first_bad: None,
         sealed_seq: report.sealed.map(|seq| seq.0),
         asserted: report.asserted,
@@ -126,18 +146,22 @@ fn good(
     out.say(&verdict, || {
         let mut lines = vec![format!(
             "{}: {}, {}; chain, signatures, bills and money hold",
-            out.tone(Tone::Good, "good"),
+            if verdict.not_executed.is_some() {
+                out.tone(Tone::Warn, "incomplete")
+            } else {
+                out.tone(Tone::Good, "good")
+            },
             count(report.entries, "entry"),
             count(report.runs, "run"),
         )];
-        if args.execute {
+        if let Some(left) = &verdict.not_executed {
+            lines.push(format!("{}: {}", out.tone(Tone::Warn, "NOT executed"), left.in_words()));
+        }
+        if executed > 0 {
             lines.push(format!(
                 "executed again: {}, with the same outcomes, fuel, replies and states",
                 count(executed, "run")
             ));
-        }
-        if let Some(other) = &verdict.not_executed {
-            lines.push(format!("not executed: {} of runtime {}", count(other.runs, "run"), other.runtime));
         }
         if report.asserted > 0 {
             let (runs, cost) = (count(report.asserted, "failed run"), money(report.asserted_cost));
@@ -151,7 +175,11 @@ fn good(
             lines.push(format!("agent {} in {}", report.agent, Path::display(path)));
         }
         lines.join("\n")
-    })
+    })?;
+    match &verdict.not_executed {
+        Some(left) => Err(Failure::failed(format!("not executed: {}", left.in_words()))),
+        None => Ok(()),
+    }
 }
 
 fn bad(out: Output, agent: Option<AgentId>, entries: u64, runs: u64, seq: Seq, why: &Failure) -> Result<(), Failure> {

@@ -48,6 +48,7 @@ fn moments_are_rfc_3339() {
 fn text_from_outside_cannot_move_the_cursor() {
     assert_eq!(safe("a\x1b[2Jb\nc", 80), "a\u{fffd}[2Jb\u{fffd}c");
     assert_eq!(safe("abcdef", 3), "abc...");
+    assert_eq!(safe("price\t12\r\u{9b}2J", 80), "price\t12\u{fffd}\u{fffd}2J");
 }
 
 #[test]

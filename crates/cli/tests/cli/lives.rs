@@ -11,7 +11,7 @@ pub(crate) const IDLE: &str =
 const TRAPS: &str =
     r#"(module (memory (export "memory") 1) (func (export "agent_init")) (func (export "agent_tick") unreachable))"#;
 /// One that is done in its third tick.
-const FINISHES: &str = r#"(module
+pub(crate) const FINISHES: &str = r#"(module
     (import "igor" "finish" (func $finish))
     (memory (export "memory") 1)
     (global $ticks (mut i32) (i32.const 0))

@@ -1,13 +1,16 @@
 //! The binary from outside: what it prints, how it exits, and that nothing is lost.
 
 mod contract;
+mod control;
 mod demo;
 mod files;
 mod forged;
 mod home;
+mod imports;
 mod lives;
 mod orders;
 mod refused;
+mod runtimes;
 mod scripts;
 
 // The demo looks at processes from outside in the same way. Not all that it needs is needed here.

@@ -72,6 +72,49 @@ fn agents_that_never_begin() {
 }
 
 #[test]
+fn a_name_is_free_again_where_nothing_began() {
+    let home = Home::with_strategy(2);
+    let run = |file: &str, more: &[&str]| {
+        home.ask(&[&["run", file, "--name", "t", "--interval", "1ms", "--ticks", "1"], more].concat())
+    };
+    let file = home.wat("t.wasm", INIT_TRAPS);
+    assert_eq!(run(&file, &[]).code, Some(1));
+    let first = home.get(&["show", "t"])["agent"].as_str().expect("an id").to_owned();
+    // The same again is tried again, by the same agent.
+    assert_eq!(run(&file, &[]).code, Some(1));
+    assert_eq!(home.get(&["show", "t"])["agent"], first.as_str());
+    let tried = home.ask(&["timeline", &first]).rows.into_iter().filter(|row| row["kind"] == "run").count();
+    assert_eq!(tried, 2);
+    // What is refused takes nothing from it.
+    assert_eq!(run(PRICES, &[]).code, Some(3));
+    assert_eq!(home.get(&["show", "t"])["agent"], first.as_str());
+
+    // Another manifest is another try, and so is another program.
+    let manifest = home.file("agent.toml", "[limits]\ntick_fuel = 20000000\n");
+    let second = run(&file, &["--manifest", &manifest]);
+    assert!(second.code == Some(1) && second.said.contains(&first), "{}", second.said);
+    let second = home.get(&["show", "t"])["agent"].as_str().expect("an id").to_owned();
+    let mended = home.wat("mended.wasm", IDLE);
+    let third = run(&mended, &[]);
+    assert_eq!(third.code, Some(0), "{}", third.said);
+    assert!(third.said.contains(&second) && third.said.contains("never completed its agent_init"), "{}", third.said);
+    assert_eq!(third.rows[0]["resumed"], false);
+    let third = home.get(&["show", "t"])["agent"].as_str().expect("an id").to_owned();
+    assert!(first != second && second != third && third != first);
+    // The journals of the others are found by their ids.
+    for old in [&first, &second] {
+        assert_eq!(home.get(&["show", old])["name"], old.as_str());
+        assert_eq!(home.get(&["verify", old, "--execute"])["ok"], true);
+    }
+    // Once it has begun, its name is its own.
+    assert_eq!(run(&file, &[]).code, Some(3));
+    let again = run(&mended, &[]);
+    assert_eq!((again.code, &again.rows[0]["resumed"]), (Some(0), &true.into()), "{}", again.said);
+    assert_eq!(home.get(&["show", "t"])["agent"], third.as_str());
+    unharmed(&home);
+}
+
+#[test]
 fn agents_that_misbehave() {
     let home = Home::with_strategy(2);
     let manifest =

@@ -68,6 +68,45 @@ fn people_read_the_same_in_words() {
 }
 
 #[test]
+fn lines_of_agents_keep_their_tabs_and_no_other_control() {
+    let home = Home::new();
+    let agent = home.wat(
+        "tabs.wasm",
+        r#"(module (import "igor" "log_emit" (func $log (param i32 i32))) (memory (export "memory") 1)
+            (data (i32.const 0) "price\t12\1b[2J") (func (export "agent_init"))
+            (func (export "agent_tick") (call $log (i32.const 0) (i32.const 12))))"#,
+    );
+    for args in [&["run", &agent, "--ticks", "1", "--interval", "1ms"][..], &["logs", "tabs"]] {
+        let said = home.plain(args);
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(text.contains(" price\t12\u{fffd}[2J\n"), "{args:?}: {text:?}");
+    }
+    assert_eq!(home.get(&["logs", "tabs"])["text"], "price\t12\u{1b}[2J", "scripts read it as it is");
+}
+
+#[test]
+fn a_log_filter_that_makes_no_sense_is_no_silence() {
+    let home = Home::new();
+    let said = |filter: &str, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_igor"));
+        command.args(args).arg("--home").arg(home.path()).env_remove("IGOR_NODE").env("IGOR_LOG", filter);
+        let said = command.output().expect("igor runs");
+        (said.status.code(), said.stdout.is_empty(), String::from_utf8_lossy(&said.stderr).into_owned())
+    };
+    let run = ["run", STRATEGY, "--name", "s", "--interval", "1ms", "--ticks", "1"];
+    for args in [&[][..], &run, &["ps"], &["verify", "s.igor"], &["doctor"], &["completions", "bash"]] {
+        let (code, silent, words) = said("igor_node=loud", args);
+        assert_eq!((code, silent), (Some(2), true), "{args:?}: {words}");
+        for word in ["IGOR_LOG", "\"igor_node=loud\"", "debug", "TARGET=LEVEL"] {
+            assert!(words.contains(word), "{args:?} does not say {word}: {words}");
+        }
+    }
+    assert!(!home.path().exists(), "nothing was done");
+    assert!(matches!(said("igor_node=info", &run), (Some(0), false, words) if words.contains("the home is open")));
+    assert!(matches!(said("", &run), (Some(0), false, words) if words.is_empty()));
+}
+
+#[test]
 fn a_reader_that_goes_away_stops_the_agent_cleanly() {
     let home = Home::new();
     let mut child = Command::new(env!("CARGO_BIN_EXE_igor"))

@@ -64,6 +64,7 @@ impl From<Error> for Refusal {
             Error::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
             Error::Running { .. } => (StatusCode::CONFLICT, "running"),
             Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
+            Error::Ended { .. } => (StatusCode::GONE, "ended"),
             Error::NotCustodian { .. } => (StatusCode::CONFLICT, "not_custodian"),
             Error::Store(Store::Archived { .. }) => (StatusCode::CONFLICT, "archived"),
             Error::Store(Store::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),

@@ -3,11 +3,13 @@
 //! Invariants kept here:
 //! - What is said is durable before it is done.
 //! - About one agent one thing is said at a time, and done before the next: what is durable is what its life does.
+//! - Nothing is said about an agent that cannot obey: one that has ended, or an archive.
 //! - What was begun is finished, also when nobody waits for it any more.
 
 use super::{Node, blocking};
 use crate::{
     Error, Wishes,
+    api::wire::AgentInfo,
     local::{self, Flags},
 };
 use igor_protocol::{AgentId, Tick};
@@ -67,7 +69,7 @@ impl Node {
         turn.lock_owned().await
     }
 
-    /// To be called in the agent's turn.
+    /// Changes what was said of an agent that can obey. To be called in the agent's turn.
     async fn flag(
         self: &Arc<Self>,
         agent: AgentId,
@@ -75,7 +77,13 @@ impl Node {
     ) -> Result<(), Error> {
         let node = self.clone();
         blocking(move || {
-            let tick = node.agent(agent)?.tick;
+            if node.store.is_archive(agent) {
+                return Err(igor_store::Error::Archived { agent }.into());
+            }
+            let AgentInfo { name, status, cause, tick, .. } = node.agent(agent)?;
+            if status == Status::Ended.name() {
+                return Err(Error::Ended { name, cause: cause.unwrap_or_default() });
+            }
             let mut flags = local::flags(&*node.store, agent)?;
             change(&mut flags, tick);
             Ok::<_, Error>(local::put_flags(&node.store, agent, flags)?)

@@ -2,7 +2,11 @@
 
 use super::{Course, Life};
 use crate::{Error, World, command::Command, guest::Program, journal::Landed};
-use igor_protocol::{Nanos, Tick, entry::Trigger, limits::FAILURES_MAX};
+use igor_protocol::{
+    Nanos, Tick,
+    entry::Trigger,
+    limits::{FAILURES_MAX, RESUMED_APART},
+};
 use igor_store::Store;
 use tokio::sync::mpsc;
 
@@ -75,19 +79,23 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             return None;
         }
         let ledger = self.journal.ledger();
+        // An agent learns that it was away before anything else.
+        if let Some(gap) = self.gap {
+            let moment = self.journal.moment(ledger.tick_started.after(RESUMED_APART));
+            return Some((moment.max(self.not_before), Trigger::Resumed { gap }));
+        }
         // The first tick of all comes at once.
         let interval = if ledger.tick > Tick(0) {
             self.journal.moment(ledger.tick_started).saturating_add(course.settings.interval)
         } else {
             Nanos::ZERO
         };
-        let resumed = self.gap.map(|gap| (Nanos::ZERO, Trigger::Resumed { gap }));
         let message = self.has_news().then_some((Nanos::ZERO, Trigger::Message));
         let wake = ledger.wake_at.map(|at| (self.journal.moment(at), Trigger::Wake));
         let more_work = ledger
             .more_work
             .then(|| (self.journal.moment(ledger.run_ended).saturating_add(MORE_WORK_GAP), Trigger::MoreWork));
-        let first = [resumed, message, wake, more_work, Some((interval, Trigger::Interval))];
+        let first = [message, wake, more_work, Some((interval, Trigger::Interval))];
         let (moment, trigger) = first.into_iter().flatten().min_by_key(|(moment, _)| *moment)?;
         Some((moment.max(self.not_before), trigger))
     }

@@ -6,20 +6,18 @@ use super::{Life, Parts};
 use crate::{
     Error, World,
     guest::Program,
+    inspect::{Last, last_checkpoint},
     journal::{Journal, open_content},
     membrane::Inbox,
     replay::{Depth, Replayer},
 };
 use igor_protocol::{
-    AgentId, Body, Chain, Commit, Entry, Hash, Manifest, Seq,
+    AgentId, Body, Commit, Entry, Hash, Manifest, Seq,
     entry::{Call, Checkpoint, Genesis, Run},
     ledger::{Book, Remembered},
 };
 use igor_store::Store;
 use std::sync::Arc;
-
-/// Entries that the search for the last checkpoint reads first; it goes back four times as far each time.
-const SEARCH_ENTRIES: u64 = 256;
 
 /// What an agent is by its Genesis.
 pub(crate) fn read_genesis<S: Store>(store: &S, agent: AgentId) -> Result<(Genesis, Manifest), Error> {
@@ -42,47 +40,6 @@ pub(crate) fn entry_at<S: Store>(store: &S, agent: AgentId, seq: Seq) -> Result<
     Ok(found.map(|(_, _, encoded)| Entry::decode(encoded)).transpose()?.map(|entry| entry.body))
 }
 
-/// The last checkpoint of a journal: its commit, the chain before its entry, the entry, and the run that proved it.
-struct Last {
-    commit: Commit,
-    chain: Chain,
-    checkpoint: Checkpoint,
-    proof: Run,
-}
-
-fn last_checkpoint<S: Store>(store: &S, agent: AgentId, end: Seq) -> Result<Option<Last>, Error> {
-    let mut back = SEARCH_ENTRIES;
-    loop {
-        let from = Seq(end.0.saturating_sub(back));
-        let mut last = None;
-        for commit in store.read(agent, from)? {
-            let commit = commit?;
-            if let Some(found) = checkpoint_in(&commit)? {
-                last = Some(found);
-            }
-        }
-        if last.is_some() || from == Seq(0) {
-            return Ok(last);
-        }
-        back = back.saturating_mul(4);
-    }
-}
-
-fn checkpoint_in(commit: &Commit) -> Result<Option<Last>, Error> {
-    let (mut chain, mut proof) = (commit.start(), None);
-    for (_, _, encoded) in commit.entries() {
-        match Entry::decode(encoded)?.body {
-            Body::Run(run) if run.call == Call::Resume => proof = Some(run),
-            Body::Checkpoint(checkpoint) => {
-                return Ok(proof.map(|proof| Last { commit: commit.clone(), chain, checkpoint, proof }));
-            }
-            _ => {}
-        }
-        chain = chain.link(encoded);
-    }
-    Ok(None)
-}
-
 /// A book and an instance at the end of a journal.
 struct Recovered<P: Program> {
     book: Book,
@@ -97,7 +54,7 @@ async fn recover<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: Agent
     let end = store.tail(agent)?.ok_or(Error::NoJournal(agent))?.next;
     let mut replayer = Replayer::new(program.clone(), manifest.clone(), Depth::Counted);
     let refused = |seq| move |fault| Error::Journal { seq, fault };
-    let (mut book, from) = match last_checkpoint(store, agent, end)? {
+    let (mut book, from) = match last_checkpoint(&|from| store.read(agent, from), end)? {
         None => (Book::before_genesis(&genesis, manifest).map_err(refused(Seq(0)))?, Seq(0)),
         Some(Last { commit, chain, checkpoint, proof }) => {
             let seq = chain.next;

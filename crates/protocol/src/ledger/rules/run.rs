@@ -4,7 +4,7 @@ use super::super::{Book, Fault, OpenMessage, book::Barrier};
 use crate::{
     codec,
     entry::{Call, Failure, Observation, Outcome, Request, Run, Trigger},
-    limits::{CAUSE_BYTES_MAX, MESSAGE_ATTEMPTS_MAX},
+    limits::{CAUSE_BYTES_MAX, MESSAGE_ATTEMPTS_MAX, RESUMED_APART},
     units::{Credits, Nanos, Seq, Tick, Timestamp},
 };
 
@@ -128,6 +128,9 @@ fn check_trigger(book: &Book, run: &Run, started: Timestamp) -> Result<(), Fault
         }
         Call::Tick(Trigger::MoreWork) if !ledger.more_work => {
             return Err(Fault::Place("a tick was run for more work, and the last said that there is none"));
+        }
+        Call::Tick(Trigger::Resumed { .. }) if started < ledger.tick_started.after(RESUMED_APART) => {
+            return Err(Fault::Time("the agent was resumed sooner after its last tick than anybody may"));
         }
         Call::Tick(Trigger::Resumed { gap }) if gap > started.since(ledger.tick_started) => {
             return Err(Fault::Time("a tick was told of a longer gap than there was"));

@@ -1,15 +1,14 @@
-//! An agent at the end of its journal, without running it.
+//! An agent at the end of its journal, without running it; and where its last checkpoint is.
 //!
 //! Reads from the last checkpoint on. What came before is believed, as a restart believes it: `verify` is what
 //! doubts it.
 
 use igor_protocol::{
     Body, Chain, Commit, Entry, Hash, Seq, codec,
-    entry::{Checkpoint, Content, Genesis},
+    entry::{Call, Checkpoint, Content, Genesis, Run},
     ledger::{Book, Fault, Remembered},
     verify::Blobs,
 };
-use igor_spine::event::{Snapshot, Status};
 
 /// Entries that the search for the last checkpoint reads first; it goes back four times as far each time.
 const SEARCH_ENTRIES: u64 = 256;
@@ -57,40 +56,20 @@ pub fn book_at_end<E, I: Iterator<Item = Result<Commit, E>>>(
     Ok(book)
 }
 
-/// What a book says of its agent. An agent that does not run is stopped, unless its journal or its operator says more.
-pub fn snapshot(book: &Book, paused: bool) -> Snapshot {
-    let ledger = book.ledger();
-    let status = if ledger.ended.is_some() {
-        Status::Ended
-    } else if ledger.is_suspended() {
-        Status::Suspended
-    } else if paused {
-        Status::Paused
-    } else {
-        Status::Stopped
-    };
-    Snapshot {
-        status,
-        cause: ledger.ended.map(|cause| cause.name().to_owned()),
-        chain: book.chain(),
-        tick: ledger.tick,
-        checkpoint_tick: ledger.checkpoint.map(|checkpoint| checkpoint.tick),
-        checkpoint_bytes: ledger.checkpoint.map_or(0, |checkpoint| checkpoint.bytes),
-        balance: ledger.balance,
-        funded: ledger.funded,
-        spent: ledger.spent,
-        open_messages: ledger.open.len(),
-    }
+/// A checkpoint of a journal.
+pub(crate) struct Last {
+    /// The commit that it is in.
+    pub(crate) commit: Commit,
+    /// The chain before its entry.
+    pub(crate) chain: Chain,
+    /// The entry.
+    pub(crate) checkpoint: Checkpoint,
+    /// The run right before it, which proved its state.
+    pub(crate) proof: Run,
 }
 
-/// A checkpoint: its commit, the chain before its entry, and the entry.
-struct Last {
-    commit: Commit,
-    chain: Chain,
-    checkpoint: Checkpoint,
-}
-
-fn last_checkpoint<E, I: Iterator<Item = Result<Commit, E>>>(
+/// The last checkpoint of a journal that ends before `end`. Not more is read than it takes to find it.
+pub(crate) fn last_checkpoint<E, I: Iterator<Item = Result<Commit, E>>>(
     read: &impl Fn(Seq) -> Result<I, E>,
     end: Seq,
 ) -> Result<Option<Last>, Error<E>> {
@@ -99,22 +78,32 @@ fn last_checkpoint<E, I: Iterator<Item = Result<Commit, E>>>(
         let from = Seq(end.0.saturating_sub(back));
         let mut last = None;
         for commit in read(from)? {
-            let commit = commit?;
-            let mut chain = commit.start();
-            let mut found = None;
-            for (seq, _, bytes) in commit.entries() {
-                if let Body::Checkpoint(checkpoint) = decode(seq, bytes)? {
-                    found = Some((chain, checkpoint));
-                }
-                chain = chain.link(bytes);
-            }
-            last = found.map(|(chain, checkpoint)| Last { commit, chain, checkpoint }).or(last);
+            last = checkpoint_in(&commit?)?.or(last);
         }
         if last.is_some() || from == Seq(0) {
             return Ok(last);
         }
         back = back.saturating_mul(4);
     }
+}
+
+fn checkpoint_in<E>(commit: &Commit) -> Result<Option<Last>, Error<E>> {
+    let (mut chain, mut proof, mut last) = (commit.start(), None, None);
+    for (seq, _, bytes) in commit.entries() {
+        proof = match (decode(seq, bytes)?, proof) {
+            (Body::Run(run), _) if run.call == Call::Resume => Some(run),
+            (Body::Checkpoint(checkpoint), Some(proof)) => {
+                last = Some(Last { commit: commit.clone(), chain, checkpoint, proof });
+                None
+            }
+            (Body::Checkpoint(_), None) => {
+                return Err(Error::bad(seq, Fault::Place("a checkpoint follows the runs that took and proved it")));
+            }
+            _ => None,
+        };
+        chain = chain.link(bytes);
+    }
+    Ok(last)
 }
 
 fn begin_at<E>(last: &Last, first: &Commit, before: &Book, blobs: &dyn Blobs) -> Result<Book, Error<E>> {
@@ -130,7 +119,7 @@ fn begin_at<E>(last: &Last, first: &Commit, before: &Book, blobs: &dyn Blobs) ->
 }
 
 /// The Genesis that the first commit of a journal begins with.
-pub(crate) fn genesis<E>(first: &Commit) -> Result<Genesis, Error<E>> {
+pub fn genesis<E>(first: &Commit) -> Result<Genesis, Error<E>> {
     let wrong = || Error::bad(Seq(0), Fault::Place("a journal begins with its Genesis"));
     let (seq, _, bytes) = first.entries().next().ok_or_else(wrong)?;
     match decode(seq, bytes)? {
