@@ -39,7 +39,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().event_interval(igor_node::EVENT_INTERVAL).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::failed(format!("the system gives no threads: {e}")))?;
     runtime.block_on(dispatch(cli))
 }

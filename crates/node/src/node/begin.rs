@@ -215,7 +215,14 @@ impl Node {
         }
     }
 
-    fn own_genesis(&self, name: &str, program: Hash, manifest: &Manifest, budget: Credits, terms: Terms) -> Genesis {
+    pub(super) fn own_genesis(
+        &self,
+        name: &str,
+        program: Hash,
+        manifest: &Manifest,
+        budget: Credits,
+        terms: Terms,
+    ) -> Genesis {
         let mut nonce = [0; 16];
         RealWorld.random(&mut nonce);
         let body = GenesisBody {

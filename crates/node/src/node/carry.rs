@@ -297,7 +297,7 @@ impl Node {
         let ended = loop {
             tokio::select! {
                 ended = &mut running => break ended,
-                () = stored.news() => note().await,
+                () = stored.news() => {}
                 () = life.abandoned() => running.abort(),
             }
             if let (false, Some(why)) = (stopping, stored.excess()) {
@@ -307,6 +307,7 @@ impl Node {
                 // It may be over already.
                 drop(life.command(Command::Stop).await);
             }
+            note().await;
         };
         note().await;
         let ended = ended.map_or(Err(Error::Vanished), |ended| ended.map_err(Error::from));
