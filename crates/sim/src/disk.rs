@@ -1,7 +1,8 @@
 //! The real disk store on a simulated disk, with points between its steps at which the process may crash.
 //!
-//! Invariants kept here: a commit is acknowledged only after the flush of its group; what the store's threads do in
-//! the background is done here between a flush and its acknowledgement, at turns that follow from the calls alone.
+//! Invariants kept here: a commit or a removal is acknowledged only after the flush of its group; what the store's
+//! threads do in the background is done here between a flush and its acknowledgement, at turns that follow from the calls
+//! alone.
 
 use crate::{
     executor::point,
@@ -17,22 +18,22 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Every so many appends full segments are moved.
-const APPENDS_PER_MOVE: u64 = 3;
-/// Every so many appends the log is closed as if nothing had come for a while.
-const APPENDS_PER_IDLE: u64 = 5;
+/// Every so many writes full segments are moved.
+const WRITES_PER_MOVE: u64 = 3;
+/// Every so many writes the log is closed as if nothing had come for a while.
+const WRITES_PER_IDLE: u64 = 5;
 
 /// A store whose machine can go down. It is opened, and recovers, when it is used first after that.
 pub struct DiskStore {
     disk: SimDisk,
     core: Mutex<Option<Core>>,
-    appends: AtomicU64,
+    writes: AtomicU64,
 }
 
 impl DiskStore {
     /// The store on this disk.
     pub fn new(disk: SimDisk) -> Self {
-        Self { disk, core: Mutex::new(None), appends: AtomicU64::new(0) }
+        Self { disk, core: Mutex::new(None), writes: AtomicU64::new(0) }
     }
 
     /// The disk.
@@ -69,6 +70,25 @@ impl DiskStore {
         work(core)
     }
 
+    /// Puts something in the log, and does then what the background has to do.
+    async fn write(&self, stage: impl FnOnce(&mut Core) -> Result<(), Error> + Send) -> Result<(), Error> {
+        point().await;
+        self.with(stage)?;
+        point().await;
+        self.with(Core::flush)?;
+        point().await;
+        let turn = self.writes.fetch_add(1, Ordering::Relaxed);
+        if turn.is_multiple_of(WRITES_PER_MOVE) {
+            self.with(Core::maintain)?;
+            point().await;
+        }
+        if turn.is_multiple_of(WRITES_PER_IDLE) {
+            self.with(Core::close_idle)?;
+            point().await;
+        }
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Core>> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,21 +100,11 @@ impl Store for DiskStore {
     }
 
     async fn append(&self, commit: Commit) -> Result<(), Error> {
-        point().await;
-        self.with(|core| core.stage(&commit))?;
-        point().await;
-        self.with(Core::flush)?;
-        point().await;
-        let turn = self.appends.fetch_add(1, Ordering::Relaxed);
-        if turn.is_multiple_of(APPENDS_PER_MOVE) {
-            self.with(Core::maintain)?;
-            point().await;
-        }
-        if turn.is_multiple_of(APPENDS_PER_IDLE) {
-            self.with(Core::close_idle)?;
-            point().await;
-        }
-        Ok(())
+        self.write(|core| core.stage(&commit)).await
+    }
+
+    async fn remove(&self, agent: AgentId) -> Result<(), Error> {
+        self.write(|core| core.stage_removal(agent)).await
     }
 
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error> {
@@ -118,6 +128,21 @@ impl Store for DiskStore {
 
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
         self.with(|core| core.get_blob(hash, bytes_max))
+    }
+
+    async fn put_local(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        point().await;
+        self.with(|core| core.put_local(name, &bytes))?;
+        point().await;
+        Ok(())
+    }
+
+    fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.with(|core| core.get_local(name))
+    }
+
+    fn list_local(&self) -> Result<Vec<String>, Error> {
+        self.with(|core| core.list_local())
     }
 }
 

@@ -9,9 +9,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Journals and blobs that survive a simulated crash of everything else.
+/// Journals, blobs and local values that survive a simulated crash of everything else.
 ///
-/// A commit is durable in the middle of its append, between two points: a crash at the first loses it, one at the
+/// A commit is durable in the middle of its append, and so with all else, between two points: a crash at the first loses it, one at the
 /// second keeps it without anyone being told.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
@@ -24,6 +24,7 @@ pub struct MemoryStore {
 struct State {
     journals: BTreeMap<AgentId, Vec<Commit>>,
     blobs: BTreeMap<Hash, Vec<u8>>,
+    locals: BTreeMap<String, Vec<u8>>,
 }
 
 impl MemoryStore {
@@ -43,12 +44,16 @@ impl MemoryStore {
 
     fn add(&self, commit: Commit) -> Result<(), Error> {
         let mut state = self.lock();
-        let journal = state.journals.entry(commit.agent()).or_default();
-        let end = journal.last().map_or(Chain::begin(commit.agent()), Commit::end);
-        if commit.start() != end {
-            return Err(Error::Conflict { agent: commit.agent(), tail: Some(Box::new(end)), offered: commit.first() });
+        let agent = commit.agent();
+        let tail = state.journals.get(&agent).and_then(|journal| journal.last()).map(Commit::end);
+        let (start, end) = (commit.start(), tail.unwrap_or(Chain::begin(agent)));
+        if start.epoch < end.epoch {
+            return Err(Error::Fenced { agent, epoch: end.epoch, offered: start.epoch });
         }
-        journal.push(commit);
+        if (start.next, start.head) != (end.next, end.head) {
+            return Err(Error::Conflict { agent, tail: tail.map(Box::new), offered: start.next });
+        }
+        state.journals.entry(agent).or_default().push(commit);
         Ok(())
     }
 }
@@ -64,6 +69,13 @@ impl Store for MemoryStore {
             world.sleep_until(world.monotonic().saturating_add(*latency)).await;
         }
         self.add(commit)?;
+        point().await;
+        Ok(())
+    }
+
+    async fn remove(&self, agent: AgentId) -> Result<(), Error> {
+        point().await;
+        self.lock().journals.remove(&agent);
         point().await;
         Ok(())
     }
@@ -91,6 +103,21 @@ impl Store for MemoryStore {
 
     fn get_blob(&self, hash: Hash, _: u64) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.lock().blobs.get(&hash).cloned())
+    }
+
+    async fn put_local(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        point().await;
+        self.lock().locals.insert(name.to_owned(), bytes);
+        point().await;
+        Ok(())
+    }
+
+    fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.lock().locals.get(name).cloned())
+    }
+
+    fn list_local(&self) -> Result<Vec<String>, Error> {
+        Ok(self.lock().locals.keys().cloned().collect())
     }
 }
 

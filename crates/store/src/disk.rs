@@ -2,15 +2,16 @@
 //!
 //! Commits of all agents go into one shared log in segments that are made and zeroed beforehand; one thread
 //! writes what has come together and syncs once for all. A mover copies full segments into one file per agent
-//! and drops them. Blobs and local values are files. The bytes are in `docs/formats/disk.md`.
+//! and drops them. A journal is removed by a record in the log, and its file when that is durable. Blobs and local
+//! values are files. The bytes are in `docs/formats/disk.md`.
 //!
 //! What survives what:
 //!
 //! | what | process killed | power cut | disk full | bits lost on the disk |
 //! | --- | --- | --- | --- | --- |
-//! | a commit, blob, local value or archive whose call returned | there | there | there | reported, never skipped |
+//! | a commit, removal, blob or local value whose call returned | there | there | there | reported, never skipped |
 //! | one whose call did not return | there or not, whole | there or not, whole | there or not, whole | - |
-//! | a commit refused with [`Error::Full`], [`Error::Conflict`], [`Error::Fenced`] | not there | not there | not there | - |
+//! | a commit or removal refused with [`Error::Full`], [`Error::Conflict`], [`Error::Fenced`] | not there | not there | not there | - |
 //!
 //! - Damage is an error everywhere but in the very last group of the log: that one may look as if its write had
 //!   been cut off, and then counts as never written. After 100 ms without a commit an empty group follows, and a
@@ -22,15 +23,14 @@
 //! - A failed sync poisons the store: the kernel may have dropped what was not written, so nothing here knows what
 //!   is durable. Everything is refused from then on; the process must end, and the next start recovers.
 //! - When the disk is full, commits are refused, with the agent named, and are accepted again once there is space.
-//!   The last quarter of a segment (at most 1 MiB) is kept for commits with a checkpoint or an end, and a reserve
-//!   file gives way to their blobs.
+//!   The last quarter of a segment (at most 1 MiB) is kept for commits with a checkpoint or an end and for removals, and
+//!   a reserve file gives way to blobs.
 //! - Sectors are taken to be written whole or not at all, as disks promise.
 //!
 //! Every sync here has a name, [`crate::files::SyncPoint`], and so has everything else that is done in a certain order
 //! or compared, [`crate::files::Rule`]: for each there is a test that leaves it out and sees what is lost.
 
 mod agent_file;
-mod archive;
 mod core;
 mod home;
 mod lock;
@@ -45,14 +45,14 @@ mod spares;
 mod table;
 mod threads;
 
-pub use self::{core::Core, home::FORMAT, reader::Reader, small::LOCAL_BYTES_MAX};
+pub use self::{core::Core, home::FORMAT, reader::Reader};
 
 use self::{
     home::Home,
     lock::Lock,
     log::Pending,
     table::Shared,
-    threads::{Threads, ToBlobs, ToLog},
+    threads::{Answer, Threads, ToFiles, ToLog},
 };
 use crate::{
     Commits, Error, Store,
@@ -108,11 +108,6 @@ impl Disk {
         Ok(Self { home, table, threads: Threads::start(core)?, _lock: None })
     }
 
-    /// Whether the journal is an archive.
-    pub fn is_archive(&self, agent: AgentId) -> bool {
-        self.table.lock().archives.contains_key(&agent)
-    }
-
     /// Comes back once the store is poisoned, with the cause. The process should then end.
     pub async fn poisoned(&self) -> Error {
         let mut poisoned = self.home.watch_poison();
@@ -121,41 +116,18 @@ impl Disk {
         self.home.check().err().unwrap_or_else(gone)
     }
 
-    /// Adopts a foreign journal, verified by the caller, as an archive: readable, never appendable. All of it is
-    /// there or nothing. An archive that is here already is replaced by a journal that contains it. Waits for disks.
-    pub fn adopt_archive(
-        &self,
-        agent: AgentId,
-        commits: impl Iterator<Item = Result<Commit, Error>>,
-    ) -> Result<Chain, Error> {
-        archive::adopt(&self.home, &self.table, agent, commits)
-    }
-
-    /// Makes a small value of the node durable, of at most [`LOCAL_BYTES_MAX`] bytes, in place of the one before.
-    /// It is not part of any journal. Waits for disks.
-    pub fn put_local(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        small::put_local(&self.home, name, bytes)
-    }
-
-    /// Reads a local value.
-    pub fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        small::get_local(&self.home, name)
-    }
-
-    /// Removes a local value durably. Waits for disks.
-    pub fn remove_local(&self, name: &str) -> Result<(), Error> {
-        small::remove_local(&self.home, name)
-    }
-
-    /// The names of all local values, sorted.
-    pub fn list_local(&self) -> Result<Vec<String>, Error> {
-        small::list_local(&self.home)
-    }
-
-    fn order(&self, commit: &Commit) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+    /// Asks the log's thread, now, and waits for its answer.
+    async fn log<T>(&self, request: impl FnOnce(Answer<T>) -> ToLog) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
-        self.threads.log.send(ToLog::Append(Pending::new(commit)?, answer)).map_err(|_| gone())?;
-        Ok(answered)
+        self.threads.log.send(request(answer)).map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Asks the thread of the small files.
+    async fn files<T>(&self, request: impl FnOnce(Answer<T>) -> ToFiles) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.threads.files.send(request(answer)).map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
     }
 }
 
@@ -169,7 +141,12 @@ impl Store for Disk {
     }
 
     async fn append(&self, commit: Commit) -> Result<(), Error> {
-        self.order(&commit)?.await.unwrap_or_else(|_| Err(gone()))
+        let commit = Pending::new(&commit)?;
+        self.log(|answer| ToLog::Append(commit, answer)).await
+    }
+
+    async fn remove(&self, agent: AgentId) -> Result<(), Error> {
+        self.log(|answer| ToLog::Remove(agent, answer)).await
     }
 
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error> {
@@ -185,13 +162,23 @@ impl Store for Disk {
     }
 
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, Error> {
-        let (answer, answered) = oneshot::channel();
-        self.threads.blobs.send(ToBlobs::Put(bytes, answer)).map_err(|_| gone())?;
-        answered.await.unwrap_or_else(|_| Err(gone()))
+        self.files(|answer| ToFiles::Blob(bytes, answer)).await
     }
 
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
         small::get_blob(&self.home, hash, bytes_max)
+    }
+
+    async fn put_local(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        self.files(|answer| ToFiles::Local(name.to_owned(), bytes, answer)).await
+    }
+
+    fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        small::get_local(&self.home, name)
+    }
+
+    fn list_local(&self) -> Result<Vec<String>, Error> {
+        small::list_local(&self.home)
     }
 }
 

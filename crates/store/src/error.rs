@@ -28,17 +28,19 @@ pub enum Error {
         /// The commit's epoch.
         offered: Epoch,
     },
-    /// The agent's journal is kept here as an archive: readable, never appendable.
-    #[error("agent {agent} is an archive here: it can be read and verified, not continued")]
-    Archived {
-        /// Whose journal.
-        agent: AgentId,
-    },
     /// There is no such journal.
     #[error("agent {agent} has no journal here")]
     Unknown {
         /// Whose journal.
         agent: AgentId,
+    },
+    /// The journal went away between looking for it and reading it.
+    #[error("agent {agent}: {} is gone since it was looked for, because its journal was removed; ask again", path.display())]
+    Removed {
+        /// Whose journal.
+        agent: AgentId,
+        /// The file that is gone.
+        path: PathBuf,
     },
     /// A journal does not have what was once durable. It is not skipped over; restore the files from a copy.
     #[error("agent {agent}: the journal is damaged at seq=`{seq}` in {}: {why}; restore this file from a copy", path.display())]
@@ -143,7 +145,6 @@ impl Error {
             self,
             Self::Conflict { .. }
                 | Self::Fenced { .. }
-                | Self::Archived { .. }
                 | Self::Full { .. }
                 | Self::TooLarge { .. }
                 | Self::BadName { .. }

@@ -101,6 +101,8 @@ pub enum SyncPoint {
     AgentFile,
     /// A new agent file's name, before the log says that it is there.
     AgentFileName,
+    /// That the file of a removed journal is gone, before the log forgets the removal.
+    AgentFileGone,
     /// What the agent files hold, written to the log before older segments are dropped.
     Watermarks,
     /// A blob's bytes, before it is given its name.
@@ -111,12 +113,10 @@ pub enum SyncPoint {
     Local,
     /// A local value's name, before it counts as stored.
     LocalName,
-    /// An archive's bytes, before it is given its name.
-    Archive,
-    /// An archive's name, before it counts as adopted.
-    ArchiveName,
     /// Names that a restart found, before they are believed.
     FoundNames,
+    /// That the file of a removed journal is gone, as a restart found it, before the log forgets the removal.
+    FoundGone,
     /// The names of a new home's directories, before it is marked as one.
     Directories,
     /// The mark of a home's format, before it is given its name.
@@ -134,14 +134,14 @@ impl SyncPoint {
         Self::SegmentName,
         Self::AgentFile,
         Self::AgentFileName,
+        Self::AgentFileGone,
         Self::Watermarks,
         Self::Blob,
         Self::BlobName,
         Self::Local,
         Self::LocalName,
-        Self::Archive,
-        Self::ArchiveName,
         Self::FoundNames,
+        Self::FoundGone,
         Self::Directories,
         Self::Format,
         Self::FormatName,

@@ -5,7 +5,9 @@
 //! Invariants kept here:
 //! - An append that returned survives whatever its store's documentation says that it survives.
 //! - An append is accepted only where it links: agent, position, head and epoch all as the store has them, checked
-//!   where writes are ordered and nowhere else.
+//!   where writes are ordered and nowhere else. Whose node may append is not asked here: a journal of another node
+//!   comes in by the same appends, and one that is cut off is the beginning of a true journal.
+//! - A journal is removed whole, and nothing of it is ever part of the one that comes after.
 //! - What was once durable is either read back as it was or reported as damage, never skipped over.
 //! - This crate reads no clock and draws no randomness.
 
@@ -31,6 +33,14 @@ pub trait Store: Send + Sync + 'static {
     /// Appends to a journal. The commit must start where the journal ends and have its epoch or a higher one.
     fn append(&self, commit: Commit) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Removes a whole journal. Once it returned the agent has no journal here, and another one may begin at position 0,
+    /// also another branch of the same agent. Where there is none, nothing happens. Blobs stay.
+    ///
+    /// It is ordered with the appends: what was asked for before goes with the journal, what is asked for after it finds
+    /// no journal. Until it returned, the old journal may be there, whole, or gone. Commits that are being read are read
+    /// to their end, or end with [`Error::Removed`].
+    fn remove(&self, agent: AgentId) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// The end of a journal, or nothing if there is no such agent.
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error>;
 
@@ -45,7 +55,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads a blob, checked against its hash; nothing if it is not here, an error if it is longer than `bytes_max`.
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error>;
+
+    /// Makes a small value durable in place of the one before, whole or not at all. It is part of no journal: the node's
+    /// own, which no other node ever sees. Those of one name are stored in the order in which they were asked for.
+    ///
+    /// A name has 1 to 64 of `a-z 0-9 - _`; a value has at most [`LOCAL_BYTES_MAX`] bytes.
+    fn put_local(&self, name: &str, bytes: Vec<u8>) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Reads a local value; nothing if it was never stored.
+    fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error>;
+
+    /// The names of all local values, sorted.
+    fn list_local(&self) -> Result<Vec<String>, Error>;
 }
+
+/// Longest local value, in bytes.
+pub const LOCAL_BYTES_MAX: u64 = 64 << 10;
 
 /// Commits of one journal, read lazily.
 pub type Commits = Box<dyn Iterator<Item = Result<Commit, Error>> + Send>;

@@ -3,7 +3,7 @@
 
 mod machine;
 
-use igor_protocol::{AgentId, Chain, Commit, Hash, Seq};
+use igor_protocol::{AgentId, Chain, Commit, Epoch, Hash, Seq};
 use igor_store::{
     Error,
     disk::{Core, Reader},
@@ -35,8 +35,8 @@ struct Home {
 }
 
 impl Home {
-    /// A home with several segments, agent files, an archive, a blob and a local value. Its last group is closed,
-    /// or it is not.
+    /// A home with several segments, agent files, a journal that was removed and one that was begun anew, a blob and a
+    /// local value. Its last group is closed, or it is not.
     fn make(closed: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut core = Core::open(Arc::new(RealFiles::new(directory.path())), &small()).unwrap();
@@ -49,14 +49,24 @@ impl Home {
             }
             core.flush().unwrap();
         };
+        let mut removed = [8, 9].map(|n| Chain::begin(agent(n)));
+        let mut anew = Chain { epoch: Epoch { term: 1, n: 0 }, ..Chain::begin(agent(9)) };
         for i in 0..70 {
+            for chain in removed.iter_mut().filter(|_| i < 10) {
+                core.stage(&next(chain, 300)).unwrap();
+            }
+            if i > 50 {
+                core.stage(&next(&mut anew, 300)).unwrap();
+            }
             round(&mut core, 400);
             if i == 40 {
+                for chain in removed {
+                    core.stage_removal(chain.agent).unwrap();
+                }
+                core.flush().unwrap();
                 core.maintain().unwrap();
             }
         }
-        let mut archive = Chain::begin(agent(9));
-        core.adopt_archive(agent(9), (0..4).map(|_| Ok(next(&mut archive, 300)))).unwrap();
         let without_last = show(directory.path(), blob).unwrap();
         round(&mut core, 100);
         if closed {
@@ -69,7 +79,7 @@ impl Home {
 
     fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
-        for directory in ["log", "agents", "archives", "blobs", "local"] {
+        for directory in ["log", "agents", "blobs", "local"] {
             let entries = fs::read_dir(self.directory.path().join(directory)).unwrap();
             files.extend(entries.map(|entry| entry.unwrap().path()));
         }
@@ -194,8 +204,8 @@ fn a_missing_file_is_reported() {
         let kind = path.parent().unwrap().file_name().unwrap().to_owned();
         let bytes = fs::read(&path).unwrap();
         let spare = kind == "log" && bytes[256..].iter().all(|byte| *byte == 0);
-        // An archive or a blob that is not there is one that was never put; whoever needs it says so.
-        if kind == "archives" || kind == "blobs" || kind == "local" || spare || path == home.newest_segment() {
+        // A blob that is not there is one that was never put; whoever needs it says so.
+        if kind == "blobs" || kind == "local" || spare || path == home.newest_segment() {
             continue;
         }
         fs::remove_file(&path).unwrap();

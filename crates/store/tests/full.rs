@@ -3,7 +3,7 @@
 
 mod machine;
 
-use igor_protocol::{AgentId, Body, Chain, Commit, Entry, Epoch, Hash, Seq, Timestamp, entry::EndCause};
+use igor_protocol::{Body, Chain, Commit, Entry, Epoch, Hash, Seq, Timestamp, entry::EndCause};
 use igor_sim::files::{Crash, SimDisk};
 use igor_store::{
     Error, Store,
@@ -121,39 +121,77 @@ fn commits_that_do_not_link_are_refused_and_nothing_is_written() {
 }
 
 #[test]
-fn an_archive_can_be_read_and_extended_but_not_continued() {
+fn a_removed_journal_begins_anew_and_nothing_of_it_comes_back() {
     let disk = SimDisk::new(4);
     let mut core = Core::open(disk.files(), &tiny()).unwrap();
     let mut chain = Chain::begin(agent(0));
-    let commits: Vec<_> = (0..20).map(|_| next(&mut chain, 100)).collect();
-    let adopt = |core: &Core, commits: &[Commit]| core.adopt_archive(agent(0), commits.iter().cloned().map(Ok));
-    assert_eq!(adopt(&core, &commits[..10]).unwrap(), commits[9].end());
-    assert!(matches!(core.stage(&commits[10]), Err(Error::Archived { .. })));
-    assert!(matches!(core.stage(&commits[0]), Err(Error::Archived { .. })));
-    // A journal that contains the one that is here replaces it; any other does not.
-    assert!(matches!(adopt(&core, &commits[..5]), Err(Error::Conflict { .. })));
-    assert!(matches!(adopt(&core, &[]), Err(Error::Conflict { .. })));
-    let fork: Vec<_> =
-        std::iter::repeat_n(Commit::from_encoded(Chain::begin(agent(0)), vec![vec![1]; 90]), 1).collect();
-    assert!(matches!(adopt(&core, &fork), Err(Error::Conflict { .. })));
-    let failing = commits.iter().take(15).cloned().map(Ok).chain([Err(Error::Unknown { agent: agent(0) })]);
-    assert!(core.adopt_archive(agent(0), failing).is_err());
-    assert_eq!(read_all(core.read(agent(0), Seq(0))).unwrap(), &commits[..10]);
-    assert_eq!(adopt(&core, &commits).unwrap(), chain);
-    // A live agent is not adopted over.
-    let mut live = Chain::begin(agent(1));
-    let mine = next(&mut live, 10);
-    append(&mut core, &mine).unwrap();
-    assert!(matches!(core.adopt_archive(agent(1), [Ok(mine)].into_iter()), Err(Error::Conflict { .. })));
+    for _ in 0..20 {
+        append(&mut core, &next(&mut chain, 400)).unwrap();
+        core.maintain().unwrap();
+    }
+    let file = || disk.list().into_iter().find(|name| name.starts_with("agents/"));
+    assert!(file().is_some());
+    // What is staged before goes with it; what comes after begins at the beginning, under whatever custody.
+    core.stage(&next(&mut chain, 10)).unwrap();
+    core.stage_removal(agent(0)).unwrap();
+    let late = core.stage(&next(&mut chain, 10)).unwrap_err();
+    assert!(matches!(late, Error::Conflict { tail: None, .. }) && late.nothing_written(), "{late}");
+    assert!(core.tail(agent(0)).is_some(), "it is there until the removal is durable");
+    core.flush().unwrap();
+    assert_eq!((core.tail(agent(0)), core.list()), (None, Vec::new()));
+    assert!(matches!(core.read(agent(0), Seq(0)).map(drop), Err(Error::Unknown { .. })));
+    assert!(file().is_some(), "the file goes in the background");
+    core.maintain().unwrap();
+    assert_eq!(file(), None);
+    // Again, and of one that never was: nothing to do.
+    let operations = disk.operations();
+    core.stage_removal(agent(0)).unwrap();
+    core.stage_removal(agent(7)).unwrap();
+    core.flush().unwrap();
+    assert_eq!(disk.operations(), operations);
+    let mut branch = Chain { epoch: Epoch { term: 1, n: 0 }, ..Chain::begin(agent(0)) };
+    let kept: Vec<_> = (0..20).map(|_| next(&mut branch, 300)).collect();
+    for commit in &kept {
+        append(&mut core, commit).unwrap();
+    }
+    core.maintain().unwrap();
     disk.restart(Crash::Power);
     let core = Core::open(disk.files(), &tiny()).unwrap();
-    assert_eq!(core.list(), sorted([agent(0), agent(1)]));
-    assert_eq!(read_all(core.read(agent(0), Seq(7))).unwrap().last(), commits.last());
+    assert_eq!(read_all(core.read(agent(0), Seq(0))).unwrap(), kept);
 }
 
-fn sorted<const N: usize>(mut agents: [AgentId; N]) -> [AgentId; N] {
-    agents.sort_unstable();
-    agents
+/// Room is kept for it, and what it takes away makes room.
+#[test]
+fn a_journal_can_be_removed_from_a_full_disk() {
+    let disk = SimDisk::new(8);
+    let mut core = Core::open(disk.files(), &tiny()).unwrap();
+    core.maintain().unwrap();
+    disk.set_capacity(Some(disk.used() + 40_000));
+    let mut chains: Vec<_> = (0..2).map(|n| Chain::begin(agent(n))).collect();
+    let mut fill = |core: &mut Core| loop {
+        for chain in &mut chains {
+            let mut after = *chain;
+            let commit = next(&mut after, 400);
+            match append(core, &commit) {
+                Ok(()) => *chain = after,
+                Err(Error::Full { .. }) => return,
+                Err(e) => panic!("{e}"),
+            }
+            assert!(matches!(core.maintain(), Ok(()) | Err(Error::Full { .. })));
+        }
+    };
+    fill(&mut core);
+    core.stage_removal(agent(0)).unwrap();
+    core.flush().unwrap();
+    assert_eq!(core.list(), [agent(1)]);
+    let full = disk.used();
+    assert!(matches!(core.maintain(), Ok(()) | Err(Error::Full { .. })));
+    assert!(disk.used() < full, "{} of {full} bytes are used", disk.used());
+    disk.restart(Crash::Power);
+    let mut core = Core::open(disk.files(), &tiny()).unwrap();
+    assert_eq!(core.list(), [agent(1)]);
+    let mut chain = core.tail(agent(1)).unwrap();
+    append(&mut core, &next(&mut chain, 200)).unwrap();
 }
 
 #[tokio::test]
@@ -168,7 +206,7 @@ async fn a_failed_sync_poisons_the_store_and_says_so() {
         let failed = match point {
             SyncPoint::Group => disk.append(next(&mut chain, 10)).await.unwrap_err(),
             SyncPoint::Blob => disk.put_blob(vec![1; 10]).await.map(drop).unwrap_err(),
-            SyncPoint::LocalName => disk.put_local("a", b"b").unwrap_err(),
+            SyncPoint::LocalName => disk.put_local("a", b"b".to_vec()).await.unwrap_err(),
             // Found by the mover, some segments later.
             _ => loop {
                 if let Err(e) = disk.append(next(&mut chain, 2000)).await {
@@ -180,8 +218,9 @@ async fn a_failed_sync_poisons_the_store_and_says_so() {
         assert!(matches!(disk.poisoned().await, Error::Poisoned { .. }));
         // Nothing is accepted any more, of any kind.
         assert!(matches!(disk.append(next(&mut chain, 10)).await, Err(Error::Poisoned { .. })));
+        assert!(matches!(disk.remove(agent(0)).await, Err(Error::Poisoned { .. })));
         assert!(matches!(disk.put_blob(vec![2]).await, Err(Error::Poisoned { .. })));
-        assert!(matches!(disk.put_local("c", b"d"), Err(Error::Poisoned { .. })));
+        assert!(matches!(disk.put_local("c", b"d".to_vec()).await, Err(Error::Poisoned { .. })));
         drop(disk);
         files.restart(Crash::Process);
         let disk = Disk::open_files(files.files(), &tiny()).unwrap();

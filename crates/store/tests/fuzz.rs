@@ -14,7 +14,7 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}=`{text}` is no number")))
 }
 
-/// A small home: commits in the log, in agent files, or both, and an archive.
+/// A small home: commits in the log, in agent files, or both, and a journal that was removed and begun anew.
 fn sample(rounds: u8, move_after: u8) -> Vec<u8> {
     let options =
         Options { segment_bytes_first: 2048, segment_bytes_max: 2048, reserve_bytes: 0, ..Options::default() };
@@ -32,9 +32,10 @@ fn sample(rounds: u8, move_after: u8) -> Vec<u8> {
             core.maintain().unwrap();
         }
     }
-    let agent = AgentId(Hash([3; 32]));
-    let archived = Commit::from_encoded(Chain::begin(agent), vec![b"of another node".to_vec()]);
-    core.adopt_archive(agent, std::iter::once(Ok(archived))).unwrap();
+    let removed = chains[1].agent;
+    core.stage_removal(removed).unwrap();
+    core.stage(&Commit::from_encoded(Chain::begin(removed), vec![b"another branch".to_vec()])).unwrap();
+    core.flush().unwrap();
     let names = disk.list();
     pack(names.iter().map(|name| (name.as_str(), disk.read(name).unwrap())))
 }

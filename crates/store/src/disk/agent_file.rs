@@ -1,8 +1,8 @@
-//! A file of one journal's commits, for a live agent or an archive.
+//! A file of one journal's commits.
 //!
-//! Invariants: what counts of it is a prefix that was durable before anything said that it is there (the log's
-//! watermark for a live agent, its own header for an archive), so it has no torn tail: whatever does not read is
-//! damage. The bytes are in `docs/formats/disk.md`.
+//! Invariants: what counts of it is a prefix that was durable before the log's watermarks said that it is there, so it
+//! has no torn tail: whatever does not read is damage. It belongs to one journal: one that comes after a removal has
+//! another file. The bytes are in `docs/formats/disk.md`.
 
 use super::{
     home::Home,
@@ -21,23 +21,19 @@ pub(crate) const TRAILER_BYTES: usize = 8;
 /// What a frame adds to its commit.
 pub(crate) const FRAME_BYTES: u64 = 12;
 
-/// The header of a file: whose it is and, for an archive, what it holds.
-pub(crate) fn header(agent: AgentId, archive: Option<Held>) -> [u8; HEADER_BYTES] {
+/// The header of a file: whose it is.
+pub(crate) fn header(agent: AgentId) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     bytes[..8].copy_from_slice(&MAGIC);
     bytes[8..12].copy_from_slice(&VERSION.to_be_bytes());
     bytes[16..48].copy_from_slice(agent.as_bytes());
-    if let Some(held) = archive {
-        bytes[15] = 1;
-        bytes[48..112].copy_from_slice(&encode_held(held)[32..]);
-    }
     let check = hash(b"igor/journal-file/1\0", &[&bytes[..112]]);
     bytes[112..].copy_from_slice(&check.0[..16]);
     bytes
 }
 
-/// Checks a header; returns what an archive holds.
-pub(crate) fn read_header(home: &Home, agent: AgentId, name: &str, bytes: &[u8]) -> Result<Option<Held>, Error> {
+/// Checks a header.
+pub(crate) fn check_header(home: &Home, agent: AgentId, name: &str, bytes: &[u8]) -> Result<(), Error> {
     if bytes.len() < HEADER_BYTES {
         return Err(home.corrupt(agent, 0, name, "the file is cut short"));
     }
@@ -46,14 +42,10 @@ pub(crate) fn read_header(home: &Home, agent: AgentId, name: &str, bytes: &[u8])
         let (found, known) = (u64::from(version), u64::from(VERSION));
         return Err(Error::OtherVersion { path: home.files.path(name), found, known });
     }
-    let mut held = [0; HELD_BYTES];
-    held[..32].copy_from_slice(agent.as_bytes());
-    held[32..].copy_from_slice(&bytes[48..112]);
-    let archive = (bytes[15] == 1).then(|| decode_held(&held));
-    if home.rules.forbid(Rule::FileHeader, bytes[..HEADER_BYTES] != header(agent, archive)) {
+    if home.rules.forbid(Rule::FileHeader, bytes[..HEADER_BYTES] != header(agent)) {
         return Err(home.corrupt(agent, 0, name, "the file's header is not what was written"));
     }
-    Ok(archive)
+    Ok(())
 }
 
 /// Appends one frame to `bytes`.
@@ -66,10 +58,9 @@ pub(crate) fn push_frame(bytes: &mut Vec<u8>, commit: &[u8], entries: u64) {
 }
 
 /// The size of an encoded [`Held`].
-pub(crate) const HELD_BYTES: usize = 96;
+pub(crate) const HELD_BYTES: usize = 104;
 
-/// What a file holds, as it is written in watermarks and archive headers:
-/// agent, next, term, n, head, bytes.
+/// What a file holds, as it is written in watermarks: agent, next, term, n, head, bytes, born.
 pub(crate) fn encode_held(held: Held) -> [u8; HELD_BYTES] {
     let mut bytes = [0; HELD_BYTES];
     bytes[..32].copy_from_slice(held.end.agent.as_bytes());
@@ -78,6 +69,7 @@ pub(crate) fn encode_held(held: Held) -> [u8; HELD_BYTES] {
     bytes[48..56].copy_from_slice(&held.end.epoch.n.to_be_bytes());
     bytes[56..88].copy_from_slice(&held.end.head.0);
     bytes[88..96].copy_from_slice(&held.bytes.to_be_bytes());
+    bytes[96..].copy_from_slice(&held.born.to_be_bytes());
     bytes
 }
 
@@ -86,5 +78,5 @@ pub(crate) fn decode_held(bytes: &[u8; HELD_BYTES]) -> Held {
     let agent = AgentId(hash_at(bytes, 0));
     let epoch = Epoch { term: u64_at(bytes, 40), n: u64_at(bytes, 48) };
     let end = Chain { agent, epoch, next: Seq(u64_at(bytes, 32)), head: hash_at(bytes, 56) };
-    Held { end, bytes: u64_at(bytes, 88) }
+    Held { end, bytes: u64_at(bytes, 88), born: u64_at(bytes, 96) }
 }

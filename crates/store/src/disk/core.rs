@@ -2,10 +2,11 @@
 //! share out among themselves, and what a simulator drives.
 
 use super::{
-    Options, archive,
+    Options,
     home::Home,
     log::{Log, Pending, Staged},
-    mover, reading,
+    mover::{self, Moved},
+    reading,
     recovery::{Believe, scan},
     segment::{GROUP_HEADER_BYTES, GROUPS_AT},
     small,
@@ -25,6 +26,8 @@ pub struct Core {
     pub(crate) table: Shared,
     pub(crate) spares: Arc<Spares>,
     pub(crate) log: Log,
+    /// What was copied and is not known in the log yet.
+    moved: Option<Moved>,
 }
 
 impl Core {
@@ -55,7 +58,7 @@ impl Core {
         for segment in stale {
             home.discard(&segment.name);
         }
-        Ok(Self { home, table, spares, log })
+        Ok(Self { home, table, spares, log, moved: None })
     }
 
     /// Takes a commit into the open group; flushes before if there is no room. It is durable after
@@ -65,6 +68,15 @@ impl Core {
         if self.log.stage(&pending)? == Staged::FlushFirst {
             self.log.flush()?;
             self.log.stage(&pending)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the removal of a journal into the open group, as [`Core::stage`] does a commit.
+    pub fn stage_removal(&mut self, agent: AgentId) -> Result<(), Error> {
+        if self.log.stage_removal(agent)? == Staged::FlushFirst {
+            self.log.flush()?;
+            self.log.stage_removal(agent)?;
         }
         Ok(())
     }
@@ -79,11 +91,23 @@ impl Core {
         self.log.close_idle()
     }
 
-    /// What the mover does in the background: makes the next segment, moves full segments to the agents' files.
+    /// What the mover does in the background: makes the next segment, removes the files of removed journals, moves full
+    /// segments to the agents' files.
     pub fn maintain(&mut self) -> Result<(), Error> {
-        self.spares.prepare()?;
+        self.copy()?;
+        let Some(moved) = self.moved.take() else { return Ok(()) };
         let log = &mut self.log;
-        mover::step(&self.home, &self.table, |covered, held| log.write_watermarks(covered, &held))
+        mover::finish(&self.home, &self.table, moved, |covered, held| log.write_watermarks(covered, &held))
+    }
+
+    /// The first half of [`Core::maintain`], up to where the mover waits for the log: what the log does meanwhile may
+    /// come between.
+    pub fn copy(&mut self) -> Result<(), Error> {
+        if self.moved.is_none() {
+            self.spares.prepare()?;
+            self.moved = mover::copy(&self.home, &self.table)?;
+        }
+        Ok(())
     }
 
     /// The durable end of a journal.
@@ -121,12 +145,8 @@ impl Core {
         small::get_local(&self.home, name)
     }
 
-    /// Adopts a foreign journal as an archive.
-    pub fn adopt_archive(
-        &self,
-        agent: AgentId,
-        commits: impl Iterator<Item = Result<Commit, Error>>,
-    ) -> Result<Chain, Error> {
-        archive::adopt(&self.home, &self.table, agent, commits)
+    /// The names of all local values, sorted.
+    pub fn list_local(&self) -> Result<Vec<String>, Error> {
+        small::list_local(&self.home)
     }
 }

@@ -19,10 +19,9 @@ pub const FORMAT: u64 = 1;
 
 pub(crate) const LOG: &str = "log";
 pub(crate) const AGENTS: &str = "agents";
-pub(crate) const ARCHIVES: &str = "archives";
 pub(crate) const BLOBS: &str = "blobs";
 pub(crate) const LOCAL: &str = "local";
-pub(crate) const DIRECTORIES: [&str; 5] = [LOG, AGENTS, ARCHIVES, BLOBS, LOCAL];
+pub(crate) const DIRECTORIES: [&str; 4] = [LOG, AGENTS, BLOBS, LOCAL];
 
 const FORMAT_FILE: &str = "format";
 const FORMAT_BYTES_MAX: u64 = 64;
@@ -51,7 +50,7 @@ impl Home {
         for directory in DIRECTORIES {
             self.files.create_dir(directory).map_err(|e| self.error(directory, e))?;
         }
-        for directory in [LOG, AGENTS, ARCHIVES] {
+        for directory in [LOG, AGENTS] {
             let there = self.list(directory)?.into_iter().find(|name| !name.starts_with(UNFINISHED));
             if let Some(name) = there.filter(|_| self.rules.keep(Rule::FormatMissing)) {
                 let why = format!("it has {directory}/{name} but no file `{FORMAT_FILE}`; restore that file");
@@ -201,15 +200,14 @@ impl Home {
             for name in unfinished {
                 self.discard(&join(directory, name));
             }
-            let believed = match directory {
-                // The log says which of these count, and did so only when their names were durable.
-                AGENTS => false,
+            match directory {
+                // The log says which of these count, and did so only when their names were durable. That one is gone it
+                // does not say for ever.
+                AGENTS => self.sync_dir(directory, SyncPoint::FoundGone)?,
                 // That a value is not there is believed too.
-                LOCAL => true,
-                _ => !finished.is_empty(),
-            };
-            if believed {
-                self.sync_dir(directory, SyncPoint::FoundNames)?;
+                LOCAL => self.sync_dir(directory, SyncPoint::FoundNames)?,
+                _ if finished.is_empty() => {}
+                _ => self.sync_dir(directory, SyncPoint::FoundNames)?,
             }
             // The first segment is made after this, so with one there the mark's name is durable.
             if directory == LOG && finished.is_empty() {
@@ -246,12 +244,9 @@ pub(crate) fn join(directory: &str, name: &str) -> String {
     if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
 }
 
-pub(crate) fn agent_file(agent: AgentId) -> String {
-    format!("{AGENTS}/{}", agent.0)
-}
-
-pub(crate) fn archive_file(agent: AgentId) -> String {
-    format!("{ARCHIVES}/{}", agent.0)
+/// The file of a journal whose first commit is in this group: no two journals of an agent have the same.
+pub(crate) fn agent_file(agent: AgentId, born: u64) -> String {
+    format!("{AGENTS}/{}-{born}", agent.0)
 }
 
 pub(crate) fn blob_file(hash: Hash) -> String {

@@ -1,16 +1,16 @@
-//! The end of the log: where commits are ordered, checked and made durable.
+//! The end of the log: where commits and removals are ordered, checked and made durable.
 //!
-//! Invariants: a commit is checked against the journal's end here and nowhere else, after all that were ordered
-//! before it; a group is written only when the one before it is durable; the table learns of a commit only when
-//! it is durable; after a write or sync that failed nothing is written any more.
+//! Invariants: a commit is checked against the journal's end here and nowhere else, after all that was ordered
+//! before it; a group is written only when the one before it is durable; the table learns of a commit or a removal only
+//! when it is durable; after a write or sync that failed nothing is written any more.
 
 use super::{
-    agent_file::encode_held,
-    home::Home,
+    agent_file::{HELD_BYTES, encode_held},
+    home::{Home, agent_file},
     recovery::LastGroup,
     segment::{Builder, GROUPS_AT, Link, Segment},
     spares::Spares,
-    table::{Held, InUse, Journal, Location, Ordered, Shared},
+    table::{Change, Held, InUse, Location, Shared},
 };
 use crate::{
     Error,
@@ -23,6 +23,8 @@ use std::{collections::BTreeMap, io, sync::Arc};
 pub(crate) const COMMIT: u8 = 1;
 /// A record that says what the agent files hold.
 pub(crate) const WATERMARKS: u8 = 2;
+/// A record that removes the journal of the agent whose id it is.
+pub(crate) const REMOVAL: u8 = 3;
 /// A group is written once it has this many bytes; a single longer commit makes a longer one.
 const GROUP_BYTES: usize = 4 << 20;
 /// Under load, this many groups after a mark the next one is written.
@@ -45,7 +47,7 @@ impl Pending {
     }
 }
 
-/// What became of a commit that was given to the log.
+/// What became of a commit or a removal that was given to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Staged {
     /// It is in the open group, durable after the next flush.
@@ -63,9 +65,9 @@ pub(crate) struct Log {
     at: u64,
     link: Link,
     group: Builder,
-    staged: Vec<Ordered>,
-    /// The ends of journals as the open group will leave them.
-    ends: BTreeMap<AgentId, Chain>,
+    staged: Vec<Change>,
+    /// The ends of journals as the open group will leave them; nothing where it removes them.
+    ends: BTreeMap<AgentId, Option<Chain>>,
     groups_since_mark: u32,
     marks: u64,
     /// Whether the last group is an empty one.
@@ -102,11 +104,14 @@ impl Log {
     /// Writes a group again that a restart found at the end, so that it is durable before it is believed.
     pub(crate) fn repeat(&mut self, last: &LastGroup) -> Result<(), Error> {
         self.group.repeat(&last.body);
-        let moved = |(start, end, location): &Ordered| {
-            let at = self.at + (location.at - last.at);
-            (*start, *end, Location { segment: self.segment.number, at, ..*location })
+        let moved = |change: &Change| match *change {
+            Change::Commit(start, end, location) => {
+                let at = self.at + (location.at - last.at);
+                Change::Commit(start, end, Location { segment: self.segment.number, at, ..location })
+            }
+            Change::Remove(agent) => Change::Remove(agent),
         };
-        self.staged = last.commits.iter().map(moved).collect();
+        self.staged = last.changes.iter().map(moved).collect();
         self.write(SyncPoint::RecoveredGroup)
     }
 
@@ -114,29 +119,65 @@ impl Log {
     pub(crate) fn stage(&mut self, commit: &Pending) -> Result<Staged, Error> {
         self.home.check()?;
         self.check_link(commit)?;
-        let size = self.group.size_with(commit.bytes.len());
+        let agent = commit.start.agent;
+        if self.make_room(agent, commit.bytes.len(), || is_last_wish(&commit.bytes))? == Staged::FlushFirst {
+            return Ok(Staged::FlushFirst);
+        }
+        let at = self.at + self.group.push(COMMIT, &commit.bytes) as u64;
+        let bytes = u32::try_from(commit.bytes.len()).unwrap_or(u32::MAX);
+        let location = Location { first: commit.start.next.0, segment: self.segment.number, at, bytes };
+        self.staged.push(Change::Commit(commit.start, commit.end, location));
+        self.ends.insert(agent, Some(commit.end));
+        Ok(Staged::Taken)
+    }
+
+    /// Puts the removal of a journal in the open group. What was staged of the journal before goes with it; where there
+    /// is none, nothing is written.
+    pub(crate) fn stage_removal(&mut self, agent: AgentId) -> Result<Staged, Error> {
+        self.home.check()?;
+        if self.end(agent).is_none() {
+            return Ok(Staged::Taken);
+        }
+        // It gives back more than it takes.
+        if self.make_room(agent, agent.as_bytes().len(), || true)? == Staged::FlushFirst {
+            return Ok(Staged::FlushFirst);
+        }
+        self.group.push(REMOVAL, agent.as_bytes());
+        self.staged.push(Change::Remove(agent));
+        self.ends.insert(agent, None);
+        if !self.home.rules.keep(Rule::FileAfterRemoval)
+            && let Some(journal) = self.table.lock().journals.get(&agent)
+        {
+            self.home.discard(&agent_file(agent, journal.born));
+        }
+        Ok(Staged::Taken)
+    }
+
+    /// Sees to it that the open group can take a record of so many bytes. `needed`: also from the room that is kept for
+    /// a full disk.
+    fn make_room(&mut self, agent: AgentId, bytes: usize, needed: impl FnOnce() -> bool) -> Result<Staged, Error> {
+        let size = self.group.size_with(bytes);
         let empty = self.group.body_bytes() == 0;
-        if !empty && (self.group.body_bytes() + commit.bytes.len() > GROUP_BYTES || size > self.room()) {
+        if !empty && (self.group.body_bytes() + bytes > GROUP_BYTES || size > self.room()) {
             return Ok(Staged::FlushFirst);
         }
         let named = |e| match e {
-            Error::Full { .. } => self.home.full(format!("agent {}", commit.start.agent)),
+            Error::Full { .. } => self.home.full(format!("agent {agent}")),
             other => other,
         };
-        if self.room() < size + self.reserved() && self.spares.is_full().map_err(named)? && !is_last_wish(&commit.bytes)
-        {
-            return Err(self.home.full(format!("agent {}", commit.start.agent)));
+        if self.room() < size + self.reserved() && self.spares.is_full().map_err(named)? && !needed() {
+            return Err(self.home.full(format!("agent {agent}")));
         }
         if size > self.room() {
             let segment = self.spares.take(GROUPS_AT + size).map_err(named)?;
             self.next_segment(segment);
         }
-        let at = self.at + self.group.push(COMMIT, &commit.bytes) as u64;
-        let bytes = u32::try_from(commit.bytes.len()).unwrap_or(u32::MAX);
-        let location = Location { first: commit.start.next.0, segment: self.segment.number, at, bytes };
-        self.staged.push((commit.start, commit.end, location));
-        self.ends.insert(commit.start.agent, commit.end);
         Ok(Staged::Taken)
+    }
+
+    /// The end of a journal as the open group will leave it.
+    fn end(&self, agent: AgentId) -> Option<Chain> {
+        self.ends.get(&agent).copied().unwrap_or_else(|| self.table.lock().tail(agent))
     }
 
     /// Makes the open group durable: one write, one sync. On success everything that was staged may be
@@ -178,7 +219,7 @@ impl Log {
     /// Makes durable what the agent files hold. Everything up to the group number `covered` is in them.
     pub(crate) fn write_watermarks(&mut self, covered: u64, held: &[Held]) -> Result<(), Error> {
         self.flush()?;
-        let mut record = Vec::with_capacity(8 + held.len() * 96);
+        let mut record = Vec::with_capacity(8 + held.len() * HELD_BYTES);
         record.extend_from_slice(&covered.to_be_bytes());
         for held in held {
             record.extend_from_slice(&encode_held(*held));
@@ -194,13 +235,8 @@ impl Log {
 
     fn check_link(&self, commit: &Pending) -> Result<(), Error> {
         let agent = commit.start.agent;
-        let tail = self.ends.get(&agent).copied().or_else(|| self.table.lock().journal_tail(agent));
-        let Some(tail) = tail else {
+        let Some(tail) = self.end(agent) else {
             let begin = Chain { epoch: commit.start.epoch, ..Chain::begin(agent) };
-            let archived = self.table.lock().archives.contains_key(&agent);
-            if self.home.rules.forbid(Rule::AppendArchived, archived) {
-                return Err(Error::Archived { agent });
-            }
             if self.home.rules.forbid(Rule::AppendBegin, commit.start != begin) {
                 return Err(Error::Conflict { agent, tail: None, offered: commit.start.next });
             }
@@ -281,11 +317,8 @@ impl Log {
         if let Some(in_use) = table.segments.get_mut(&self.segment.number) {
             in_use.last = link;
         }
-        for (start, end, location) in self.staged.drain(..) {
-            let begin = || Journal { tail: start, held: None, recent: Vec::new(), points: Vec::new() };
-            let journal = table.journals.entry(start.agent).or_insert_with(begin);
-            journal.tail = end;
-            journal.recent.push(location);
+        for change in self.staged.drain(..) {
+            table.apply(change, link.count);
         }
     }
 }

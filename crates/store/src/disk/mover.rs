@@ -1,30 +1,45 @@
 //! The mover: copies commits from full segments to the agents' files, then drops the segments.
 //!
 //! Invariants: a file is written at the place where the log says that it ends, so doing it again writes the same
-//! bytes; a segment is dropped only when the files and the watermarks that cover it are durable. Every copied
-//! group was checked again by its hash.
+//! bytes; a segment is dropped only when the files and the watermarks that cover it are durable, and the files of the
+//! journals that it removed durably gone. Every copied group was checked again by its hash.
+//!
+//! Journals may be removed meanwhile, and others begun: what is copied is what was there when it began, each journal to
+//! a file of its own, and what is known after it is believed of the same journal only.
 
 use super::{
     agent_file::{HEADER_BYTES, header, push_frame},
     home::{AGENTS, Home, agent_file},
     log::COMMIT,
     segment::Segment,
-    table::{Held, InUse, Shared},
+    table::{Held, InUse, Journal, Shared, Table},
 };
 use crate::{
     Error,
     files::{Mode, Rule, SyncPoint},
 };
 use igor_protocol::{AgentId, Chain, commit::Outline};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
 
 /// What was copied, to be made known by watermarks.
-struct Moved {
+pub(crate) struct Moved {
     /// The number of the last group that is in the agents' files.
     covered: u64,
     /// What every agent's file holds now.
     held: Vec<Held>,
     segments: Vec<u64>,
+}
+
+/// A journal as it was when copying began.
+struct Source {
+    born: u64,
+    held: Option<Held>,
+    /// The segment and the place in it of the first commit that its file does not hold.
+    first: Option<(u64, u64)>,
 }
 
 /// The commits of one agent in one segment, as frames.
@@ -33,14 +48,14 @@ struct Part {
     frames: Vec<u8>,
 }
 
-/// Moves all full segments to the agents' files, if there are any. `write` makes known in the log, durably, up to which
-/// group the files have everything, and what each holds.
-pub(crate) fn step(
+/// What comes after [`copy`]: `write` makes known in the log, durably, up to which group the files have everything, and
+/// what each holds; then the segments are dropped.
+pub(crate) fn finish(
     home: &Home,
     table: &Shared,
+    moved: Moved,
     write: impl FnOnce(u64, Vec<Held>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let Some(moved) = copy(home, table)? else { return Ok(()) };
     let (covered, held) = (moved.covered, moved.held.clone());
     if !home.rules.keep(Rule::WatermarksBeforeDrop) {
         drop_segments(home, table, moved);
@@ -51,30 +66,56 @@ pub(crate) fn step(
     Ok(())
 }
 
-fn copy(home: &Home, table: &Shared) -> Result<Option<Moved>, Error> {
-    let (full, mut held) = {
+/// Removes the files of removed journals, and copies what is in full segments to the agents' files, if there are any.
+pub(crate) fn copy(home: &Home, table: &Shared) -> Result<Option<Moved>, Error> {
+    // All at once: a removal that is in one of these segments is among the leftovers, or its file is gone already.
+    let (full, mut sources, leftovers) = {
         let table = table.lock();
         let mut full: Vec<InUse> = table.segments.values().cloned().collect();
         full.pop();
-        let held: BTreeMap<AgentId, Held> =
-            table.journals.iter().filter_map(|(agent, journal)| Some((*agent, journal.held?))).collect();
-        (full, held)
+        (full, sources(&table), table.leftovers.clone())
     };
+    remove_files(home, table, &leftovers)?;
     let Some(newest) = full.last() else { return Ok(None) };
     let covered = newest.last.count;
     let mut made_file = false;
     for in_use in &full {
-        for (agent, part) in read_parts(home, in_use, &held)? {
-            made_file |= !held.contains_key(&agent);
-            let now = append(home, agent, held.get(&agent), &part)?;
-            held.insert(agent, now);
+        for (agent, part) in read_parts(home, in_use, &sources)? {
+            let Some(source) = sources.get_mut(&agent) else { continue };
+            made_file |= source.held.is_none();
+            source.held = Some(append(home, source, &part)?);
         }
     }
     if made_file {
         home.sync_dir(AGENTS, SyncPoint::AgentFileName)?;
     }
     let segments = full.iter().map(|in_use| in_use.segment.number).collect();
-    Ok(Some(Moved { covered, held: held.into_values().collect(), segments }))
+    Ok(Some(Moved { covered, held: sources.into_values().filter_map(|source| source.held).collect(), segments }))
+}
+
+fn sources(table: &Table) -> BTreeMap<AgentId, Source> {
+    let source = |(agent, journal): (&AgentId, &Journal)| {
+        let first = journal.recent.first().map(|commit| (commit.segment, commit.at));
+        (*agent, Source { born: journal.born, held: journal.held, first })
+    };
+    table.journals.iter().map(source).collect()
+}
+
+fn remove_files(home: &Home, table: &Shared, leftovers: &BTreeSet<(AgentId, u64)>) -> Result<(), Error> {
+    if leftovers.is_empty() {
+        return Ok(());
+    }
+    for (agent, born) in leftovers {
+        let name = agent_file(*agent, *born);
+        match home.files.remove(&name) {
+            // It never had one.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|e| home.error(&name, e))?,
+        }
+    }
+    home.sync_dir(AGENTS, SyncPoint::AgentFileGone)?;
+    table.lock().leftovers.retain(|leftover| !leftovers.contains(leftover));
+    Ok(())
 }
 
 /// Drops the segments whose content was copied. To be called once the watermarks are durable.
@@ -82,7 +123,9 @@ fn drop_segments(home: &Home, table: &Shared, moved: Moved) {
     let dropped: Vec<Arc<Segment>> = {
         let mut table = table.lock();
         for held in moved.held {
-            if let Some(journal) = table.journals.get_mut(&held.end.agent) {
+            let journal = table.journals.get_mut(&held.end.agent);
+            let other = |journal: &&mut Journal| home.rules.forbid(Rule::MoverBorn, journal.born != held.born);
+            if let Some(journal) = journal.filter(|journal| !other(journal)) {
                 journal.held = Some(held);
                 let copied = journal.recent.partition_point(|commit| commit.first < held.end.next.0);
                 journal.recent.drain(..copied);
@@ -96,7 +139,7 @@ fn drop_segments(home: &Home, table: &Shared, moved: Moved) {
     }
 }
 
-fn read_parts(home: &Home, in_use: &InUse, held: &BTreeMap<AgentId, Held>) -> Result<Vec<(AgentId, Part)>, Error> {
+fn read_parts(home: &Home, in_use: &InUse, sources: &BTreeMap<AgentId, Source>) -> Result<Vec<(AgentId, Part)>, Error> {
     let segment = &in_use.segment;
     let bytes = segment.load(home)?;
     let (groups, _) = segment.scan(&bytes);
@@ -107,11 +150,16 @@ fn read_parts(home: &Home, in_use: &InUse, held: &BTreeMap<AgentId, Held>) -> Re
         for (_, range, content) in group.records().filter(|(kind, ..)| *kind == COMMIT) {
             let damaged = |why: String| home.damaged(&segment.name, range.start as u64, why);
             let Outline { start, end } = Outline::of(content).map_err(|e| damaged(e.to_string()))?;
-            let held_end = held.get(&start.agent).map_or(Chain::begin(start.agent), |held| held.end);
-            if end.next <= held_end.next {
+            // Of a journal that was removed since, or before this one began; or its file has it.
+            let Some(source) = sources.get(&start.agent) else { continue };
+            let past = source.first.is_none_or(|first| (segment.number, range.start as u64) < first);
+            if home.rules.forbid(Rule::MoverRecent, past) {
                 continue;
             }
-            let part = parts.entry(start.agent).or_insert_with(|| Part { end: held_end, frames: Vec::new() });
+            let part = parts.entry(start.agent).or_insert_with(|| {
+                let end = source.held.map_or(Chain::begin(start.agent), |held| held.end);
+                Part { end, frames: Vec::new() }
+            });
             let links = (part.end.next, part.end.head) == (start.next, start.head);
             if home.rules.forbid(Rule::MoverLink, !links) {
                 return Err(home.corrupt(
@@ -134,19 +182,20 @@ fn read_parts(home: &Home, in_use: &InUse, held: &BTreeMap<AgentId, Held>) -> Re
     Ok(parts)
 }
 
-fn append(home: &Home, agent: AgentId, held: Option<&Held>, part: &Part) -> Result<Held, Error> {
-    let name = agent_file(agent);
+fn append(home: &Home, source: &Source, part: &Part) -> Result<Held, Error> {
+    let (agent, born, held) = (part.end.agent, source.born, source.held);
+    let name = agent_file(agent, born);
     let file = home.open(&name, if held.is_some() { Mode::Write } else { Mode::Create })?;
     let at = if home.rules.keep(Rule::CopyInPlace) {
         held.map_or(HEADER_BYTES as u64, |held| held.bytes)
     } else {
         home.len(&*file, &name)?.max(HEADER_BYTES as u64)
     };
-    let header = if held.is_none() { header(agent, None).to_vec() } else { Vec::new() };
+    let header = if held.is_none() { header(agent).to_vec() } else { Vec::new() };
     let written = file
         .write_at(&part.frames, at)
         .and_then(|()| if header.is_empty() { Ok(()) } else { file.write_at(&header, 0) });
     written.map_err(|e| home.error(&name, e))?;
     home.sync(&*file, &name, SyncPoint::AgentFile)?;
-    Ok(Held { end: part.end, bytes: at + part.frames.len() as u64 })
+    Ok(Held { born, end: part.end, bytes: at + part.frames.len() as u64 })
 }

@@ -6,9 +6,10 @@
 //! Invariant: a node waits for a reader only while that one finds out what is there. The lock is held for that long,
 //! and given up before the first commit is read, so that a forgotten pager cannot keep a node from starting. What is
 //! read later is what was there then, because a node that starts meanwhile changes none of it: segments are open here,
-//! are never written where they have groups that count, and stay readable when they are dropped; an agent's file only
-//! grows behind the length found; blobs have the hash that they are called by; local values and archives are replaced
-//! whole, by renaming. These are the promises that a node's own readers rely on beside its mover (`reading`).
+//! are never written where they have groups that count, and stay readable when they are dropped; a journal's file only
+//! grows behind the length found, and is no other journal's later; blobs have the hash that they are called by; local
+//! values are replaced whole, by renaming. These are the promises that a node's own readers rely on beside its mover
+//! (`reading`). A journal that such a node removes before it is read here ends in [`Error::Removed`].
 
 use super::{
     home::Home,
@@ -26,7 +27,7 @@ use igor_protocol::{AgentId, Chain, Hash, Seq};
 use std::{path::Path, sync::Arc};
 
 /// A read-only view of a home: its journals as they were when it was opened, also while a node goes on with them;
-/// blobs, local values and archives as they are now.
+/// blobs and local values as they are now.
 pub struct Reader {
     home: Arc<Home>,
     table: Shared,
@@ -58,12 +59,7 @@ impl Reader {
         self.table.lock().tail(agent)
     }
 
-    /// Whether the journal is an archive.
-    pub fn is_archive(&self, agent: AgentId) -> bool {
-        self.table.lock().archives.contains_key(&agent)
-    }
-
-    /// Every agent that has a journal here, archives too, sorted.
+    /// Every agent that has a journal here, sorted.
     pub fn list(&self) -> Vec<AgentId> {
         self.table.lock().agents()
     }

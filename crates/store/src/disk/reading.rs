@@ -2,7 +2,9 @@
 //!
 //! Invariants: commits come in order, without a gap, and each links to the one before it; the last one that
 //! comes is the journal's end at the time of asking, or an error comes. Segments that the mover drops meanwhile
-//! stay readable through their open handles. An archive is read to the end that its file has when it is opened.
+//! stay readable through their open handles, and so do the files of journals that are removed. Where one is removed
+//! just before its file is opened, that is an error of its own: the next journal of the agent has another file, so that
+//! none is ever read as a part of the other.
 //!
 //! Cost: finding a position in an agent's file walks the frames from the nearest known place, forwards or
 //! backwards, in windows of 64 KiB; the end is always known, and the walk leaves a place every 256 KiB. So the
@@ -10,57 +12,55 @@
 //! the file the first time, and then at most 256 KiB. The places take 16 bytes each.
 
 use super::{
-    agent_file::{HEADER_BYTES, TRAILER_BYTES, read_header},
-    home::{Home, agent_file, archive_file},
+    agent_file::{HEADER_BYTES, TRAILER_BYTES, check_header},
+    home::{Home, agent_file},
     segment::{Segment, as_index, u32_at},
-    table::{Held, Location, Shared, Table},
+    table::{Held, Location, Places, Shared, Table},
 };
 use crate::{
     Commits, Error,
     files::{File, Rule},
 };
 use igor_protocol::{AgentId, Chain, Commit, Seq, limits::COMMIT_BYTES_MAX};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 const WINDOW_BYTES: u64 = 64 << 10;
-const POINT_EVERY_BYTES: u64 = 256 << 10;
+const PLACE_EVERY_BYTES: u64 = 256 << 10;
 
 /// The commits of a journal from the one that holds `from`.
 pub(crate) fn read(home: &Arc<Home>, table: &Shared, agent: AgentId, from: Seq) -> Result<Commits, Error> {
-    let mut plan = Plan::make(&table.lock(), agent, from)?;
+    let plan = Plan::make(&table.lock(), agent, from)?;
     let mut frames = None;
     if let Some(held) = plan.held.filter(|held| from < held.end.next) {
-        let mut file = Frames::open(home, agent, plan.archive, held)?;
-        if plan.archive {
-            plan.tail = file.held.end;
-        }
-        let places = file.find(&plan.points, from)?;
-        remember(&mut table.lock(), agent, &places);
+        let mut file = Frames::open(home, held)?;
+        let known = plan.places.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let found = file.find(&known, from)?;
+        remember(&mut plan.places.lock().unwrap_or_else(PoisonError::into_inner), &found);
         frames = Some(file);
     }
     let expected = frames.as_ref().map(|frames| frames.seq);
     let next = expected.or_else(|| plan.recent.first().map(|commit| commit.first)).unwrap_or(plan.tail.next.0);
     let source = Source { home: home.clone(), agent, frames, recent: plan.recent.into_iter(), segments: plan.segments };
     let before = (next == 0).then(|| Chain::begin(agent));
-    Ok(Box::new(Reading { source, before, next, tail: plan.tail, done: false }))
+    let file = agent_file(agent, plan.born);
+    Ok(Box::new(Reading { source, before, next, tail: plan.tail, file, done: false }))
 }
 
 /// What the table says about where the commits are.
 struct Plan {
+    born: u64,
     tail: Chain,
     held: Option<Held>,
-    archive: bool,
-    points: Vec<(u64, u64)>,
+    places: Arc<Mutex<Places>>,
     recent: Vec<Location>,
     segments: BTreeMap<u64, Arc<Segment>>,
 }
 
 impl Plan {
     fn make(table: &Table, agent: AgentId, from: Seq) -> Result<Self, Error> {
-        if let Some(held) = table.archives.get(&agent) {
-            let (points, recent, segments) = Default::default();
-            return Ok(Self { tail: held.end, held: Some(*held), archive: true, points, recent, segments });
-        }
         let journal = table.journals.get(&agent).ok_or(Error::Unknown { agent })?;
         // The commit that holds `from` is the last one that does not begin after it.
         let skip = journal.recent.partition_point(|commit| commit.first <= from.0).saturating_sub(1);
@@ -73,19 +73,18 @@ impl Plan {
             }
         }
         let held = journal.held.filter(|_| !ended);
-        Ok(Self { tail: journal.tail, held, archive: false, points: journal.points.clone(), recent, segments })
+        Ok(Self { born: journal.born, tail: journal.tail, held, places: journal.places.clone(), recent, segments })
     }
 }
 
 /// Keeps places for later readers, no denser than needed.
-fn remember(table: &mut Table, agent: AgentId, places: &[(u64, u64)]) {
-    let Some(journal) = table.journals.get_mut(&agent) else { return };
-    for place in places {
-        let at = journal.points.partition_point(|known| known.1 < place.1);
+fn remember(places: &mut Places, found: &[(u64, u64)]) {
+    for place in found {
+        let at = places.partition_point(|known| known.1 < place.1);
         let near =
-            |known: Option<&(u64, u64)>| known.is_some_and(|known| known.1.abs_diff(place.1) < POINT_EVERY_BYTES);
-        if !near(journal.points.get(at)) && !near(at.checked_sub(1).and_then(|at| journal.points.get(at))) {
-            journal.points.insert(at, *place);
+            |known: Option<&(u64, u64)>| known.is_some_and(|known| known.1.abs_diff(place.1) < PLACE_EVERY_BYTES);
+        if !near(places.get(at)) && !near(at.checked_sub(1).and_then(|at| places.get(at))) {
+            places.insert(at, *place);
         }
     }
 }
@@ -96,6 +95,8 @@ struct Reading {
     before: Option<Chain>,
     next: u64,
     tail: Chain,
+    /// The journal's file, for messages.
+    file: String,
     done: bool,
 }
 
@@ -119,7 +120,7 @@ impl Reading {
             if !home.rules.forbid(Rule::ReadEnd, self.before.is_some_and(|end| end != self.tail)) {
                 return Ok(None);
             }
-            return Err(home.corrupt(agent, self.next, &agent_file(agent), "it does not lead to the journal's end"));
+            return Err(home.corrupt(agent, self.next, &self.file, "it does not lead to the journal's end"));
         };
         let rules = self.source.home.rules;
         let corrupt = |why: String| self.source.home.corrupt(self.tail.agent, self.next, &name, why);
@@ -189,17 +190,15 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    fn open(home: &Arc<Home>, agent: AgentId, archive: bool, held: Held) -> Result<Self, Error> {
-        let name = if archive { archive_file(agent) } else { agent_file(agent) };
-        let file = home.open_if_there(&name)?.ok_or_else(|| home.corrupt(agent, 0, &name, "the file is missing"))?;
+    fn open(home: &Arc<Home>, held: Held) -> Result<Self, Error> {
+        let agent = held.end.agent;
+        let name = agent_file(agent, held.born);
+        let file = home.open_if_there(&name)?;
+        let file = file.ok_or_else(|| Error::Removed { agent, path: home.files.path(&name) })?;
         let (home, at) = (home.clone(), HEADER_BYTES as u64);
         let mut frames = Self { home, agent, file, name, at, seq: 0, held, window: Vec::new(), window_at: 0 };
         let header = frames.bytes(0, HEADER_BYTES as u64, false)?.to_vec();
-        let holds = read_header(&frames.home, agent, &frames.name, &header)?;
-        if archive {
-            // It may have been replaced since it was found, by one that contains it and says what it holds.
-            frames.held = holds.unwrap_or(held);
-        }
+        check_header(&frames.home, agent, &frames.name, &header)?;
         Ok(frames)
     }
 
@@ -212,7 +211,7 @@ impl Frames {
         let backwards = high.0 - from.0 < from.0 - low.0;
         (self.seq, self.at) = if backwards { high } else { low };
         loop {
-            if places.last().is_none_or(|last: &(u64, u64)| last.1.abs_diff(self.at) >= POINT_EVERY_BYTES) {
+            if places.last().is_none_or(|last: &(u64, u64)| last.1.abs_diff(self.at) >= PLACE_EVERY_BYTES) {
                 places.push((self.seq, self.at));
             }
             if backwards {

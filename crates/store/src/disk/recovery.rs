@@ -2,21 +2,26 @@
 //!
 //! Invariants: reading changes nothing; the log must lead without a gap from what the agent files hold to its
 //! end; only at its very end may there be something that is not a whole group, and that is a write which was
-//! never acknowledged, or looks like one.
+//! never acknowledged, or looks like one. A removal takes away all of the journal that comes before it, wherever that is,
+//! and nothing of what comes after; watermarks that were written after it and cover less speak of what it removed.
 
 use super::{
-    agent_file::{FRAME_BYTES, HEADER_BYTES, HELD_BYTES, decode_held, read_header},
-    home::{AGENTS, ARCHIVES, Home, LOG, UNFINISHED, agent_file, archive_file, segment_file},
-    log::{COMMIT, WATERMARKS},
+    agent_file::{FRAME_BYTES, HEADER_BYTES, HELD_BYTES, decode_held},
+    home::{AGENTS, Home, LOG, UNFINISHED, agent_file, segment_file},
+    log::{COMMIT, REMOVAL, WATERMARKS},
     segment::{Group, Link, Rest, Segment, as_index, u64_at},
-    table::{Held, InUse, Journal, Location, Ordered, Table},
+    table::{Change, Held, InUse, Journal, Location, Table},
 };
 use crate::{
     Error,
     files::{Mode, Rule},
 };
 use igor_protocol::{AgentId, Chain, Commit, Hash, commit::Outline};
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 /// What was found.
 pub(crate) struct Found {
@@ -36,15 +41,21 @@ pub(crate) struct LastGroup {
     /// The link before it.
     pub(crate) before: Link,
     pub(crate) body: Vec<u8>,
-    pub(crate) commits: Vec<Ordered>,
+    pub(crate) changes: Vec<Change>,
 }
 
-/// Whether the commits of the last group go into the index.
+impl LastGroup {
+    const fn count(&self) -> u64 {
+        self.before.count + 1
+    }
+}
+
+/// Whether the last group goes into the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Believe {
     /// Yes: for who only looks.
     All,
-    /// No: they are to be written again first.
+    /// No: it is to be written again first.
     AllButTheLast,
 }
 
@@ -59,13 +70,13 @@ pub(crate) fn scan(home: &Home, believe: Believe) -> Result<Found, Error> {
         next_segment = next_segment.max(number.saturating_add(1));
         run.read_segment(home, Segment::open(home, number, mode)?)?;
     }
-    if believe == Believe::AllButTheLast {
-        run.forget_last();
-    }
-    let mut found = run.finish(home)?;
+    let reached = run.link.count;
+    let last = match believe {
+        Believe::All => run.settle(home).map(|()| None)?,
+        Believe::AllButTheLast => run.take_back(),
+    };
+    let mut found = run.finish(home, reached, last)?;
     found.table.next_segment = next_segment;
-    check_agent_files(home, &found)?;
-    found.table.archives = archives(home)?;
     Ok(found)
 }
 
@@ -77,7 +88,10 @@ struct Run {
     link: Link,
     watermarks: Watermarks,
     traces: BTreeMap<AgentId, Trace>,
+    /// The count of the last group that removed the agent's journal.
+    removed: BTreeMap<AgentId, u64>,
     segments: BTreeMap<u64, InUse>,
+    /// The last group. What it changes counts once another one follows, or at the end.
     last: Option<LastGroup>,
     /// The furthest that a mark says the log reached, and the segment with that mark.
     mark: Option<(String, Link)>,
@@ -95,8 +109,10 @@ struct Watermarks {
     held: BTreeMap<AgentId, Held>,
 }
 
-/// The commits of one agent in the log.
+/// The commits of one journal in the log.
 struct Trace {
+    /// The count of the group that has the first of them.
+    born: u64,
     start: Chain,
     end: Chain,
     commits: Vec<Location>,
@@ -113,7 +129,7 @@ impl Run {
             let repeated = self.last.is_some() && first.link == self.link;
             if repeated && home.rules.keep(Rule::RepeatedGroup) {
                 // A restart wrote the last group again. From here on it counts where it is now.
-                self.forget_last();
+                self.take_back();
             } else if home.rules.forbid(Rule::SegmentLink, !first.follows(self.link)) {
                 // Groups are missing before this one. That is right only if agent files hold them: see `finish`.
                 self.restart(first);
@@ -132,11 +148,12 @@ impl Run {
         };
         let before = self.link;
         for group in &groups {
-            let commits = self.read_group(home, &segment, group)?;
-            if group.link == groups[groups.len() - 1].link {
-                let (at, before, body) = (group.at as u64, group.before(), group.body.to_vec());
-                self.last = Some(LastGroup { at, before, body, commits });
-            }
+            self.settle(home)?;
+            let changes = self.read_group(home, &segment, group)?;
+            self.last = Some(LastGroup { at: group.at as u64, before: group.before(), body: Vec::new(), changes });
+        }
+        if let (Some(last), Some(group)) = (&mut self.last, groups.last()) {
+            last.body = group.body.to_vec();
         }
         if !groups.is_empty() {
             self.obsolete.extend(self.spare.take().map(|spare| spare.name));
@@ -159,54 +176,54 @@ impl Run {
         *self = Self { obsolete, link: first.before(), missing: self.torn.take(), ..Self::default() };
     }
 
-    /// Takes the commits of the last group back out; the group itself is kept, to be written again.
-    fn forget_last(&mut self) {
-        let Some(last) = &self.last else { return };
-        for (start, ..) in last.commits.iter().rev() {
-            if let Some(trace) = self.traces.get_mut(&start.agent) {
-                trace.commits.pop();
-                trace.end = *start;
-                if trace.commits.is_empty() {
-                    self.traces.remove(&start.agent);
-                }
-            }
-        }
+    /// Takes the last group back out: it was written again, or is to be.
+    fn take_back(&mut self) -> Option<LastGroup> {
+        let last = self.last.take()?;
         self.link = last.before;
         if let Some((_, in_use)) = self.segments.iter_mut().next_back() {
             in_use.last = last.before;
         }
+        Some(last)
     }
 
-    fn read_group(&mut self, home: &Home, segment: &Segment, group: &Group<'_>) -> Result<Vec<Ordered>, Error> {
-        let mut commits = Vec::new();
-        for (kind, range, content) in group.records() {
-            match kind {
-                COMMIT => commits.push(self.read_commit(home, segment, range, content)?),
-                WATERMARKS => self.watermarks = Watermarks::read(home, segment, range.start, content)?,
-                _ => {
-                    let why = format!("a record is of kind {kind}, which this igor does not know");
-                    return Err(home.damaged(&segment.name, range.start as u64, why));
+    /// Lets count what the last group changes.
+    fn settle(&mut self, home: &Home) -> Result<(), Error> {
+        let Some(last) = self.last.take() else { return Ok(()) };
+        for change in &last.changes {
+            match *change {
+                Change::Commit(start, end, location) => self.follow(home, last.count(), start, end, location)?,
+                Change::Remove(agent) => {
+                    self.traces.remove(&agent);
+                    self.removed.insert(agent, last.count());
                 }
             }
         }
-        self.link = group.link;
-        Ok(commits)
+        Ok(())
     }
 
-    fn read_commit(
-        &mut self,
-        home: &Home,
-        segment: &Segment,
-        range: Range<usize>,
-        content: &[u8],
-    ) -> Result<Ordered, Error> {
-        let outline =
-            Outline::of(content).map_err(|e| home.damaged(&segment.name, range.start as u64, e.to_string()))?;
-        let Outline { start, end } = outline;
-        let bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
-        let location = Location { first: start.next.0, segment: segment.number, at: range.start as u64, bytes };
-        let trace = self.traces.entry(start.agent).or_insert_with(|| Trace { start, end: start, commits: Vec::new() });
-        let corrupt = |why: &str| home.corrupt(start.agent, start.next.0, &segment.name, why);
+    fn read_group(&mut self, home: &Home, segment: &Segment, group: &Group<'_>) -> Result<Vec<Change>, Error> {
+        let mut changes = Vec::new();
+        for (kind, range, content) in group.records() {
+            let damaged = |why: String| home.damaged(&segment.name, range.start as u64, why);
+            match kind {
+                COMMIT => changes.push(read_commit(segment, &range, content).map_err(damaged)?),
+                // True whatever becomes of this group: what it says was so before it was written.
+                WATERMARKS => self.watermarks = Watermarks::read(home, segment, range.start, content)?,
+                REMOVAL => {
+                    let agent = content.try_into().map_err(|_| damaged("a removal of a wrong length".into()))?;
+                    changes.push(Change::Remove(AgentId(Hash(agent))));
+                }
+                _ => return Err(damaged(format!("a record is of kind {kind}, which this igor does not know"))),
+            }
+        }
+        self.link = group.link;
+        Ok(changes)
+    }
+
+    fn follow(&mut self, home: &Home, group: u64, start: Chain, end: Chain, location: Location) -> Result<(), Error> {
+        let begin = || Trace { born: group, start, end: start, commits: Vec::new() };
+        let trace = self.traces.entry(start.agent).or_insert_with(begin);
+        let corrupt = |why| home.corrupt(start.agent, start.next.0, &segment_file(location.segment), why);
         if home.rules.forbid(Rule::CommitLink, (trace.end.next, trace.end.head) != (start.next, start.head)) {
             return Err(corrupt("a commit does not link to the one before"));
         }
@@ -215,12 +232,11 @@ impl Run {
         }
         trace.end = end;
         trace.commits.push(location);
-        Ok((start, end, location))
+        Ok(())
     }
 
-    fn finish(self, home: &Home) -> Result<Found, Error> {
-        // The last group may have been taken out, but it is there.
-        let reached = self.last.as_ref().map_or(0, |last| last.before.count + 1);
+    /// `reached`: the count of the last group that is there; `last`: that group, where it was taken back.
+    fn finish(mut self, home: &Home, reached: u64, last: Option<LastGroup>) -> Result<Found, Error> {
         let beyond = self.mark.filter(|(_, mark)| home.rules.forbid(Rule::Mark, mark.count > reached));
         if let (Some(_), Some(torn @ Error::Corrupt { .. })) = (&beyond, self.torn) {
             return Err(torn);
@@ -238,15 +254,26 @@ impl Run {
         }
         let mut table = Table { segments: self.segments, link: self.link, ..Table::default() };
         for (agent, held) in self.watermarks.held {
-            let journal = Journal { tail: held.end, held: Some(held), recent: Vec::new(), points: Vec::new() };
-            table.journals.insert(agent, journal);
+            let removed = self.removed.get(&agent).is_some_and(|group| *group > self.watermarks.covered);
+            if !home.rules.forbid(Rule::WatermarkRemoved, removed) {
+                table.journals.insert(agent, Journal::begin(held.born, held.end, Some(held)));
+            }
         }
         for (agent, trace) in self.traces {
             let held = table.journals.get(&agent).and_then(|journal| journal.held);
             let journal = trace.finish(home, &table.segments, agent, held)?;
             table.journals.insert(agent, journal);
         }
-        Ok(Found { table, last: self.last, spare: self.spare, obsolete: self.obsolete })
+        // Who wrote the last group may have done already what comes after it.
+        if let Some(last) = &last {
+            let removals = last.changes.iter().filter_map(|change| match change {
+                Change::Remove(agent) => Some((*agent, last.count())),
+                Change::Commit(..) => None,
+            });
+            self.removed.extend(removals);
+        }
+        table.leftovers = check_agent_files(home, &table, &self.removed)?;
+        Ok(Found { table, last, spare: self.spare, obsolete: self.obsolete })
     }
 }
 
@@ -270,11 +297,12 @@ impl Trace {
         agent: AgentId,
         held: Option<Held>,
     ) -> Result<Journal, Error> {
-        let name = agent_file(agent);
+        let born = held.map_or(self.born, |held| held.born);
+        let name = agent_file(agent, born);
         let from = held.map_or(Chain::begin(agent), |held| held.end);
         if self.end.next < from.next {
             // All of it was copied, and the segment is still there.
-            return Ok(Journal { tail: from, held, recent: Vec::new(), points: Vec::new() });
+            return Ok(Journal::begin(born, from, held));
         }
         let at = self.commits.partition_point(|commit| commit.first < from.next.0);
         let on = match self.commits.get(at) {
@@ -290,7 +318,7 @@ impl Trace {
             return Err(corrupt("the log goes on in an epoch of the past"));
         }
         self.commits.drain(..at);
-        Ok(Journal { tail: self.end, held, recent: self.commits, points: Vec::new() })
+        Ok(Journal { recent: self.commits, ..Journal::begin(born, self.end, held) })
     }
 }
 
@@ -314,19 +342,34 @@ fn outline_at(home: &Home, segments: &BTreeMap<u64, InUse>, commit: &Location) -
     Ok(Outline::of(&bytes).ok())
 }
 
-/// Agent files must be as long as the log says, and no longer than the log can explain.
-fn check_agent_files(home: &Home, found: &Found) -> Result<(), Error> {
-    let table = &found.table;
+fn read_commit(segment: &Segment, range: &Range<usize>, content: &[u8]) -> Result<Change, String> {
+    let Outline { start, end } = Outline::of(content).map_err(|e| e.to_string())?;
+    let bytes = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    let location = Location { first: start.next.0, segment: segment.number, at: range.start as u64, bytes };
+    Ok(Change::Commit(start, end, location))
+}
+
+/// Agent files must be as long as the log says, and no longer than the log can explain. Returns those of journals that
+/// were removed.
+fn check_agent_files(
+    home: &Home,
+    table: &Table,
+    removed: &BTreeMap<AgentId, u64>,
+) -> Result<BTreeSet<(AgentId, u64)>, Error> {
+    let mut leftovers = BTreeSet::new();
     let mut missing: BTreeMap<AgentId, Held> =
         table.journals.iter().filter_map(|(agent, journal)| Some((*agent, journal.held?))).collect();
     for name in home.list(AGENTS)?.iter().filter(|name| !name.starts_with(UNFINISHED)) {
         let path = format!("{AGENTS}/{name}");
-        let agent = AgentId(parse_hash(home, &path, name)?);
-        let Some(journal) = table.journals.get(&agent) else {
-            if !home.rules.keep(Rule::FileUnknown) {
-                continue;
+        let (agent, born) =
+            parse_name(name).ok_or_else(|| home.damaged(&path, 0, "its name is not an agent's; move it away"))?;
+        let Some(journal) = table.journals.get(&agent).filter(|journal| journal.born == born) else {
+            if removed.get(&agent).is_some_and(|group| born < *group) {
+                leftovers.insert((agent, born));
+            } else if home.rules.keep(Rule::FileUnknown) {
+                return Err(home.corrupt(agent, 0, &path, "the log knows nothing of this journal"));
             }
-            return Err(home.corrupt(agent, 0, &path, "the log knows nothing of this agent"));
+            continue;
         };
         missing.remove(&agent);
         let length = home.len(&*home.open(&path, Mode::Read)?, &path)?;
@@ -339,45 +382,19 @@ fn check_agent_files(home: &Home, found: &Found) -> Result<(), Error> {
             return Err(home.corrupt(agent, seq, &path, "it holds commits that the log has lost"));
         }
     }
+    // Its removal is in the last group, which is to be written again.
+    missing.retain(|agent, held| removed.get(agent).is_none_or(|group| held.born >= *group));
     match missing.into_iter().next() {
-        Some((agent, _)) if home.rules.keep(Rule::FileMissing) => {
-            Err(home.corrupt(agent, 0, &agent_file(agent), "the file is missing"))
+        Some((agent, held)) if home.rules.keep(Rule::FileMissing) => {
+            Err(home.corrupt(agent, 0, &agent_file(agent, held.born), "the file is missing"))
         }
-        _ => Ok(()),
+        _ => Ok(leftovers),
     }
 }
 
-fn archives(home: &Home) -> Result<BTreeMap<AgentId, Held>, Error> {
-    let mut archives = BTreeMap::new();
-    for name in home.list(ARCHIVES)?.iter().filter(|name| !name.starts_with(UNFINISHED)) {
-        let path = format!("{ARCHIVES}/{name}");
-        let agent = AgentId(parse_hash(home, &path, name)?);
-        archives.insert(agent, read_archive_header(home, agent)?);
-    }
-    Ok(archives)
-}
-
-/// What an archive says that it holds; its file must be as long.
-pub(crate) fn read_archive_header(home: &Home, agent: AgentId) -> Result<Held, Error> {
-    let path = archive_file(agent);
-    let file = home.open(&path, Mode::Read)?;
-    let length = home.len(&*file, &path)?;
-    let mut header = [0; HEADER_BYTES];
-    if length < HEADER_BYTES as u64 {
-        return Err(home.corrupt(agent, 0, &path, "the file is cut short"));
-    }
-    file.read_at(&mut header, 0).map_err(|e| home.error(&path, e))?;
-    let held = read_header(home, agent, &path, &header)?;
-    let held = match held {
-        None if !home.rules.keep(Rule::ArchiveMark) => Held { end: Chain::begin(agent), bytes: length },
-        held => held.ok_or_else(|| home.corrupt(agent, 0, &path, "it is not marked as an archive"))?,
-    };
-    if home.rules.forbid(Rule::ArchiveLength, held.bytes != length) {
-        return Err(home.corrupt(agent, 0, &path, format!("it has {length} bytes instead of {}", held.bytes)));
-    }
-    Ok(held)
-}
-
-fn parse_hash(home: &Home, path: &str, name: &str) -> Result<Hash, Error> {
-    name.parse().map_err(|_| home.damaged(path, 0, "its name is not an agent's; move it away"))
+/// The journal whose file has this name.
+fn parse_name(name: &str) -> Option<(AgentId, u64)> {
+    let (agent, born) = name.split_once('-')?;
+    let (agent, born) = (AgentId(agent.parse().ok()?), born.parse().ok()?);
+    (agent_file(agent, born) == format!("{AGENTS}/{name}")).then_some((agent, born))
 }

@@ -8,13 +8,11 @@ use super::{
     spares::Spares,
 };
 use crate::{
-    Error,
+    Error, LOCAL_BYTES_MAX,
     files::{Rule, SyncPoint},
 };
 use igor_protocol::{Hash, limits::BLOB_BYTES_MAX};
 
-/// Longest local value, in bytes.
-pub const LOCAL_BYTES_MAX: u64 = 64 << 10;
 const LOCAL_NAME_BYTES_MAX: usize = 64;
 
 /// Makes a blob durable.
@@ -80,17 +78,6 @@ pub(crate) fn put_local(home: &Home, name: &str, bytes: &[u8]) -> Result<(), Err
 pub(crate) fn get_local(home: &Home, name: &str) -> Result<Option<Vec<u8>>, Error> {
     check_name(name)?;
     home.read_small(&join(LOCAL, name), "a local value", LOCAL_BYTES_MAX)
-}
-
-/// Removes a local value durably; nothing happens if it is not there.
-pub(crate) fn remove_local(home: &Home, name: &str) -> Result<(), Error> {
-    check_name(name)?;
-    home.check()?;
-    let path = join(LOCAL, name);
-    match home.files.remove(&path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(home.error(&path, e)),
-        _ => home.sync_dir(LOCAL, SyncPoint::LocalName),
-    }
 }
 
 /// The names of all local values, sorted.

@@ -1,17 +1,20 @@
 //! Where everything is: the index in memory, made by recovery and kept by the log and the mover.
 //!
-//! Invariant: it names only what is durable, except that its readers without a node believe what they find.
+//! Invariants: it names only what is durable, except that its readers without a node believe what they find; a journal
+//! that was removed leaves nothing in it but the name of its file, until that is gone.
 
 use super::segment::{Link, Segment};
 use igor_protocol::{AgentId, Chain};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// What a file of commits durably holds from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
+    /// The journal's [`Journal::born`].
+    pub(crate) born: u64,
     /// The chain after its last commit.
     pub(crate) end: Chain,
     /// The length of the file up to there, in bytes.
@@ -28,20 +31,31 @@ pub(crate) struct Location {
     pub(crate) bytes: u32,
 }
 
-/// A commit in the log: the chain before it, the chain after it, and where it is.
-pub(crate) type Ordered = (Chain, Chain, Location);
+/// What a record of the log does to a journal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    /// A commit: the chain before it, the chain after it, and where it is.
+    Commit(Chain, Chain, Location),
+    /// The journal is removed, whole.
+    Remove(AgentId),
+}
+
+/// Places in a journal's file where a commit begins: (position of its first entry, byte), in order.
+pub(crate) type Places = Vec<(u64, u64)>;
 
 /// One agent's journal.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
+    /// The count of the group that has its first commit. So it differs between journals of one agent.
+    pub(crate) born: u64,
     /// Its end.
     pub(crate) tail: Chain,
     /// What its file holds; nothing if it has none yet.
     pub(crate) held: Option<Held>,
     /// The commits after that, in order.
     pub(crate) recent: Vec<Location>,
-    /// Places in its file where a commit begins: (position of its first entry, byte), in order.
-    pub(crate) points: Vec<(u64, u64)>,
+    /// What readers found on their way. Shared with them, so that what they find late goes to no other journal.
+    pub(crate) places: Arc<Mutex<Places>>,
 }
 
 /// A segment that has groups.
@@ -58,7 +72,8 @@ pub(crate) struct InUse {
 #[derive(Default)]
 pub(crate) struct Table {
     pub(crate) journals: BTreeMap<AgentId, Journal>,
-    pub(crate) archives: BTreeMap<AgentId, Held>,
+    /// Journals whose removal is durable and whose file, if they had one, is to go: agent and [`Journal::born`].
+    pub(crate) leftovers: BTreeSet<(AgentId, u64)>,
     /// By number; the last one is being written.
     pub(crate) segments: BTreeMap<u64, InUse>,
     /// The end of the log.
@@ -82,20 +97,36 @@ impl Shared {
     }
 }
 
+impl Journal {
+    /// A journal of which nothing is in the log but what its file holds.
+    pub(crate) fn begin(born: u64, tail: Chain, held: Option<Held>) -> Self {
+        Self { born, tail, held, recent: Vec::new(), places: Arc::default() }
+    }
+}
+
 impl Table {
-    /// The end of a journal that is not an archive.
-    pub(crate) fn journal_tail(&self, agent: AgentId) -> Option<Chain> {
-        self.journals.get(&agent).map(|journal| journal.tail)
+    /// Takes up what a record did that is durable now. It is in the group of this count.
+    pub(crate) fn apply(&mut self, change: Change, group: u64) {
+        match change {
+            Change::Commit(start, end, location) => {
+                let begin = || Journal::begin(group, start, None);
+                let journal = self.journals.entry(start.agent).or_insert_with(begin);
+                journal.tail = end;
+                journal.recent.push(location);
+            }
+            Change::Remove(agent) => {
+                let removed = self.journals.remove(&agent);
+                self.leftovers.extend(removed.map(|journal| (agent, journal.born)));
+            }
+        }
     }
 
     pub(crate) fn tail(&self, agent: AgentId) -> Option<Chain> {
-        self.journal_tail(agent).or_else(|| self.archives.get(&agent).map(|held| held.end))
+        self.journals.get(&agent).map(|journal| journal.tail)
     }
 
-    /// All agents, archives too, sorted.
+    /// All agents, sorted.
     pub(crate) fn agents(&self) -> Vec<AgentId> {
-        let mut agents: Vec<_> = self.journals.keys().chain(self.archives.keys()).copied().collect();
-        agents.sort_unstable();
-        agents
+        self.journals.keys().copied().collect()
     }
 }

@@ -1,7 +1,8 @@
-//! The threads of a [`super::Disk`]: the log, the mover, and the writer of blobs.
+//! The threads of a [`super::Disk`]: the log, the mover, and the writer of small files.
 //!
-//! Invariants: the log thread alone orders and writes commits; it answers a commit only after the sync of its
-//! group; a thread that ends with an error leaves the store poisoned, and every later request fails.
+//! Invariants: the log thread alone orders and writes commits and removals; it answers them only after the sync of their
+//! group; small files of one name are written one after the other; a thread that ends with an error leaves the store
+//! poisoned, and every later request fails.
 
 use super::{
     core::Core,
@@ -12,7 +13,7 @@ use super::{
     table::{Held, Shared},
 };
 use crate::{Error, files::Rule};
-use igor_protocol::Hash;
+use igor_protocol::{AgentId, Hash};
 use std::{
     sync::{
         Arc,
@@ -28,46 +29,51 @@ const IDLE: Duration = Duration::from_millis(100);
 /// How often the mover looks whether a full disk has room again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Small files that are written before the names of the blobs among them are synced, at most.
+const REQUESTS_PER_SYNC: usize = 64;
+
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What the log thread does, in the order in which it is asked.
 pub(crate) enum ToLog {
     Append(Pending, Answer<()>),
+    Remove(AgentId, Answer<()>),
     Watermarks { covered: u64, held: Vec<Held>, answer: SyncSender<Result<(), Error>> },
     Stop,
 }
 
 pub(crate) enum ToMover {
-    /// There may be a full segment, or a spare may be missing.
+    /// There may be a full segment, a file of a removed journal, or a spare may be missing.
     Look,
     Stop,
 }
 
-pub(crate) enum ToBlobs {
-    Put(Vec<u8>, Answer<Hash>),
+pub(crate) enum ToFiles {
+    Blob(Vec<u8>, Answer<Hash>),
+    Local(String, Vec<u8>, Answer<()>),
     Stop,
 }
 
 /// The ends of the channels, and the threads.
 pub(crate) struct Threads {
     pub(crate) log: Sender<ToLog>,
-    pub(crate) blobs: Sender<ToBlobs>,
+    pub(crate) files: Sender<ToFiles>,
     mover: Sender<ToMover>,
     handles: Vec<JoinHandle<()>>,
 }
 
 impl Threads {
     pub(crate) fn start(core: Core) -> Result<Self, Error> {
-        let Core { home, table, spares, log } = core;
+        let Core { home, table, spares, log, .. } = core;
         let (to_log, for_log) = channel();
         let (to_mover, for_mover) = channel();
-        let (to_blobs, for_blobs) = channel();
-        let mut threads = Self { log: to_log.clone(), blobs: to_blobs, mover: to_mover.clone(), handles: Vec::new() };
+        let (to_files, for_files) = channel();
+        let mut threads = Self { log: to_log.clone(), files: to_files, mover: to_mover.clone(), handles: Vec::new() };
         let mover = Mover { home: home.clone(), table, spares: spares.clone(), log: to_log };
         threads.spawn(&home, "igor-log", move || run_log(log, &for_log, &to_mover))?;
         threads.spawn(&home, "igor-mover", move || mover.run(&for_mover))?;
-        let blobs_home = home.clone();
-        threads.spawn(&home, "igor-blobs", move || run_blobs(&blobs_home, &spares, &for_blobs))?;
+        let files_home = home.clone();
+        threads.spawn(&home, "igor-files", move || run_files(&files_home, &spares, &for_files))?;
         drop(threads.mover.send(ToMover::Look));
         Ok(threads)
     }
@@ -83,7 +89,7 @@ impl Drop for Threads {
     fn drop(&mut self) {
         // The mover goes first, since it asks the log.
         drop(self.mover.send(ToMover::Stop));
-        drop(self.blobs.send(ToBlobs::Stop));
+        drop(self.files.send(ToFiles::Stop));
         let log = self.handles.drain(..).rev().fold(None, |last, handle| {
             drop(last.map(JoinHandle::join));
             Some(handle)
@@ -112,9 +118,14 @@ fn run_log(mut log: Log, requests: &Receiver<ToLog>, mover: &Sender<ToMover>) {
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let segment = log.segment_number();
+        let mut removed = false;
         while let Some(current) = request {
             match current {
-                ToLog::Append(commit, answer) => append(&mut log, &commit, answer, &mut waiting),
+                ToLog::Append(commit, answer) => order(&mut log, |log| log.stage(&commit), answer, &mut waiting),
+                ToLog::Remove(agent, answer) => {
+                    removed = true;
+                    order(&mut log, |log| log.stage_removal(agent), answer, &mut waiting);
+                }
                 ToLog::Watermarks { covered, held, answer } => {
                     settle(&mut log, &mut waiting);
                     drop(answer.send(log.write_watermarks(covered, &held)));
@@ -128,17 +139,22 @@ fn run_log(mut log: Log, requests: &Receiver<ToLog>, mover: &Sender<ToMover>) {
             request = requests.try_recv().ok();
         }
         settle(&mut log, &mut waiting);
-        if log.segment_number() != segment {
+        if removed || log.segment_number() != segment {
             drop(mover.send(ToMover::Look));
         }
     }
 }
 
-fn append(log: &mut Log, commit: &Pending, answer: Answer<()>, waiting: &mut Vec<Answer<()>>) {
-    let staged = match log.stage(commit) {
+fn order(
+    log: &mut Log,
+    stage: impl Fn(&mut Log) -> Result<Staged, Error>,
+    answer: Answer<()>,
+    waiting: &mut Vec<Answer<()>>,
+) {
+    let staged = match stage(log) {
         Ok(Staged::FlushFirst) => {
             settle(log, waiting);
-            log.stage(commit)
+            stage(log)
         }
         staged => staged,
     };
@@ -157,7 +173,7 @@ fn settle(log: &mut Log, waiting: &mut Vec<Answer<()>>) {
             Ok(()) => Ok(()),
             Err(e) => Err(Error::Poisoned { why: e.to_string() }),
         };
-        // Whoever stopped waiting does not know the fate of its commit, as its documentation says.
+        // Whoever stopped waiting does not know the fate of what it asked for, as its documentation says.
         drop(answer.send(result));
     }
 }
@@ -197,7 +213,8 @@ impl Mover {
     /// Says whether the disk is full, so that it has to be tried again.
     fn step(&self) -> Result<bool, Error> {
         self.spares.prepare()?;
-        mover::step(&self.home, &self.table, |covered, held| {
+        let Some(moved) = mover::copy(&self.home, &self.table)? else { return self.spares.is_full() };
+        mover::finish(&self.home, &self.table, moved, |covered, held| {
             let (answer, answered) = sync_channel(1);
             let gone = || Error::Poisoned { why: "the log's thread is gone".into() };
             self.log.send(ToLog::Watermarks { covered, held, answer }).map_err(|_| gone())?;
@@ -207,31 +224,32 @@ impl Mover {
     }
 }
 
-fn run_blobs(home: &Home, spares: &Spares, requests: &Receiver<ToBlobs>) {
-    while let Ok(ToBlobs::Put(bytes, answer)) = requests.recv() {
-        let mut written = vec![(small::write_blob(home, spares, &bytes), answer)];
-        let mut stop = false;
-        // Those that came meanwhile share the sync of the directory.
-        while written.len() < 64 {
-            match requests.try_recv() {
-                Ok(ToBlobs::Put(bytes, answer)) => written.push((small::write_blob(home, spares, &bytes), answer)),
-                Ok(ToBlobs::Stop) => {
-                    stop = true;
-                    break;
-                }
-                Err(_) => break,
+fn run_files(home: &Home, spares: &Spares, requests: &Receiver<ToFiles>) {
+    while let Ok(first) = requests.recv() {
+        let mut blobs = Vec::new();
+        let mut request = Some(first);
+        for more in (0..REQUESTS_PER_SYNC).rev() {
+            let Some(current) = request else { break };
+            match current {
+                ToFiles::Blob(bytes, answer) => blobs.push((small::write_blob(home, spares, &bytes), answer)),
+                ToFiles::Local(name, bytes, answer) => drop(answer.send(small::put_local(home, &name, &bytes))),
+                ToFiles::Stop => return name_blobs(home, blobs),
             }
+            // Those that came meanwhile share the sync of the directory.
+            request = if more > 0 { requests.try_recv().ok() } else { None };
         }
-        let mut named = Ok(());
-        if home.rules.keep(Rule::BlobAfterName) {
-            named = small::sync_blob_names(home).map_err(|e| e.to_string());
-        }
-        for (result, answer) in written {
-            let poisoned = |why: &String| Error::Poisoned { why: why.clone() };
-            drop(answer.send(result.and_then(|hash| named.as_ref().map(|()| hash).map_err(poisoned))));
-        }
-        if stop {
-            return;
-        }
+        name_blobs(home, blobs);
+    }
+}
+
+/// Makes the names of written blobs durable and answers everyone who waits for one.
+fn name_blobs(home: &Home, blobs: Vec<(Result<Hash, Error>, Answer<Hash>)>) {
+    let mut named = Ok(());
+    if !blobs.is_empty() && home.rules.keep(Rule::BlobAfterName) {
+        named = small::sync_blob_names(home).map_err(|e| e.to_string());
+    }
+    for (written, answer) in blobs {
+        let poisoned = |why: &String| Error::Poisoned { why: why.clone() };
+        drop(answer.send(written.and_then(|hash| named.as_ref().map(|()| hash).map_err(poisoned))));
     }
 }

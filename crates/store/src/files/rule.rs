@@ -29,8 +29,8 @@ pub enum Rule {
     CopyInPlace,
     /// A file is given its name only when it is whole.
     NameWhenWhole,
-    /// An archive is shown only when its name is durable.
-    ArchiveAfterName,
+    /// The file of a journal goes only when the journal's removal is durable.
+    FileAfterRemoval,
 
     /// The version of a home.
     HomeFormat,
@@ -80,14 +80,10 @@ pub enum Rule {
     FileUnknown,
     /// It is there if the watermarks name it.
     FileMissing,
-    /// The version of an agent's file or an archive.
+    /// The version of an agent's file.
     FileVersion,
-    /// Its header, by its checksum; in an archive, this says what the archive holds.
+    /// Its header, by its checksum.
     FileHeader,
-    /// A file among the archives is marked as one.
-    ArchiveMark,
-    /// An archive is as long as its header says.
-    ArchiveLength,
     /// The two lengths of a frame are the same.
     FrameLengths,
     /// A commit that is read is of the agent and the position that were asked for.
@@ -100,24 +96,22 @@ pub enum Rule {
     ReadEnd,
     /// A blob has the hash that is its name.
     BlobHash,
+    /// Watermarks say nothing of a journal that was removed after the groups that they cover.
+    WatermarkRemoved,
+    /// The mover copies commits of the journal that is there, and none of one that was removed.
+    MoverRecent,
+    /// What a file holds is said of the journal that it was copied from, and not of the one that came after.
+    MoverBorn,
     /// The mover copies only commits that link.
     MoverLink,
     /// The mover finds every group that was in a segment.
     MoverReached,
-    /// A journal that is an archive is not continued.
-    AppendArchived,
     /// A journal begins at its beginning.
     AppendBegin,
     /// An append has the journal's epoch or a later one.
     AppendEpoch,
     /// An append starts at the position and the hash where the journal ends.
     AppendLink,
-    /// The commits of an archive link.
-    AdoptLink,
-    /// An archive is replaced only by one that contains it.
-    AdoptContains,
-    /// A live journal is not replaced by an archive.
-    AdoptLive,
 }
 
 /// Which rules are kept: all of them, or all but one.

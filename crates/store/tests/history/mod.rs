@@ -2,15 +2,16 @@
 //!
 //! The model knows everything that was ever asked for, and how much of it the store has promised: what it
 //! acknowledged, and what it showed, to readers or after a restart. Whatever happens, a restart must show at least what was
-//! promised, at most what was asked for, and every journal as a beginning of its history.
+//! promised, at most what was asked for, and every journal as a beginning of its history: commits, and removals after
+//! which there is nothing of what came before.
 
-use igor_protocol::{AgentId, Chain, Commit, Epoch, Hash, Seq};
+use igor_protocol::{AgentId, Chain, Commit, Hash, Seq};
 use igor_sim::{
     files::{Crash, SimDisk},
     random::Random,
 };
 use igor_store::{
-    Error,
+    Commits, Error,
     disk::{Core, Options, Reader},
 };
 use std::collections::BTreeMap;
@@ -27,12 +28,19 @@ pub(crate) fn agent(n: u64) -> AgentId {
     AgentId(Hash::of_blob(&n.to_be_bytes()))
 }
 
+/// Something that was asked for, for an agent.
+#[derive(Clone)]
+enum Asked {
+    Commit(Commit),
+    Removal,
+}
+
 /// What one agent's journal is to be.
+#[derive(Default)]
 struct Story {
-    commits: Vec<Commit>,
+    asked: Vec<Asked>,
     /// How many of them are promised.
     promised: usize,
-    end: Chain,
 }
 
 /// A local value: the promised one, and the ones that were asked for since.
@@ -48,9 +56,10 @@ pub(crate) struct History {
     stories: BTreeMap<AgentId, Story>,
     values: BTreeMap<String, Value>,
     blobs: Vec<(Hash, Vec<u8>)>,
-    archives: BTreeMap<AgentId, Vec<Commit>>,
-    /// Archives that were asked for and may or may not be there.
-    asked_archives: BTreeMap<AgentId, Vec<Commit>>,
+    /// A journal that is being read since some steps, and what is still to come of it.
+    reading: Option<(Vec<Commit>, Commits)>,
+    /// What a step saw that must not be.
+    seen: Option<Violation>,
     /// A mistake to show that it is found: acknowledge commits before they are flushed.
     pub(crate) acknowledge_early: bool,
 }
@@ -63,14 +72,15 @@ impl History {
             stories: BTreeMap::new(),
             values: BTreeMap::new(),
             blobs: Vec::new(),
-            archives: BTreeMap::new(),
-            asked_archives: BTreeMap::new(),
+            reading: None,
+            seen: None,
             acknowledge_early: false,
         }
     }
 
     /// Opens the store and does up to `steps` things; stops at the first error.
     pub(crate) fn live(&mut self, steps: usize) -> Result<(), Violation> {
+        self.reading = None;
         let opened = Core::open(self.disk.files(), &options());
         let mut core = match opened {
             Ok(core) => core,
@@ -85,6 +95,7 @@ impl History {
                 self.promise_shown(&core);
                 return self.excuse(&e);
             }
+            self.seen.take().map_or(Ok(()), Err)?;
         }
         Ok(())
     }
@@ -95,21 +106,28 @@ impl History {
     }
 
     fn step(&mut self, core: &mut Core) -> Result<(), Error> {
-        match self.random.below(16) {
+        match self.random.below(18) {
             0..8 => self.append(core),
-            8 | 9 => core.maintain(),
+            8 => self.maintain(core),
+            9 => core.copy(),
             10 | 11 => core.close_idle(),
             12 | 13 => self.put_local(core),
             14 => self.put_blob(core),
-            _ => self.adopt(core),
+            15 => self.remove(core),
+            _ => self.read(core),
         }
     }
 
     fn append(&mut self, core: &mut Core) -> Result<(), Error> {
         for _ in 0..=self.random.below(5) {
             let agent = agent(self.random.below(4));
-            let commit = self.next_commit(agent);
-            core.stage(&commit)?;
+            if self.random.one_in(25) {
+                self.stories.entry(agent).or_default().asked.push(Asked::Removal);
+                core.stage_removal(agent)?;
+            } else {
+                let commit = self.next_commit(agent);
+                core.stage(&commit)?;
+            }
             if self.acknowledge_early {
                 self.promise_all();
             }
@@ -121,32 +139,75 @@ impl History {
 
     fn promise_all(&mut self) {
         for story in self.stories.values_mut() {
-            story.promised = story.commits.len();
+            story.promised = story.asked.len();
         }
     }
 
     /// What a reader may have seen is promised, whoever was still waiting for an answer.
     fn promise_shown(&mut self, core: &Core) {
         for (agent, story) in &mut self.stories {
-            let shown = story.commits.iter().position(|commit| core.tail(*agent) == Some(commit.end()));
-            story.promised = story.promised.max(shown.map_or(0, |at| at + 1));
-        }
-        for (agent, commits) in std::mem::take(&mut self.asked_archives) {
-            let shown = core.tail(agent).is_some() && core.tail(agent) == commits.last().map(Commit::end);
-            if shown { &mut self.archives } else { &mut self.asked_archives }.insert(agent, commits);
+            let tail = core.tail(*agent);
+            let shown = (story.promised..=story.asked.len()).find(|n| story.end_after(*n) == tail);
+            story.promised = shown.unwrap_or(story.promised);
         }
     }
 
     fn next_commit(&mut self, agent: AgentId) -> Commit {
-        let begin = || Story { commits: Vec::new(), promised: 0, end: Chain::begin(agent) };
-        let story = self.stories.entry(agent).or_insert_with(begin);
+        let story = self.stories.entry(agent).or_default();
+        let mut start = story.end_after(story.asked.len()).unwrap_or(Chain::begin(agent));
         if self.random.one_in(10) {
-            story.end.epoch = Epoch { n: story.end.epoch.n + 1, ..story.end.epoch };
+            start.epoch.n += 1;
         }
-        let commit = make_commit(&mut self.random, story.end);
-        story.end = commit.end();
-        story.commits.push(commit.clone());
+        let commit = make_commit(&mut self.random, start);
+        story.asked.push(Asked::Commit(commit.clone()));
         commit
+    }
+
+    fn remove(&mut self, core: &mut Core) -> Result<(), Error> {
+        let agent = agent(self.random.below(4));
+        self.stories.entry(agent).or_default().asked.push(Asked::Removal);
+        core.stage_removal(agent)?;
+        core.flush()?;
+        self.promise_all();
+        Ok(())
+    }
+
+    /// Moves what is full. When all is done, the only files are those of journals that are there.
+    fn maintain(&mut self, core: &mut Core) -> Result<(), Error> {
+        core.maintain()?;
+        if self.random.one_in(2) {
+            return Ok(());
+        }
+        core.maintain()?;
+        let mut agents: Vec<_> = core.list().iter().map(|agent| agent.0.to_string()).collect();
+        for file in self.disk.list().iter().filter_map(|name| name.strip_prefix("agents/")) {
+            match agents.iter().position(|agent| file.starts_with(agent)) {
+                Some(at) => drop(agents.swap_remove(at)),
+                None => self.seen = Some(format!("the file {file} is of no journal, or of one that has another")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to read a journal, or reads the rest of it, whatever became of it meanwhile.
+    fn read(&mut self, core: &Core) -> Result<(), Error> {
+        if let Some((expected, rest)) = self.reading.take() {
+            if rest.collect::<Result<Vec<_>, _>>()? != expected {
+                self.seen = Some("a journal that was being read became another one".into());
+            }
+            return Ok(());
+        }
+        let (agent, story) = (agent(self.random.below(4)), Story::default());
+        let story = self.stories.get(&agent).unwrap_or(&story);
+        let mut expected = story.after(story.asked.len());
+        if !expected.is_empty() {
+            let mut commits = core.read(agent, Seq(0))?;
+            if commits.next().transpose()? != Some(expected.remove(0)) {
+                self.seen = Some("a journal begins with something else".into());
+            }
+            self.reading = Some((expected, commits));
+        }
+        Ok(())
     }
 
     fn put_local(&mut self, core: &Core) -> Result<(), Error> {
@@ -163,22 +224,6 @@ impl History {
         let bytes = random_bytes(&mut self.random, 900);
         let hash = core.put_blob(&bytes)?;
         self.blobs.push((hash, bytes));
-        Ok(())
-    }
-
-    fn adopt(&mut self, core: &Core) -> Result<(), Error> {
-        let agent = agent(100 + self.random.below(3));
-        let mut commits = self.archives.get(&agent).cloned().unwrap_or_default();
-        let mut end = commits.last().map_or(Chain::begin(agent), Commit::end);
-        for _ in 0..=self.random.below(3) {
-            let commit = make_commit(&mut self.random, end);
-            end = commit.end();
-            commits.push(commit);
-        }
-        self.asked_archives.insert(agent, commits.clone());
-        core.adopt_archive(agent, commits.iter().cloned().map(Ok))?;
-        self.asked_archives.remove(&agent);
-        self.archives.insert(agent, commits);
         Ok(())
     }
 
@@ -212,13 +257,12 @@ impl History {
                 Err(e) => return Err(e.to_string()),
             };
             story.check(&commits)?;
-            story.commits = commits;
-            story.promised = story.commits.len();
-            story.end = story.commits.last().map_or(Chain::begin(*agent), Commit::end);
-            if tail.unwrap_or(Chain::begin(*agent)) != story.end {
+            if tail != commits.last().map(Commit::end) {
                 return Err(format!("{agent}: the tail is not where the journal ends"));
             }
-            check_middle(core, *agent, &story.commits, &mut self.random)?;
+            check_middle(core, *agent, &commits, &mut self.random)?;
+            story.promised = commits.len();
+            story.asked = commits.into_iter().map(Asked::Commit).collect();
         }
         self.compare_values(core)?;
         for (hash, bytes) in &self.blobs {
@@ -227,7 +271,7 @@ impl History {
                 return Err(format!("blob {hash} is gone"));
             }
         }
-        self.compare_archives(core)
+        Ok(())
     }
 
     fn compare_values(&mut self, core: &Core) -> Result<(), Violation> {
@@ -238,25 +282,6 @@ impl History {
                 return Err(format!("local value {name} is not what was stored"));
             }
             *value = Value { promised: found, asked: Vec::new() };
-        }
-        Ok(())
-    }
-
-    fn compare_archives(&mut self, core: &Core) -> Result<(), Violation> {
-        let agents: Vec<_> = self.archives.keys().chain(self.asked_archives.keys()).copied().collect();
-        for agent in agents {
-            let found = match core.read(agent, Seq(0)) {
-                Ok(commits) => Some(commits.collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?),
-                Err(Error::Unknown { .. }) => None,
-                Err(e) => return Err(e.to_string()),
-            };
-            let asked = self.asked_archives.remove(&agent);
-            if found.as_ref() != self.archives.get(&agent) && (found.is_none() || found != asked) {
-                return Err(format!("archive {agent} is not what was adopted"));
-            }
-            if let Some(commits) = found {
-                self.archives.insert(agent, commits);
-            }
         }
         Ok(())
     }
@@ -278,14 +303,35 @@ impl History {
 }
 
 impl Story {
+    /// The journal after the first `n` of what was asked for.
+    fn after(&self, n: usize) -> Vec<Commit> {
+        let mut commits = Vec::new();
+        for asked in &self.asked[..n] {
+            match asked {
+                Asked::Commit(commit) => commits.push(commit.clone()),
+                Asked::Removal => commits.clear(),
+            }
+        }
+        commits
+    }
+
+    fn end_after(&self, n: usize) -> Option<Chain> {
+        match self.asked[..n].last()? {
+            Asked::Commit(commit) => Some(commit.end()),
+            Asked::Removal => None,
+        }
+    }
+
     fn check(&self, found: &[Commit]) -> Result<(), Violation> {
-        if found.len() < self.promised {
-            return Err(format!("{} commits were promised, {} are there", self.promised, found.len()));
+        let end = found.last().map(Commit::end);
+        let shown = |n: &usize| self.end_after(*n) == end && self.after(*n) == found;
+        if (self.promised..=self.asked.len()).any(|n| shown(&n)) {
+            return Ok(());
         }
-        if self.commits.get(..found.len()) != Some(found) {
-            return Err("a journal is not a beginning of its history".into());
+        match (0..self.promised).rev().find(shown) {
+            Some(n) => Err(format!("{} commits and removals were promised, {n} are there", self.promised)),
+            None => Err("a journal is not a beginning of its history".into()),
         }
-        Ok(())
     }
 }
 

@@ -67,22 +67,24 @@ pub(crate) fn group(tag: [u8; 8], count: u64, prev: [u8; 32], body: &[u8]) -> Ve
     bytes
 }
 
-/// An archive of these commits, whether they link or not.
-pub(crate) fn archive(commits: &[Commit]) -> Vec<u8> {
-    let frames: Vec<u8> = commits.iter().flat_map(frame).collect();
-    let end: Chain = commits.last().unwrap().end();
+/// The file of a journal of these commits, whether they link or not.
+pub(crate) fn agent_file(commits: &[Commit]) -> Vec<u8> {
     let mut bytes = b"IGORJNL\0".to_vec();
-    bytes.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
-    bytes.extend_from_slice(end.agent.as_bytes());
-    for number in [end.next.0, end.epoch.term, end.epoch.n] {
-        bytes.extend_from_slice(&number.to_be_bytes());
-    }
-    bytes.extend_from_slice(&end.head.0);
-    bytes.extend_from_slice(&(128 + frames.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 0]);
+    bytes.extend_from_slice(commits[0].agent().as_bytes());
+    bytes.resize(112, 0);
     let check = hash("igor/journal-file/1", &[&bytes]);
     bytes.extend_from_slice(&check[..16]);
-    bytes.extend(frames);
+    bytes.extend(commits.iter().flat_map(frame));
     bytes
+}
+
+/// What watermarks say of a file that ends there; `entry` is what they said before.
+pub(crate) fn watermark(entry: &mut [u8], end: Chain, bytes: u64) {
+    let numbers = [end.next.0, end.epoch.term, end.epoch.n].map(u64::to_be_bytes).concat();
+    entry[32..56].copy_from_slice(&numbers);
+    entry[56..88].copy_from_slice(&end.head.0);
+    entry[88..96].copy_from_slice(&bytes.to_be_bytes());
 }
 
 pub(crate) fn frame(commit: &Commit) -> Vec<u8> {

@@ -64,12 +64,17 @@ impl Home {
         self.segments().into_iter().rfind(used).unwrap()
     }
 
-    /// The only file in a directory.
-    pub(crate) fn only(&self, directory: &str) -> String {
-        let mut files = self.disk.list().into_iter().filter(|name| name.starts_with(directory));
+    /// The only file whose name begins like this.
+    pub(crate) fn only(&self, beginning: &str) -> String {
+        let mut files = self.disk.list().into_iter().filter(|name| name.starts_with(beginning));
         let only = files.next().unwrap();
         assert_eq!(files.next(), None);
         only
+    }
+
+    /// The file of an agent's journal.
+    pub(crate) fn file(&self, n: u64) -> String {
+        self.only(&format!("agents/{}-", agent(n).0))
     }
 
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) {

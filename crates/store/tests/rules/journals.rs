@@ -1,4 +1,4 @@
-//! Damage to agents' files, archives and blobs; the mover; commits and archives that do not belong.
+//! Damage to agents' files and blobs; the mover; commits that do not belong.
 
 use crate::{
     Case, Verdict, forge,
@@ -22,19 +22,23 @@ fn moved(case: Case) -> Home {
     home
 }
 
-/// A home with an archive of commits of one entry each, all of the same size.
-fn archived(case: Case) -> (Home, Vec<Commit>) {
+/// A home with a file that holds the whole journal of an agent: commits of one entry each, all of the same size.
+fn filed(case: Case) -> (Home, Vec<Commit>) {
     let mut home = Home::new(case, 1);
-    let core = home.open();
-    let commits: Vec<_> = (0..6).map(|_| home.next(0, 100)).collect();
-    core.adopt_archive(agent(0), commits.iter().cloned().map(Ok)).unwrap();
+    let mut core = home.open();
+    for _ in 0..6 {
+        home.append(&mut core, 0, 100);
+    }
+    home.fill(&mut core, repeat(1));
+    core.maintain().unwrap();
+    let commits = home.journals[&agent(0)].clone();
     (home, commits)
 }
 
-/// Puts another commit in the place of one in an archive.
+/// Puts another commit in the place of one in the file.
 fn put(home: &Home, index: usize, commit: &Commit) {
     let frame = forge::frame(commit);
-    home.disk.damage(&home.only("archives/"), |bytes| {
+    home.disk.damage(&home.file(0), |bytes| {
         let at = 128 + index * frame.len();
         bytes[at..at + frame.len()].copy_from_slice(&frame);
     });
@@ -92,36 +96,22 @@ pub(crate) fn another_file(case: Case) -> Verdict {
 }
 
 pub(crate) fn a_header(case: Case) -> Verdict {
-    let (home, _) = archived(case);
-    home.disk.damage(&home.only("archives/"), |bytes| bytes[75] ^= 1);
-    home.refused()
-}
-
-pub(crate) fn not_an_archive(case: Case) -> Verdict {
-    let home = moved(case);
-    let file = home.only("agents/");
-    let bytes = home.disk.read(&file).unwrap();
-    home.write(&file.replace("agents/", "archives/"), &bytes);
-    home.refused()
-}
-
-pub(crate) fn a_short_archive(case: Case) -> Verdict {
-    let (home, _) = archived(case);
-    home.disk.damage(&home.only("archives/"), |bytes| bytes.truncate(bytes.len() - 1));
-    home.refused()
+    let (home, _) = filed(case);
+    home.disk.damage(&home.file(0), |bytes| bytes[75] ^= 1);
+    must_fail("a file whose header was changed", &read(&home, Seq(0)))
 }
 
 pub(crate) fn a_frame(case: Case) -> Verdict {
-    let (home, commits) = archived(case);
+    let (home, commits) = filed(case);
     let end = 128 + forge::frame(&commits[0]).len();
-    home.disk.damage(&home.only("archives/"), |bytes| bytes[end - 1] ^= 1);
+    home.disk.damage(&home.file(0), |bytes| bytes[end - 1] ^= 1);
     must_fail("a frame of two lengths", &read(&home, Seq(0)))
 }
 
 /// The last frame says that it has two entries: who walks back from it comes to the wrong commit.
 pub(crate) fn a_wrong_count(case: Case) -> Verdict {
-    let (home, commits) = archived(case);
-    home.disk.damage(&home.only("archives/"), |bytes| {
+    let (home, commits) = filed(case);
+    home.disk.damage(&home.file(0), |bytes| {
         let at = bytes.len() - 5;
         bytes[at] = 2;
     });
@@ -132,24 +122,35 @@ pub(crate) fn a_wrong_count(case: Case) -> Verdict {
 }
 
 pub(crate) fn another_branch(case: Case) -> Verdict {
-    let (home, commits) = archived(case);
+    let (home, commits) = filed(case);
     let start = Chain { head: Hash([9; 32]), ..commits[3].start() };
     put(&home, 3, &Commit::from_encoded(start, vec![entry(start, 100)]));
     must_fail("a commit of another branch", &read(&home, Seq(0)))
 }
 
 pub(crate) fn an_old_epoch(case: Case) -> Verdict {
-    let home = Home::new(case, 1);
-    drop(home.open());
+    let (home, _) = filed(case);
     let epoch = |n| Epoch { term: 0, n };
     let first = Commit::from_encoded(Chain { epoch: epoch(2), ..Chain::begin(agent(0)) }, vec![vec![1; 50]]);
     let old = Commit::from_encoded(Chain { epoch: epoch(1), ..first.end() }, vec![vec![2; 50]]);
-    home.write(&format!("archives/{}", agent(0).0), &forge::archive(&[first, old]));
-    must_fail("an archive that goes back in epochs", &read(&home, Seq(0)))
+    let file = forge::agent_file(&[first, old.clone()]);
+    home.write(&home.file(0), &file);
+    home.disk.damage(&home.newest(), |bytes| {
+        forge::segment(bytes, |groups| {
+            let watermarks = groups.iter_mut().flat_map(|group| &mut group.records).find(|(kind, _)| *kind == 2);
+            let mut entries = watermarks.unwrap().1[8..].chunks_mut(104);
+            let entry = entries.find(|entry| entry.starts_with(agent(0).as_bytes())).unwrap();
+            forge::watermark(entry, old.end(), file.len() as u64);
+        });
+    });
+    match read(&home, Seq(0)) {
+        Err(e) if !e.to_string().contains("an epoch of the past") => Err(format!("it is refused, but with: {e}")),
+        read => must_fail("a file that goes back in epochs", &read),
+    }
 }
 
 pub(crate) fn another_end(case: Case) -> Verdict {
-    let (home, commits) = archived(case);
+    let (home, commits) = filed(case);
     put(&home, 5, &Commit::from_encoded(commits[5].start(), vec![vec![b'!'; 100]]));
     must_fail("a last commit of another branch", &read(&home, Seq(0)))
 }
@@ -183,11 +184,6 @@ pub(crate) fn moving_without_a_group(case: Case) -> Verdict {
     must_fail("a segment without its last group", &core.maintain())
 }
 
-pub(crate) fn append_to_an_archive(case: Case) -> Verdict {
-    let (home, commits) = archived(case);
-    must_fail("a commit of an archive's agent", &home.open().stage(&commits[0]))
-}
-
 pub(crate) fn append_to_nothing(case: Case) -> Verdict {
     let mut home = Home::new(case, 1);
     let mut core = home.open();
@@ -211,25 +207,4 @@ pub(crate) fn append_in_an_old_epoch(case: Case) -> Verdict {
 pub(crate) fn append_elsewhere(case: Case) -> Verdict {
     append(case, "a commit that links to another head", |end| Chain { head: Hash([9; 32]), ..end })?;
     append(case, "a commit at another position", |end| Chain { next: end.next.next(), ..end })
-}
-
-pub(crate) fn adopt_with_a_gap(case: Case) -> Verdict {
-    let mut home = Home::new(case, 1);
-    let core = home.open();
-    let commits = [home.next(0, 100), home.next(0, 100), home.next(0, 100)];
-    let gap = [&commits[0], &commits[2]].into_iter().cloned().map(Ok);
-    must_fail("an archive with a gap", &core.adopt_archive(agent(0), gap))
-}
-
-pub(crate) fn adopt_less(case: Case) -> Verdict {
-    let (home, commits) = archived(case);
-    must_fail("a shorter archive", &home.open().adopt_archive(agent(0), commits[..3].iter().cloned().map(Ok)))
-}
-
-pub(crate) fn adopt_a_live_agent(case: Case) -> Verdict {
-    let mut home = Home::new(case, 1);
-    let mut core = home.open();
-    home.append(&mut core, 0, 100);
-    let commits = home.journals[&agent(0)].clone();
-    must_fail("an archive of a live agent", &core.adopt_archive(agent(0), commits.into_iter().map(Ok)))
 }

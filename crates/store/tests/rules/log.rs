@@ -229,7 +229,7 @@ fn forged_watermarks(case: Case, change: impl FnOnce(&mut [u8])) -> Verdict {
     forged(&home, |groups| {
         let watermarks = groups.iter_mut().flat_map(|group| &mut group.records).find(|(kind, _)| *kind == 2);
         let (_, content) = watermarks.unwrap();
-        change(content.last_chunk_mut::<96>().unwrap());
+        change(content.last_chunk_mut::<104>().unwrap());
     })
 }
 

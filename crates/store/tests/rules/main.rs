@@ -9,6 +9,7 @@ mod holds;
 mod home;
 mod journals;
 mod log;
+mod removals;
 
 use history::Violation;
 use igor_sim::files::SimDisk;
@@ -68,7 +69,7 @@ rules! {
     RefuseAfterFailure: a_failed_sync_is_the_last => holds::a_write_after_a_failed_sync;
     CopyInPlace: a_copy_can_be_made_again => holds::random_crashes;
     NameWhenWhole: a_file_has_its_name_when_it_is_whole => holds::random_crashes;
-    ArchiveAfterName: an_archive_is_shown_after_its_name => holds::random_crashes;
+    FileAfterRemoval: a_file_goes_after_the_removal_of_its_journal => holds::random_crashes;
 
     HomeFormat: another_version_of_a_home => log::another_home;
     FormatMissing: a_home_without_its_format => log::no_format;
@@ -96,22 +97,19 @@ rules! {
     FileUnknown: an_agents_file_without_a_log => journals::no_log;
     FileMissing: an_agents_file_that_is_gone => journals::no_file;
     FileVersion: another_version_of_a_file => journals::another_file;
-    FileHeader: a_bit_in_an_archives_header => journals::a_header;
-    ArchiveMark: a_live_journal_among_the_archives => journals::not_an_archive;
-    ArchiveLength: an_archive_cut_short => journals::a_short_archive;
+    FileHeader: a_bit_in_a_files_header => journals::a_header;
     FrameLengths: a_frame_of_two_lengths => journals::a_frame;
     ReadPosition: a_frame_that_miscounts => journals::a_wrong_count;
     ReadLink: a_commit_of_another_branch => journals::another_branch;
-    ReadEpoch: an_archive_that_goes_back_in_epochs => journals::an_old_epoch;
+    ReadEpoch: a_file_that_goes_back_in_epochs => journals::an_old_epoch;
     ReadEnd: a_last_commit_of_another_branch => journals::another_end;
     BlobHash: a_bit_in_a_blob => journals::a_blob;
+    WatermarkRemoved: watermarks_of_a_journal_that_was_removed => holds::random_crashes;
+    MoverRecent: moving_beside_a_removal => holds::random_crashes;
+    MoverBorn: a_removal_while_commits_are_moved => holds::random_crashes;
     MoverLink: a_commit_lost_before_it_was_moved => journals::moving_without_a_commit;
     MoverReached: a_group_lost_before_it_was_moved => journals::moving_without_a_group;
-    AppendArchived: appending_to_an_archive => journals::append_to_an_archive;
     AppendBegin: appending_to_nothing => journals::append_to_nothing;
     AppendEpoch: appending_without_custody => journals::append_in_an_old_epoch;
     AppendLink: appending_somewhere_else => journals::append_elsewhere;
-    AdoptLink: adopting_with_a_gap => journals::adopt_with_a_gap;
-    AdoptContains: adopting_less => journals::adopt_less;
-    AdoptLive: adopting_over_a_live_agent => journals::adopt_a_live_agent;
 }
