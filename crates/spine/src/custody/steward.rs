@@ -4,7 +4,7 @@ use super::{Host, Peers, Tidings};
 use crate::{World, inspect, moving::StoreBlobs};
 use igor_protocol::{
     AgentId, KeyPair, Manifest, NodeId, OwnerId,
-    custody::{Action, Event, Known, Memory, Note, Refusal, Status, step},
+    custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, step_by},
     entry::{Custody, Genesis, Phase},
     ledger::{Book, Fault},
 };
@@ -58,6 +58,7 @@ pub struct Steward<S, W, P, H> {
     pub(super) world: Arc<W>,
     pub(super) peers: Arc<P>,
     pub(super) host: Arc<H>,
+    rules: Rules,
     turns: Mutex<BTreeMap<AgentId, Turn>>,
     /// Agents that are coming in.
     coming: Mutex<BTreeSet<AgentId>>,
@@ -78,7 +79,14 @@ impl Drop for Coming<'_> {
 impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The steward of a node.
     pub fn new(key: Arc<KeyPair>, store: Arc<S>, world: Arc<W>, peers: Arc<P>, host: Arc<H>) -> Self {
-        Self { key, store, world, peers, host, turns: Mutex::default(), coming: Mutex::default() }
+        let (turns, coming) = (Mutex::default(), Mutex::default());
+        Self { key, store, world, peers, host, rules: Rules::ALL, turns, coming }
+    }
+
+    /// Leaves out a rule of custody: only a simulated node does, to show that the rule is needed.
+    #[must_use]
+    pub fn keeping(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// The node.
@@ -179,7 +187,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let turn = self.turn(agent);
         let mut running = turn.lock().await;
         let known = self.known(agent, *running)?;
-        let actions = step(self.me(), self.world.wall_clock(), &known, event)?;
+        let actions = step_by(self.rules, self.me(), self.world.wall_clock(), &known, event)?;
         let mut memory = known.memory;
         let mut transfers = Vec::new();
         for action in actions {
