@@ -166,6 +166,7 @@ struct Kept {
     /// Fail once there are so many.
     commits_max: Option<usize>,
     blobs: BTreeMap<Hash, Vec<u8>>,
+    locals: BTreeMap<String, Vec<u8>>,
 }
 
 impl Memory {
@@ -197,6 +198,11 @@ impl Store for Memory {
         Ok(())
     }
 
+    async fn remove(&self, _: AgentId) -> Result<(), Error> {
+        self.lock().commits.clear();
+        Ok(())
+    }
+
     fn tail(&self, _: AgentId) -> Result<Option<Chain>, Error> {
         Ok(self.lock().commits.last().map(Commit::end))
     }
@@ -218,6 +224,24 @@ impl Store for Memory {
 
     fn get_blob(&self, hash: Hash, _: u64) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.lock().blobs.get(&hash).cloned())
+    }
+
+    async fn put_local(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        self.lock().locals.insert(name.to_owned(), bytes);
+        Ok(())
+    }
+
+    async fn remove_local(&self, name: &str) -> Result<(), Error> {
+        self.lock().locals.remove(name);
+        Ok(())
+    }
+
+    fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.lock().locals.get(name).cloned())
+    }
+
+    fn list_local(&self) -> Result<Vec<String>, Error> {
+        Ok(self.lock().locals.keys().cloned().collect())
     }
 }
 

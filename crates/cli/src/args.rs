@@ -57,6 +57,15 @@ pub(crate) enum Verb {
     /// Run an agent here, in the foreground; the same command again goes on where it was
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Have a node carry an agent of yours, from anywhere; the same command again is the same agent
+    #[command(after_help = DEPLOY_EXAMPLES)]
+    Deploy(Deploy),
+    /// Be a node that carries agents
+    Node {
+        /// What the node does
+        #[command(subcommand)]
+        verb: NodeVerb,
+    },
     /// Send an agent messages, each processed exactly once
     #[command(after_help = SEND_EXAMPLES)]
     Send(Send),
@@ -65,7 +74,7 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  igor call strategy report\n  igor call strategy report --id monday   # the same id again gives the same reply"
     )]
     Call(Call),
-    /// List the agents of this home
+    /// List the agents of this home, or of a node
     #[command(after_help = "Examples:\n  igor ps\n  igor ps --json")]
     Ps,
     /// Print what an agent logged
@@ -108,7 +117,7 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  igor export strategy --out strategy.igor\nA copy carries history, never custody: nobody can run the agent from it."
     )]
     Export(Export),
-    /// Keep the history in a file as an archive, after verifying all of it
+    /// Take the history in a file into this home as an archive, after verifying all of it
     #[command(after_help = "Examples:\n  igor import strategy.igor\n  igor import strategy.igor --name old --json")]
     Import(Import),
     /// Show the public keys of this home, and where the secret ones lie
@@ -141,6 +150,23 @@ Examples:
 
 --budget, --price and --manifest count when the agent is created. For one that exists they
 are ignored; use `igor fund` to give it more. Durations are written 0, 10ms, 1s, 5m.";
+
+const NODE_START_EXAMPLES: &str = "\
+Examples:
+  igor node start                             # stays in the foreground; Ctrl-C stops it, with all agents
+  igor node start --home /var/lib/igor --json # for a supervisor: packaging/igor.service
+
+It carries every agent of its home, also after a crash. What it costs, whom it serves and how much
+it takes on stands in node.toml (`igor config` shows it). Logs go to stderr; IGOR_LOG sets the level.";
+
+const DEPLOY_EXAMPLES: &str = "\
+Examples:
+  igor deploy strategy.wasm                   # on the node that has this home
+  IGOR_TOKEN=... igor deploy strategy.wasm --node 10.0.0.5:7070 --budget 5 --interval 100ms
+  igor fund strategy 5 --node 10.0.0.5:7070   # orders are signed here as well, by your owner key
+
+The node must serve your owner key (`igor key` shows it): policy.owners in its node.toml. You pay
+what it asks; `igor deploy` says how much that is.";
 
 const SEND_EXAMPLES: &str = "\
 Examples:
@@ -179,6 +205,36 @@ pub(crate) struct Run {
     /// Stop cleanly after so many more successful ticks
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) ticks: Option<u64>,
+}
+
+/// `node`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeVerb {
+    /// Carry all agents of this home, and serve the API, until told to stop
+    #[command(after_help = NODE_START_EXAMPLES)]
+    Start,
+}
+
+/// `deploy`.
+#[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    /// The agent's program, a wasm module
+    pub(crate) file: PathBuf,
+    /// Its name there [default: the file's name without its ending]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// What it may do and use, as TOML [default: what the module carries, else the default limits]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// The credits that it begins with [default: 10]
+    #[arg(long, value_name = "CREDITS")]
+    pub(crate) budget: Option<Credits>,
+    /// Time between ticks when nothing else happens [default: that of its manifest, else 1s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) interval: Option<Nanos>,
+    /// Time between checkpoints [default: that of its manifest, else 30s]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) checkpoint_interval: Option<Nanos>,
 }
 
 /// A verb that takes an agent and nothing else.
@@ -290,7 +346,7 @@ pub(crate) struct Export {
 pub(crate) struct Import {
     /// The file
     pub(crate) file: PathBuf,
-    /// The name of the archive here [default: the agent's own]
+    /// The agent's name here [default: its own]
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Refuse a file that is larger than this, in MiB

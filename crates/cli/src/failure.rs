@@ -147,7 +147,6 @@ impl From<&igor_store::Error> for Code {
             E::Corrupt { .. } | E::Damaged { .. } => Self::Integrity,
             E::Conflict { .. }
             | E::Fenced { .. }
-            | E::Archived { .. }
             | E::Locked { .. }
             | E::OtherVersion { .. }
             | E::NotAHome { .. }

@@ -1,6 +1,10 @@
-//! What the layers below say on stderr: warnings, or what the environment asks for.
+//! What the layers below say on stderr: warnings, or what the environment asks for. A node that stays tells more, and
+//! with `--json` as lines of JSON.
 
-use crate::failure::{Code, Failure};
+use crate::{
+    args::Verb,
+    failure::{Code, Failure},
+};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -10,23 +14,29 @@ const ALLOWED: &str = "write a level (off, error, warn, info, debug, trace), TAR
                        or several of these with commas";
 
 /// Begins to tell. A value that makes no sense is wrong usage, never silence.
-pub(crate) fn begin() -> Result<(), Failure> {
+pub(crate) fn begin(verb: Option<&Verb>, json: bool) -> Result<(), Failure> {
     let asked = std::env::var_os(VARIABLE).unwrap_or_default();
     let wrong = |text: &str| Failure::new(Code::Usage, format!("{VARIABLE}: {text:?} says nothing; {ALLOWED}"));
     let text = asked.to_str().ok_or_else(|| wrong(&asked.to_string_lossy()))?;
-    let told = targets(text).map_err(wrong)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    tracing_subscriber::registry().with(lines).with(told).init();
+    let stays = matches!(verb, Some(Verb::Node { .. }));
+    let usual = if stays { LevelFilter::INFO } else { LevelFilter::WARN };
+    let told = targets(text, usual).map_err(wrong)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if stays && json {
+        tracing_subscriber::registry().with(lines.json().flatten_event(true)).with(told).init();
+    } else {
+        tracing_subscriber::registry().with(lines.with_target(false)).with(told).init();
+    }
     Ok(())
 }
 
-/// What a value asks for; an error is the part of it that asks for nothing. Without a value there are warnings.
-fn targets(text: &str) -> Result<Targets, &str> {
-    let warnings = Targets::new().with_default(LevelFilter::WARN);
+/// What a value asks for; an error is the part of it that asks for nothing. Without a value there is the usual.
+fn targets(text: &str, usual: LevelFilter) -> Result<Targets, &str> {
+    let unsaid = Targets::new().with_default(usual);
     if text.is_empty() {
-        return Ok(warnings);
+        return Ok(unsaid);
     }
-    text.split(',').map(str::trim).try_fold(warnings, |told, part| match part.split_once('=') {
+    text.split(',').map(str::trim).try_fold(unsaid, |told, part| match part.split_once('=') {
         None => Ok(told.with_default(level(part).ok_or(part)?)),
         Some((target, word)) if is_target(target) => Ok(told.with_target(target, level(word).ok_or(part)?)),
         Some(_) => Err(part),

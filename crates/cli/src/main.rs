@@ -9,12 +9,14 @@ mod context;
 mod execute;
 mod failure;
 mod logging;
+mod module;
 mod output;
+mod signals;
 mod source;
 mod verb;
 mod words;
 
-use args::{Cli, FIRST_SCREEN, Verb};
+use args::{Cli, FIRST_SCREEN, NodeVerb, Verb};
 use clap::Parser;
 use context::Context;
 use failure::{Code, Failure};
@@ -25,7 +27,7 @@ fn main() -> ExitCode {
         return igor_sandbox::compile::child_main();
     }
     let cli = Cli::parse();
-    match logging::begin().and_then(|()| run(cli)) {
+    match logging::begin(cli.verb.as_ref(), cli.global.json).and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if failure.code != Code::Closed {
@@ -47,6 +49,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Some(verb) = cli.verb else { return output::raw(FIRST_SCREEN) };
     match verb {
         Verb::Run(args) => Box::pin(verb::run::run(context, args)).await,
+        Verb::Deploy(args) => verb::deploy::deploy(context, &args),
+        Verb::Node { verb: NodeVerb::Start } => Box::pin(verb::node::start(context)).await,
         Verb::Send(args) => verb::send::send(context, args).await,
         Verb::Call(args) => verb::send::call(context, args).await,
         Verb::Ps => verb::show::ps(context),
@@ -60,7 +64,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Verify(args) => verb::verify::verify(context, &args),
         Verb::Replay(args) => verb::replay::replay(context, &args),
         Verb::Export(args) => verb::export::export(context, &args),
-        Verb::Import(args) => verb::export::import(context, &args),
+        Verb::Import(args) => verb::import::import(context, &args),
         Verb::Key(args) => verb::key::key(context, &args),
         Verb::Config => verb::config::config(context, &cli.global),
         Verb::Doctor => verb::doctor::doctor(context),

@@ -21,8 +21,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 mod agents;
+mod deploy;
 mod guard;
 mod messages;
+mod moves;
 mod patient;
 mod refusal;
 mod server;
@@ -33,7 +35,7 @@ pub mod wire;
 pub use server::Server;
 
 use guard::Doors;
-use refusal::Refusal;
+use refusal::{Reason, Refusal};
 
 /// How much the API takes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct Limits {
     pub header_within: Duration,
     /// Time for the body of a request.
     pub body_within: Duration,
+    /// Time for a body that is larger than others may be: a deployment with its program.
+    pub program_within: Duration,
     /// Time in which a caller takes something of an answer that waits for it.
     pub taken_within: Duration,
 }
@@ -57,6 +61,7 @@ impl Default for Limits {
             tcp_connections: 64,
             header_within: Duration::from_secs(10),
             body_within: Duration::from_secs(10),
+            program_within: Duration::from_secs(60),
             taken_within: Duration::from_secs(30),
         }
     }
@@ -66,6 +71,8 @@ impl Default for Limits {
 const HEADER_BYTES_MAX: usize = 16 << 10;
 /// Most header fields of a request.
 const HEADERS_MAX: usize = 64;
+/// Large deployments that are taken at once.
+const PROGRAMS_AT_ONCE: usize = 2;
 /// Blobs that are held in memory for answers at once.
 const BLOBS_AT_ONCE: usize = 2;
 
@@ -74,6 +81,14 @@ struct Api {
     node: Arc<Node>,
     limits: Limits,
     blobs: Arc<Semaphore>,
+    programs: Semaphore,
+}
+
+impl Api {
+    fn new(node: &Arc<Node>, limits: Limits) -> Shared {
+        let (blobs, programs) = (Arc::new(Semaphore::new(BLOBS_AT_ONCE)), Semaphore::new(PROGRAMS_AT_ONCE));
+        Arc::new(Self { node: node.clone(), limits, blobs, programs })
+    }
 }
 
 type Shared = Arc<Api>;
@@ -81,21 +96,21 @@ type Shared = Arc<Api>;
 /// Begins to serve a node: on its socket, and over TCP where its configuration says so.
 pub async fn serve(node: &Arc<Node>, limits: Limits) -> Result<Server, Error> {
     let doors = Arc::new(Doors::of(node)?);
-    let blobs = Arc::new(Semaphore::new(BLOBS_AT_ONCE));
-    let api = Arc::new(Api { node: node.clone(), limits, blobs });
-    Server::listen(node, limits, router(api, doors)).await
+    Server::listen(node, limits, router(Api::new(node, limits), doors)).await
 }
 
 fn router(api: Shared, doors: Arc<Doors>) -> Router {
     let counted = api.node.metrics().clone();
     Router::new()
         .route("/v1/node", get(agents::node))
-        .route("/v1/agents", get(agents::list))
+        .route("/v1/agents", get(agents::list).post(deploy::deploy))
         .route("/v1/agents/{name}", get(agents::show))
         .route("/v1/agents/{name}/pause", post(agents::pause))
         .route("/v1/agents/{name}/resume", post(agents::resume))
         .route("/v1/agents/{name}/stop", post(agents::stop))
         .route("/v1/agents/{name}/orders", post(agents::order))
+        .route("/v1/agents/{name}/moves", post(moves::begin))
+        .route("/v1/nodes", get(moves::nodes))
         .route("/v1/agents/{name}/messages", post(messages::take))
         .route("/v1/agents/{name}/messages/{id}", get(messages::status))
         .route("/v1/agents/{name}/streams/{stream}", get(messages::stream))
@@ -113,7 +128,8 @@ fn router(api: Shared, doors: Arc<Doors>) -> Router {
         .with_state(api)
         .layer(middleware::from_fn_with_state(doors, guard::admit))
         .layer(middleware::map_response(move |response: Response| {
-            counted.answered(response.status().as_u16());
+            let reason = response.extensions().get().map(|Reason(code)| *code);
+            counted.answered(response.status().as_u16(), reason);
             std::future::ready(response)
         }))
 }

@@ -27,10 +27,12 @@ use tokio::{
 };
 
 mod attempts;
+mod deploy;
 mod lines;
 mod stream;
 
 pub use attempts::Attempts;
+pub use deploy::Pace;
 pub use lines::{Lines, LinesError, Progress, send_lines};
 pub use stream::{CommitStream, EventStream};
 
@@ -68,7 +70,7 @@ impl std::fmt::Display for Address {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No node listens there. Nothing happened.
-    #[error("no node at {address} ({source}); start one with `igor run`")]
+    #[error("no node at {address} ({source}); start one with `igor node start`")]
     Unreachable {
         /// Where.
         address: Address,

@@ -1,7 +1,7 @@
 //! What can go wrong on a node, by what its operator must do.
 
-use crate::{home, local};
-use igor_protocol::{AgentId, NodeId, entry::EndCause};
+use crate::{admission::NoRoom, home, local};
+use igor_protocol::{AgentId, Credits, Hash, NodeId, OwnerId, Terms, entry::EndCause, ledger::Fault};
 use igor_spine::inspect;
 use std::path::PathBuf;
 
@@ -32,6 +32,24 @@ pub enum Error {
     /// The manifest asks for more than the operator grants.
     #[error(transparent)]
     NotGranted(#[from] home::NotGranted),
+    /// The node carries as much as it may.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    /// What an owner sent is no agent for this node.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// A Genesis that no journal may begin with.
+    #[error("this agent cannot begin: {0}")]
+    Genesis(Fault),
+    /// The agent has stored more than it may.
+    #[error("{why}")]
+    TooMuchStored {
+        /// How much, and how much it may.
+        why: String,
+    },
+    /// The node is being stopped.
+    #[error("this node is being stopped; ask again when it is back")]
+    Stopping,
     /// The name belongs to another agent.
     #[error("the name {name} belongs to agent {agent}; choose another with --name")]
     NameTaken {
@@ -59,7 +77,7 @@ pub enum Error {
         name: String,
     },
     /// It does not live now.
-    #[error("agent {name} does not run now; start it with `igor run`")]
+    #[error("agent {name} does not run now; `igor resume {name}` on a node that carries it, or `igor run`, starts it")]
     NotRunning {
         /// Its name.
         name: String,
@@ -74,12 +92,15 @@ pub enum Error {
     },
     /// An order that does not count.
     #[error(transparent)]
-    Order(igor_protocol::ledger::Fault),
+    Order(Fault),
     /// The agent did not take it.
     #[error(transparent)]
     Refused(igor_spine::command::Refused),
-    /// Another node may run it, and this one may not.
-    #[error("agent {agent} is in the custody of {custodian}; this node may keep its journal, not run it")]
+    /// Another node may go on with it, and this one may not.
+    #[error(
+        "agent {agent} is an archive here, because {custodian} has custody of it: this node cannot run it or commit for \
+         it; `igor timeline`, `igor verify`, `igor replay` and `igor export` work"
+    )]
     NotCustodian {
         /// The agent.
         agent: AgentId,
@@ -105,6 +126,92 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+}
+
+impl Error {
+    /// Whether the same may go well later, although nobody changes the agent or the configuration.
+    pub(crate) const fn may_pass(&self) -> bool {
+        use igor_store::Error as Store;
+        matches!(
+            self,
+            Self::NoRoom(_)
+                | Self::Life(
+                    igor_spine::Error::Host(_) | igor_spine::Error::Store(Store::Full { .. } | Store::Io { .. })
+                )
+                | Self::Store(Store::Full { .. } | Store::Io { .. })
+                | Self::Program(igor_sandbox::Error::Host(_))
+        )
+    }
+}
+
+/// Why a deployment is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// Its owner did not sign it as it is.
+    #[error("the owner's signature is not over this deployment; sign it with the key that it names as owner")]
+    Signature,
+    /// The operator does not serve this owner.
+    #[error("this node takes no agents of {owner}; its operator can add that key to policy.owners in node.toml")]
+    Owner {
+        /// Who asked.
+        owner: OwnerId,
+    },
+    /// It is meant for another node.
+    #[error(
+        "this deployment names {named} as custodian, and this node is {here}; ask that node, or sign it for this one"
+    )]
+    Custodian {
+        /// The node that it names.
+        named: NodeId,
+        /// This node.
+        here: NodeId,
+    },
+    /// It is meant for another runtime.
+    #[error("this deployment is for the runtime {named}, and this node has {here}; sign it for this one")]
+    Runtime {
+        /// The runtime that it names.
+        named: String,
+        /// The runtime here.
+        here: String,
+    },
+    /// Nobody may begin it any more.
+    #[error("this deployment has expired; deploy again (and compare the clocks of both machines)")]
+    Expired,
+    /// It pays less than this node asks.
+    #[error(
+        "this deployment pays {}, and this node asks {}; see `igor deploy`, which asks for the price",
+        price(offered),
+        price(asked)
+    )]
+    Price {
+        /// What it pays.
+        offered: Terms,
+        /// What is asked.
+        asked: Terms,
+    },
+    /// The manifest is not the one that was signed.
+    #[error("the manifest is not the one that was signed: the deployment names {named}")]
+    Manifest {
+        /// The hash that was signed.
+        named: Hash,
+    },
+    /// The program is not the one that was signed.
+    #[error("the program is not the one that was signed: the deployment names {named}")]
+    Program {
+        /// The hash that was signed.
+        named: Hash,
+    },
+    /// All else is as it must be, and the program is not here.
+    #[error("this node does not have the program {named}; send it with the deployment")]
+    ProgramNeeded {
+        /// Its hash.
+        named: Hash,
+    },
+}
+
+fn price(terms: &Terms) -> String {
+    let per_fuel = Credits::from_units(terms.price_per_fuel.into());
+    format!("{} credits a second and {per_fuel} credits a unit of fuel", terms.per_second())
 }
 
 fn after_end(name: &str, cause: &str) -> String {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! HOME/            0700
-//!   format lock log/ agents/ archives/ blobs/ local/     the store's (docs/formats/disk.md)
+//!   format lock log/ agents/ blobs/ local/     the store's (docs/formats/disk.md)
 //!   keys/owner.key keys/node.key                          0600, this crate's
 //!   cache/                                                compiled programs; may be deleted
 //!   node.toml                                             optional, written by people
@@ -25,7 +25,9 @@ mod config;
 mod keys;
 mod socket;
 
-pub use config::{ApiConfig, BadPrice, Config, Grants, NotGranted, Prices, price_per_ns};
+pub use config::{
+    Admission, ApiConfig, BadPrice, Capability, Config, Grants, MetricsConfig, NotGranted, Policy, Prices, price_per_ns,
+};
 pub use keys::{Keys, Role};
 
 /// The environment variable that names the home, below the flag `--home`.

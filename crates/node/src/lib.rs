@@ -5,8 +5,10 @@
 //! - A life never waits for those who watch it: events are read from the journal ([`events`], [`Follower`]).
 //! - What comes through the API is authenticated, bounded and checked before it is believed ([`api`]).
 
+mod admission;
 pub mod api;
 pub mod client;
+pub mod custody;
 mod error;
 pub mod events;
 mod follow;
@@ -14,13 +16,17 @@ pub mod home;
 mod hosted;
 pub mod local;
 mod metrics;
+mod moves;
 mod node;
 pub mod order;
+pub mod portable;
 mod reply;
+mod stored;
 mod world;
 
-pub use error::Error;
+pub use admission::NoRoom;
+pub use error::{Error, Rejected};
 pub use follow::Follower;
 pub use hosted::{Events, Hosted, Over};
-pub use node::{Creation, Node, Wishes};
+pub use node::{Carried, Creation, Deploy, Deployed, GENESIS_WITHIN, Node, Wishes};
 pub use world::RealWorld;

@@ -1,4 +1,4 @@
-//! What a node keeps beside the journals: the names of its agents, and what their operator said.
+//! What a node keeps beside the journals: the names of its agents, what their operator said, and what each has stored.
 //!
 //! Invariants kept here:
 //! - A name is durable before the Genesis of its agent is. So an agent that has a journal has its name, unless it never
@@ -7,8 +7,11 @@
 //! - What the operator said is durable before it is done, so that a restart knows it.
 //! - A file that does not decode is an error, never an absent one.
 
-use igor_protocol::{AgentId, Hash, Tick};
-use igor_store::disk::{Disk, Reader};
+use igor_protocol::{AgentId, Hash, Nanos, Tick};
+use igor_store::{
+    Store,
+    disk::{Disk, Reader},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
@@ -81,8 +84,14 @@ struct Alias {
 pub struct Flags {
     /// It does not tick until it is resumed.
     pub paused: bool,
+    /// It does not live until it is resumed.
+    pub stopped: bool,
     /// Failures up to this tick are forgiven: the agent may try once more although it is suspended.
     pub forgiven: Option<Tick>,
+    /// Time between two interval ticks, where its manifest shall not say it.
+    pub interval: Option<Nanos>,
+    /// Time between two checkpoints, where its manifest shall not say it.
+    pub checkpoint_interval: Option<Nanos>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,7 +99,20 @@ pub struct Flags {
 struct FlagsFile {
     version: u32,
     paused: bool,
+    #[serde(default)]
+    stopped: bool,
     forgiven: Option<u64>,
+    #[serde(default)]
+    interval_ns: Option<u64>,
+    #[serde(default)]
+    checkpoint_interval_ns: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredFile {
+    version: u32,
+    bytes: u64,
 }
 
 fn alias_value(name: &str) -> String {
@@ -100,6 +122,10 @@ fn alias_value(name: &str) -> String {
 
 fn flags_value(agent: AgentId) -> String {
     format!("flags-{}", &agent.0.to_string()[..32])
+}
+
+fn stored_value(agent: AgentId) -> String {
+    format!("stored-{}", &agent.0.to_string()[..32])
 }
 
 fn decode<T: DeserializeOwned>(value: &str, bytes: &[u8]) -> Result<T, Error> {
@@ -154,17 +180,17 @@ fn alias(value: &str, bytes: &[u8]) -> Result<(String, AgentId), Error> {
     Ok((alias.name, agent))
 }
 
-/// Gives an agent a name, durably, in place of whatever had it. Waits for disks.
-pub fn put_name(store: &Disk, name: &str, agent: AgentId) -> Result<(), Error> {
+/// Gives an agent a name, durably, in place of whatever had it.
+pub async fn put_name(store: &impl Store, name: &str, agent: AgentId) -> Result<(), Error> {
     check_name(name)?;
     let value = alias_value(name);
     let alias = Alias { version: VERSION, name: name.to_owned(), agent: agent.to_string() };
-    Ok(store.put_local(&value, &encode(&value, &alias)?)?)
+    Ok(store.put_local(&value, encode(&value, &alias)?).await?)
 }
 
-/// Takes a name away, durably: nobody has it then. Waits for disks.
-pub fn remove_name(store: &Disk, name: &str) -> Result<(), Error> {
-    Ok(store.remove_local(&alias_value(name))?)
+/// Takes a name away, durably: nobody has it then.
+pub async fn remove_name(store: &impl Store, name: &str) -> Result<(), Error> {
+    Ok(store.remove_local(&alias_value(name)).await?)
 }
 
 /// What the operator said about an agent.
@@ -173,14 +199,42 @@ pub fn flags(locals: &impl Locals, agent: AgentId) -> Result<Flags, Error> {
     let Some(bytes) = locals.get(&value)? else { return Ok(Flags::default()) };
     let file: FlagsFile = decode(&value, &bytes)?;
     known(&value, file.version)?;
-    Ok(Flags { paused: file.paused, forgiven: file.forgiven.map(Tick) })
+    Ok(Flags {
+        paused: file.paused,
+        stopped: file.stopped,
+        forgiven: file.forgiven.map(Tick),
+        interval: file.interval_ns.map(Nanos),
+        checkpoint_interval: file.checkpoint_interval_ns.map(Nanos),
+    })
 }
 
-/// Makes durable what the operator says about an agent. Waits for disks.
-pub fn put_flags(store: &Disk, agent: AgentId, flags: Flags) -> Result<(), Error> {
+/// Makes durable what the operator says about an agent.
+pub async fn put_flags(store: &impl Store, agent: AgentId, flags: Flags) -> Result<(), Error> {
     let value = flags_value(agent);
-    let file = FlagsFile { version: VERSION, paused: flags.paused, forgiven: flags.forgiven.map(|tick| tick.0) };
-    Ok(store.put_local(&value, &encode(&value, &file)?)?)
+    let file = FlagsFile {
+        version: VERSION,
+        paused: flags.paused,
+        stopped: flags.stopped,
+        forgiven: flags.forgiven.map(|tick| tick.0),
+        interval_ns: flags.interval.map(|interval| interval.0),
+        checkpoint_interval_ns: flags.checkpoint_interval.map(|interval| interval.0),
+    };
+    Ok(store.put_local(&value, encode(&value, &file)?).await?)
+}
+
+/// What an agent has stored, in bytes, as far as it was written down.
+pub(crate) fn stored(locals: &impl Locals, agent: AgentId) -> Result<Option<u64>, Error> {
+    let value = stored_value(agent);
+    let Some(bytes) = locals.get(&value)? else { return Ok(None) };
+    let file: StoredFile = decode(&value, &bytes)?;
+    known(&value, file.version)?;
+    Ok(Some(file.bytes))
+}
+
+/// Writes down what an agent has stored.
+pub(crate) async fn put_stored(store: &impl Store, agent: AgentId, bytes: u64) -> Result<(), Error> {
+    let value = stored_value(agent);
+    Ok(store.put_local(&value, encode(&value, &StoredFile { version: VERSION, bytes })?).await?)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What a node counts and measures, for Prometheus.
 //!
-//! Invariant: the number of series is bounded: labels are agents of this home, and words from closed sets.
+//! Invariant: the number of series is bounded: labels are words from closed sets, and the names of so many agents as
+//! the operator allows; the agents beyond are summed up under one label.
 
-use crate::api::wire::AgentInfo;
+use crate::api::wire::{AgentInfo, Room};
 use igor_protocol::{Credits, Nanos};
 use igor_spine::event::Event;
 use prometheus_client::{
@@ -11,6 +12,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
 };
@@ -20,6 +22,9 @@ const COMMIT_BUCKETS: [f64; 12] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 
 /// How ticks end, in the order of [`AgentMetrics::ticks`].
 const OUTCOMES: [&str; 8] =
     ["ok", "trap", "out_of_fuel", "timeout", "out_of_memory", "out_of_money", "over_limit", "stack_overflow"];
+
+/// The label of all agents that have no series of their own.
+const OTHERS: &str = "other";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfAgent {
@@ -37,6 +42,11 @@ struct OfStatus {
     status: u16,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfReason {
+    reason: &'static str,
+}
+
 type AgentGauge = Family<OfAgent, Gauge<f64, AtomicU64>>;
 
 /// All metrics of a node.
@@ -51,11 +61,34 @@ pub(crate) struct Metrics {
     checkpoints_refused: Family<OfAgent, Counter>,
     messages_closed: Family<OfAgent, Counter>,
     requests: Family<OfStatus, Counter>,
+    refusals: Family<OfReason, Counter>,
+    start_failures: Counter,
+    room: [Filling; 4],
+    /// The agents that have series of their own.
+    named: Mutex<BTreeSet<String>>,
+    named_max: usize,
     balance: AgentGauge,
     checkpoint_bytes: AgentGauge,
     open_messages: AgentGauge,
     journal_entries: AgentGauge,
     running: AgentGauge,
+}
+
+/// What is taken of something, and what there is.
+#[derive(Default)]
+struct Filling {
+    used: Gauge<f64, AtomicU64>,
+    max: Gauge<f64, AtomicU64>,
+}
+
+/// What the gauges say of one label.
+#[derive(Clone, Copy, Default)]
+struct Now {
+    balance: f64,
+    checkpoint_bytes: u64,
+    open_messages: u64,
+    entries: u64,
+    running: u64,
 }
 
 impl fmt::Debug for Metrics {
@@ -77,8 +110,8 @@ pub(crate) struct AgentMetrics {
 }
 
 impl Metrics {
-    /// Registers all of them.
-    pub(crate) fn new() -> Arc<Self> {
+    /// Registers all of them. So many agents get series of their own.
+    pub(crate) fn new(agents: u32) -> Arc<Self> {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("igor")),
             ticks: Family::default(),
@@ -90,6 +123,11 @@ impl Metrics {
             checkpoints_refused: Family::default(),
             messages_closed: Family::default(),
             requests: Family::default(),
+            refusals: Family::default(),
+            start_failures: Counter::default(),
+            room: Default::default(),
+            named: Mutex::default(),
+            named_max: agents as usize,
             balance: Family::default(),
             checkpoint_bytes: Family::default(),
             open_messages: Family::default(),
@@ -112,6 +150,18 @@ impl Metrics {
         r.register("checkpoints_refused", "Checkpoints that were not made", self.checkpoints_refused.clone());
         r.register("messages_closed", "Messages that ticks have closed", self.messages_closed.clone());
         r.register("api_requests", "Answers of the API, by HTTP status", self.requests.clone());
+        r.register("refusals", "Refusals of the API, by their code", self.refusals.clone());
+        r.register("start_failures", "Times that an agent that should live could not", self.start_failures.clone());
+        let room = [
+            ("agents", "Agents that live here", "Agents that may live here"),
+            ("admitted_memory_bytes", "Memory that living agents may come to use", "Memory that they all may"),
+            ("stored_bytes", "What agents have stored here", "What they all may store"),
+            ("compile_slots", "Agents that are being created or started", "Agents that may be at once"),
+        ];
+        for ((name, used, max), filling) in room.into_iter().zip(&self.room) {
+            r.register(name, used, filling.used.clone());
+            r.register(format!("{name}_max"), max, filling.max.clone());
+        }
         r.register("balance_credits", "What an agent can still spend", self.balance.clone());
         r.register_with_unit(
             "checkpoint_state",
@@ -124,11 +174,23 @@ impl Metrics {
         r.register("running", "1 while the agent runs here", self.running.clone());
     }
 
+    /// The label of an agent: its name, or that of all others.
+    fn label(&self, name: &str) -> String {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = name != OTHERS && (named.contains(name) || named.len() < self.named_max);
+        if !own {
+            return OTHERS.to_owned();
+        }
+        named.insert(name.to_owned());
+        name.to_owned()
+    }
+
     /// The metrics of an agent that begins a life.
     pub(crate) fn of_agent(&self, name: &str) -> AgentMetrics {
-        let agent = || OfAgent { agent: name.to_owned() };
+        let name = self.label(name);
+        let agent = || OfAgent { agent: name.clone() };
         self.starts.get_or_create(&agent()).inc();
-        let ticks = |outcome| self.ticks.get_or_create(&OfOutcome { agent: name.to_owned(), outcome }).clone();
+        let ticks = |outcome| self.ticks.get_or_create(&OfOutcome { agent: name.clone(), outcome }).clone();
         AgentMetrics {
             ticks: OUTCOMES.map(ticks),
             fuel: self.fuel.get_or_create(&agent()).clone(),
@@ -140,20 +202,47 @@ impl Metrics {
         }
     }
 
-    /// An answer of the API.
-    pub(crate) fn answered(&self, status: u16) {
+    /// An answer of the API, and why it is a refusal, where it is one.
+    pub(crate) fn answered(&self, status: u16, reason: Option<&'static str>) {
         self.requests.get_or_create(&OfStatus { status }).inc();
+        if let Some(reason) = reason {
+            self.refusals.get_or_create(&OfReason { reason }).inc();
+        }
     }
 
-    /// All metrics in the text format, with what the agents are now.
-    pub(crate) fn encode<'a>(&self, agents: impl Iterator<Item = (&'a AgentInfo, bool)>) -> Result<String, fmt::Error> {
+    /// An agent that should live could not.
+    pub(crate) fn could_not_start(&self) {
+        self.start_failures.inc();
+    }
+
+    /// All metrics in the text format, with what the node and its agents are now.
+    pub(crate) fn encode<'a>(
+        &self,
+        agents: impl Iterator<Item = (&'a AgentInfo, bool)>,
+        room: &Room,
+    ) -> Result<String, fmt::Error> {
+        let mut labels: BTreeMap<String, Now> = BTreeMap::new();
         for (info, running) in agents {
-            let agent = OfAgent { agent: info.name.clone() };
-            self.balance.get_or_create(&agent).set(in_credits(info.balance));
-            self.checkpoint_bytes.get_or_create(&agent).set(float(info.checkpoint_bytes));
-            self.open_messages.get_or_create(&agent).set(float(info.open_messages as u64));
-            self.journal_entries.get_or_create(&agent).set(float(info.seq.0 + 1));
-            self.running.get_or_create(&agent).set(f64::from(u8::from(running)));
+            let now = labels.entry(self.label(&info.name)).or_default();
+            now.balance += in_credits(info.balance);
+            now.checkpoint_bytes += info.checkpoint_bytes;
+            now.open_messages += info.open_messages as u64;
+            now.entries += info.seq.0 + 1;
+            now.running += u64::from(running);
+        }
+        for (agent, now) in labels {
+            let agent = OfAgent { agent };
+            self.balance.get_or_create(&agent).set(now.balance);
+            self.checkpoint_bytes.get_or_create(&agent).set(float(now.checkpoint_bytes));
+            self.open_messages.get_or_create(&agent).set(float(now.open_messages));
+            self.journal_entries.get_or_create(&agent).set(float(now.entries));
+            self.running.get_or_create(&agent).set(float(now.running));
+        }
+        for (filling, fill) in
+            self.room.iter().zip([room.agents, room.memory_bytes, room.stored_bytes, room.compile_slots])
+        {
+            filling.used.set(float(fill.used));
+            filling.max.set(float(fill.max));
         }
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,31 +2,31 @@
 //!
 //! Invariants kept here:
 //! - A node has its home for itself (the store's lock) before it reads a key or makes one.
-//! - Everything about a new agent is checked before anything of it is kept; its blobs and its name are durable
-//!   before its Genesis is. A kill between any two lines leaves an agent that is wholly there, or a name that
-//!   counts for nothing ([`crate::local`]).
-//! - An agent has at most one life at a time. A life that fails is reported, and the others go on.
+//! - How agents begin is said in `node/begin.rs`, how they live in `node/carry.rs`, what their operator may say of
+//!   them in `node/flags.rs`.
 
 use crate::{
     Error,
-    api::wire::{AgentInfo, NodeInfo},
-    home::{Config, Home, NotGranted, Role},
-    hosted::{Beginning, Ends, Hosted},
-    local::{self, Flags},
+    admission::Admission,
+    api::wire::{AgentInfo, Fill, NodeInfo, Room},
+    home::{self, Config, Home, NotGranted, Role},
+    hosted::Hosted,
+    local,
     metrics::Metrics,
+    stored::Shelf,
     world::RealWorld,
 };
+use carry::{Lives, Start};
 use igor_protocol::{
-    AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms, Tick,
-    entry::{Genesis, GenesisBody, Order, Policy},
+    AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
+    entry::{GenesisBody, Order},
     ledger::{Book, Fault},
     verify::Blobs,
 };
 use igor_sandbox::{RUNTIME_ID, Sandbox, Stack, WasmProgram, compile::Compiler};
 use igor_spine::{
-    Ending, Life, Parts, Settings, World,
+    Life, Parts,
     command::{Command, Refused},
-    event::Snapshot,
     inspect,
 };
 use igor_store::{
@@ -36,17 +36,21 @@ use igor_store::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
+mod begin;
+mod carry;
 mod flags;
 
-/// Time after which a Genesis that was never committed counts for nothing.
-const GENESIS_WITHIN: Nanos = Nanos::from_secs(600);
+pub use begin::{Deploy, Deployed, GENESIS_WITHIN};
+pub use carry::Carried;
 
 /// A life on this node.
-type OwnLife = Life<WasmProgram, Disk, RealWorld>;
+type OwnLife = Life<WasmProgram, Shelf, RealWorld>;
+/// What it lives on.
+type OwnParts = Parts<WasmProgram, Shelf, RealWorld>;
 
 /// What a new agent is made of.
 #[derive(Clone, Debug)]
@@ -78,12 +82,17 @@ pub struct Wishes {
 pub struct Node {
     home: Home,
     config: Config,
+    terms: Terms,
     store: Arc<Disk>,
     sandbox: Arc<Sandbox>,
     owner: KeyPair,
     key: Arc<KeyPair>,
     metrics: Arc<Metrics>,
-    lives: Mutex<BTreeMap<AgentId, Arc<Hosted>>>,
+    admission: Arc<Admission>,
+    /// Who may compile or start something now.
+    slots: Semaphore,
+    carrying: AtomicBool,
+    lives: Mutex<Lives>,
     /// Names and ids of agents that are being created or started.
     busy: Mutex<BTreeSet<String>>,
     /// Whose turn it is to say something about an agent. One for each agent that lived here or was spoken of.
@@ -98,19 +107,33 @@ impl Node {
     pub fn open(home: &Path, compiler: Compiler) -> Result<Arc<Self>, Error> {
         let home = Home::open_or_create(home)?;
         let config = home.config()?;
+        let terms = config
+            .price
+            .terms()
+            .map_err(|(field, why)| home::Error::Config { path: home.config_path(), why: format!("{field}: {why}") })?;
         let options = Options { note: home.socket().display().to_string(), ..Options::default() };
         let store = Disk::open(home.path(), &options)?;
         let (owner, key) = (own_key(&home, &store, Role::Owner)?, own_key(&home, &store, Role::Node)?);
+        let compiler = compiler.with_slots(config.admission.compile_slots);
         let sandbox = Sandbox::open(&home.cache(), compiler, Stack::Live)?;
+        let admission = Admission::new(config.admission.clone());
+        for agent in store.list()? {
+            admission.found(local::stored(&store, agent)?.unwrap_or(0));
+        }
+        let slots = Semaphore::new(config.admission.compile_slots.get() as usize);
         tracing::info!(home = %home.path().display(), node = %key.public(), "the home is open");
         Ok(Arc::new(Self {
             home,
-            config,
+            terms,
             store: Arc::new(store),
             sandbox: Arc::new(sandbox),
             owner,
             key: Arc::new(key),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(config.metrics.agents),
+            config,
+            admission,
+            slots,
+            carrying: AtomicBool::new(false),
             lives: Mutex::default(),
             busy: Mutex::default(),
             turns: Mutex::default(),
@@ -142,14 +165,19 @@ impl Node {
         &self.owner
     }
 
+    /// What it asks for execution.
+    pub const fn terms(&self) -> Terms {
+        self.terms
+    }
+
     pub(crate) const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
     /// All metrics, in the text format of Prometheus.
     pub(crate) fn encode_metrics(&self) -> Result<String, std::fmt::Error> {
-        let lives: Vec<_> = self.lives().values().map(|life| (life.info(), !life.is_over())).collect();
-        self.metrics.encode(lives.iter().map(|(info, running)| (info, *running)))
+        let lives: Vec<_> = self.lives().by_agent.values().map(|life| (life.info(), !life.is_over())).collect();
+        self.metrics.encode(lives.iter().map(|(info, running)| (info, *running)), &self.room())
     }
 
     /// Comes back when the disk failed in a way that nothing can be believed any more: the process must end.
@@ -157,15 +185,33 @@ impl Node {
         self.store.poisoned().await.into()
     }
 
-    /// Who this is.
+    /// Who this is, what it asks and what it has room for.
     pub fn info(&self) -> NodeInfo {
         NodeInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             api: crate::api::wire::API_VERSION,
             node: self.id(),
+            owner: self.owner.public(),
             runtime: RUNTIME_ID.to_owned(),
             pid: std::process::id(),
-            running: self.lives().values().filter(|life| !life.is_over()).count(),
+            running: self.lives().by_agent.values().filter(|life| !life.is_over()).count(),
+            price_per_second: self.terms.per_second(),
+            price_per_fuel: Credits::from_units(self.terms.price_per_fuel.into()),
+            durable_on: crate::api::wire::DURABLE_ON.to_owned(),
+            room: self.room(),
+        }
+    }
+
+    fn room(&self) -> Room {
+        let (agents, memory) = self.admission.fill();
+        let fill = |fill: crate::admission::Fill| Fill { used: fill.used, max: fill.max };
+        let slots = u64::from(self.config.admission.compile_slots.get());
+        let free = self.slots.available_permits() as u64;
+        Room {
+            agents: fill(agents),
+            memory_bytes: fill(memory),
+            stored_bytes: fill(self.admission.stored_fill()),
+            compile_slots: Fill { used: slots.saturating_sub(free), max: slots },
         }
     }
 
@@ -183,7 +229,7 @@ impl Node {
 
     /// The life of an agent: the one that goes on, or the last one in this process.
     pub fn life(&self, agent: AgentId) -> Option<Arc<Hosted>> {
-        self.lives().get(&agent).cloned()
+        self.lives().by_agent.get(&agent).cloned()
     }
 
     /// All agents with a journal here, by name. Waits for disks.
@@ -208,14 +254,13 @@ impl Node {
             return Ok(life.info());
         }
         let book = self.book(agent)?;
-        let now = Snapshot::at_rest(&book, local::flags(&*self.store, agent)?.paused);
+        let paused = local::flags(&*self.store, agent)?.paused;
         let name = name.cloned().unwrap_or_else(|| agent.to_string());
-        let mut info = AgentInfo::new(&name, book.genesis(), book.ledger().runtime.as_deref(), &now);
-        if self.store.is_archive(agent) {
-            "archived".clone_into(&mut info.status);
-        }
+        let mut info = AgentInfo::at_rest(&name, &book, paused, Some(self.id()));
         // The journal may say more than the last life did, but not why that one could not go on.
-        info.cause = info.cause.or_else(|| life.and_then(|life| life.cause()).filter(|_| info.status != "ended"));
+        let why = || self.lives().unable.get(&agent).map(|unable| unable.why.clone());
+        let why = || why().or_else(|| life.and_then(|life| life.cause()));
+        info.cause = info.cause.take().or_else(|| why().filter(|_| info.status != "ended"));
         Ok(info)
     }
 
@@ -225,152 +270,25 @@ impl Node {
         Ok(inspect::book_at_end(|from| self.store.read(agent, from), &StoreBlobs(&self.store), end)?)
     }
 
+    /// Refuses what only the custodian may do with an agent, where this node is not the custodian. Waits for disks.
+    pub fn check_custody(&self, agent: AgentId) -> Result<(), Error> {
+        custody::check(&self.book(agent)?, Some(self.id()))
+    }
+
     /// What the Genesis of an agent says whose init has never completed; nothing where it has, or it is an archive.
     /// Such an agent has not begun, and a new one may take its name. Waits for disks.
     pub fn not_begun(&self, agent: AgentId) -> Result<Option<GenesisBody>, Error> {
-        if self.store.is_archive(agent) {
-            return Ok(None);
-        }
         let book = self.book(agent)?;
-        Ok(book.ledger().runtime.is_none().then(|| book.genesis().clone()))
+        let begun = book.ledger().runtime.is_some() || custody::check(&book, Some(self.id())).is_err();
+        Ok((!begun).then(|| book.genesis().clone()))
     }
 
     fn tail(&self, agent: AgentId) -> Result<Chain, Error> {
         self.store.tail(agent)?.ok_or_else(|| Error::UnknownAgent { name: agent.to_string() })
     }
 
-    /// Makes an agent and begins its life. The name must be free, or that of an agent whose init has never completed:
-    /// that one is found by its id from then on.
-    pub async fn create(self: &Arc<Self>, creation: Creation, wishes: Wishes) -> Result<Arc<Hosted>, Error> {
-        local::check_name(&creation.name)?;
-        let _busy = self.occupy(&creation.name)?;
-        let before = self.resolve(&creation.name)?;
-        // Nobody tries its init again while it loses its name.
-        let _busy_before = before.map(|agent| self.occupy(&agent.to_string())).transpose()?;
-        if let Some(agent) = before {
-            let node = self.clone();
-            if blocking(move || node.not_begun(agent)).await?.is_none() {
-                return Err(Error::NameTaken { name: creation.name, agent });
-            }
-        }
-        self.grants(&creation.manifest)?;
-        let Creation { name, program, manifest, budget, terms } = creation;
-        let (hash, node) = (Hash::of_blob(&program), self.clone());
-        let (program, loaded) = blocking(move || {
-            let loaded = node.sandbox.load(&program, &manifest);
-            loaded.map(|loaded| (program, (manifest, Arc::new(loaded))))
-        })
-        .await?;
-        let (manifest, loaded) = loaded;
-        let genesis = self.genesis(&name, hash, &manifest, budget, terms);
-        let agent = genesis.body.agent_id();
-        // Its journal is found from Genesis on, before its life is: nobody else may take it up meanwhile.
-        let _busy_agent = self.occupy(&agent.to_string())?;
-        // From here on things are kept, in the order that a restart relies on.
-        self.store.put_blob(program).await?;
-        self.store.put_blob(manifest.encode()).await?;
-        let (node, alias) = (self.clone(), name.clone());
-        blocking(move || local::put_name(&node.store, &alias, agent)).await?;
-        let body = genesis.body.clone();
-        let life = Life::create(self.parts(loaded), genesis, manifest.clone()).await?;
-        tracing::info!(%agent, name, "an agent was created");
-        self.carry(Start { name, genesis: body, manifest, wishes, resumed: false }, life).await
-    }
-
-    /// Goes on with the life of an agent that is here.
-    pub async fn start(self: &Arc<Self>, agent: AgentId, wishes: Wishes) -> Result<Arc<Hosted>, Error> {
-        let _busy = self.occupy(&agent.to_string())?;
-        if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
-            return Err(Error::Running { name: life.name().to_owned() });
-        }
-        if self.store.is_archive(agent) {
-            return Err(igor_store::Error::Archived { agent }.into());
-        }
-        let node = self.clone();
-        let (name, genesis, manifest, program) = blocking(move || node.prepare(agent)).await?;
-        if genesis.custodian != self.id() {
-            return Err(Error::NotCustodian { agent, custodian: genesis.custodian });
-        }
-        let life = Life::open(self.parts(Arc::new(program)), agent).await?;
-        self.carry(Start { name, genesis, manifest, wishes, resumed: true }, life).await
-    }
-
-    /// Reads what an agent needs to go on, and compiles it unless that was done before.
-    fn prepare(&self, agent: AgentId) -> Result<(String, GenesisBody, Manifest, WasmProgram), Error> {
-        self.tail(agent)?;
-        // Read when the life begins; what cannot be read is refused before anything is paid for.
-        local::flags(&*self.store, agent)?;
-        let first = self.store.read(agent, Seq(0))?.next().ok_or(igor_spine::Error::NoJournal(agent))??;
-        let genesis = inspect::genesis::<igor_store::Error>(&first)?.body;
-        let blob = |what, hash, max| {
-            let bytes = self.store.get_blob(hash, max)?;
-            bytes.ok_or(Error::Life(igor_spine::Error::MissingBlob { what, hash }))
-        };
-        let manifest = Manifest::decode(&blob("the manifest", genesis.manifest, 64 << 10)?)?;
-        self.grants(&manifest)?;
-        let bytes = blob("the program", genesis.program, igor_protocol::limits::PROGRAM_BYTES_MAX as u64)?;
-        let program = self.sandbox.load(&bytes, &manifest)?;
-        let name = local::names(&*self.store)?.remove(&agent).unwrap_or_else(|| agent.to_string());
-        Ok((name, genesis, manifest, program))
-    }
-
     fn grants(&self, manifest: &Manifest) -> Result<(), NotGranted> {
         self.config.grants.check(manifest)
-    }
-
-    fn genesis(&self, name: &str, program: Hash, manifest: &Manifest, budget: Credits, terms: Terms) -> Genesis {
-        let mut nonce = [0; 16];
-        RealWorld.random(&mut nonce);
-        let body = GenesisBody {
-            owner: self.owner.public(),
-            nonce,
-            name: name.to_owned(),
-            program,
-            manifest: manifest.hash(),
-            runtime: RUNTIME_ID.to_owned(),
-            custodian: self.id(),
-            terms,
-            budget,
-            issuer: self.owner.public(),
-            policy: Policy::default(),
-            expires: RealWorld.wall_clock().after(GENESIS_WITHIN),
-        };
-        body.sign(&self.owner, &self.key)
-    }
-
-    fn parts(&self, program: Arc<WasmProgram>) -> Parts<WasmProgram, Disk, RealWorld> {
-        Parts { program, store: self.store.clone(), world: Arc::new(RealWorld), key: self.key.clone() }
-    }
-
-    /// Lets a life run as a task of its own.
-    async fn carry(self: &Arc<Self>, start: Start, life: OwnLife) -> Result<Arc<Hosted>, Error> {
-        let Start { name, genesis, manifest, wishes, resumed } = start;
-        let (began, metrics) = (life.look(), self.metrics.of_agent(&name));
-        // What its operator says from here on finds it among the lives.
-        let _turn = self.turn(began.chain.agent).await;
-        let (node, agent) = (self.clone(), began.chain.agent);
-        let flags = blocking(move || local::flags(&*node.store, agent)).await?;
-        let settings = settings(&manifest, wishes, flags, began.tick);
-        let (hosted, ends) =
-            Hosted::begin(Beginning { store: self.store.clone(), name, genesis, began, wishes, resumed, metrics });
-        let hosted = Arc::new(hosted);
-        self.lives().insert(hosted.agent(), hosted.clone());
-        let Ends { commands, outbox, over } = ends;
-        let (agent, name) = (hosted.agent(), hosted.name().to_owned());
-        tracing::info!(%agent, name, tick = %hosted.began().tick, resumed, "an agent runs");
-        tokio::spawn(async move {
-            let ended = match tokio::spawn(life.run(settings, commands, outbox)).await {
-                Ok(ended) => ended.map_err(Error::from),
-                Err(_) => Err(Error::Vanished),
-            };
-            match &ended {
-                Ok(Ending::Suspended { cause }) => tracing::warn!(%agent, name, cause, "an agent is suspended"),
-                Ok(ending) => tracing::info!(%agent, name, ?ending, "a life is over"),
-                Err(e) => tracing::error!(%agent, name, error = %e, "a life failed; its journal is as it was durable"),
-            }
-            over.send_replace(Some(Arc::new(ended)));
-        });
-        Ok(hosted)
     }
 
     /// Commits an owner's order: through the agent's life, or, where it has none, straight to its journal. Returns its
@@ -379,7 +297,7 @@ impl Node {
         if order.body.agent != agent {
             return Err(Error::Order(Fault::Order("it is for another agent")));
         }
-        let _busy = match self.life(agent).filter(|life| !life.is_over()) {
+        let busy = match self.life(agent).filter(|life| !life.is_over()) {
             Some(life) => {
                 let (answer, answered) = oneshot::channel();
                 life.command(Command::Order { order, answer }).await?;
@@ -391,20 +309,11 @@ impl Node {
             }
             None => self.occupy(&agent.to_string())?,
         };
-        crate::order::commit(&self.store, &self.key, order).await
-    }
-
-    /// Checkpoints and stops every agent, and waits until all have.
-    pub async fn shut_down(&self) {
-        let lives: Vec<_> = self.lives().values().cloned().collect();
-        for life in lives {
-            life.stop().await;
-        }
-    }
-
-    fn lives(&self) -> MutexGuard<'_, BTreeMap<AgentId, Arc<Hosted>>> {
-        // No update can fail in the middle.
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+        let seq = crate::order::commit(&self.store, &self.key, order).await?;
+        drop(busy);
+        // One that ended for want of money lives again. The order counts, whatever comes of that.
+        drop(self.tend(agent).await);
+        Ok(seq)
     }
 
     /// Whether an agent with this name, or this id, is being created or started, or takes an order, now.
@@ -421,33 +330,11 @@ impl Node {
     }
 }
 
-/// A key of a home. A home with agents has lost its key rather than not made it yet: a new one could not go on
-/// with them, and would hide that.
+/// A key of a home. A home with journals has lost its key rather than not made it yet: a new one could not go on
+/// with the agents, and would hide that.
 fn own_key(home: &Home, store: &Disk, role: Role) -> Result<KeyPair, Error> {
-    let is_new = store.list()?.into_iter().all(|agent| store.is_archive(agent));
     let keys = home.keys();
-    Ok(if is_new { keys.read_or_create(role)? } else { keys.read(role)? })
-}
-
-/// How an agent lives: as its operator wishes and said before, else as its manifest says.
-fn settings(manifest: &Manifest, wishes: Wishes, flags: Flags, tick: Tick) -> Settings {
-    Settings {
-        interval: wishes.interval.unwrap_or(manifest.interval),
-        checkpoint_interval: wishes.checkpoint_interval.unwrap_or(manifest.checkpoint_interval),
-        ticks: wishes.ticks,
-        paused: flags.paused,
-        // What was forgiven is what had happened then: one more failure suspends again.
-        forgive: flags.forgiven == Some(tick),
-    }
-}
-
-/// A life that is about to begin.
-struct Start {
-    name: String,
-    genesis: GenesisBody,
-    manifest: Manifest,
-    wishes: Wishes,
-    resumed: bool,
+    Ok(if store.list()?.is_empty() { keys.read_or_create(role)? } else { keys.read(role)? })
 }
 
 /// The right to create or start one agent.

@@ -1,6 +1,6 @@
 //! An owner's order for an agent that does not run: committed to its journal, so that its next life knows it.
 
-use crate::{Error, node::StoreBlobs, world::RealWorld};
+use crate::{Error, custody, node::StoreBlobs, world::RealWorld};
 use igor_protocol::{Body, Entry, KeyPair, Seq, entry::Order};
 use igor_spine::{World, inspect};
 use igor_store::{Store, disk::Disk};
@@ -14,10 +14,7 @@ pub async fn commit(store: &Disk, key: &KeyPair, order: Order) -> Result<Seq, Er
     let unknown = || Error::UnknownAgent { name: agent.to_string() };
     let end = store.tail(agent)?.ok_or_else(unknown)?.next;
     let mut book = inspect::book_at_end(|from| store.read(agent, from), &StoreBlobs(store), end)?;
-    let custodian = book.custodian();
-    if custodian != key.public() {
-        return Err(Error::NotCustodian { agent, custodian });
-    }
+    custody::check(&book, Some(key.public()))?;
     book.append_own();
     let at = RealWorld.wall_clock().max(book.ledger().at);
     let mut draft = book.draft();

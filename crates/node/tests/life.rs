@@ -175,7 +175,7 @@ async fn a_kill_between_any_two_steps_of_a_creation_leaves_all_or_nothing() {
             store.put_blob(manifest.encode()).await.unwrap();
         }
         if steps >= 3 {
-            local::put_name(&store, "a", agent).unwrap();
+            local::put_name(&store, "a", agent).await.unwrap();
         }
         if steps >= 4 {
             let now = igor_node::RealWorld.wall_clock();

@@ -34,6 +34,7 @@ mod machine;
 mod note;
 mod rule;
 mod standing;
+mod tidings;
 
 pub use evidence::Evidence;
 pub use known::{Doubt, Known, Memory, Status};
@@ -41,3 +42,4 @@ pub use machine::{Action, Event, Refusal, may_begin, step, step_by};
 pub use note::Note;
 pub use rule::{Rule, Rules};
 pub use standing::{Held, Standing};
+pub use tidings::{TIDINGS_BYTES_MAX, Tidings};

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod custody;
+mod deployment;
 mod genesis;
 mod message;
 mod order;
@@ -13,6 +14,7 @@ mod seal;
 
 pub use checkpoint::{Checkpoint, CheckpointKind, Receipt};
 pub use custody::{Accept, Custody, Decline, Declined, Given, Handoff, Phase, Place, Return, StoreKind, Takeover};
+pub use deployment::{DEPLOYMENT_BYTES_MAX, Deployment};
 pub use genesis::{Genesis, GenesisBody, Policy};
 pub use message::{Content, Message, MessageId, Sender};
 pub use order::{Action, Order, OrderBody};

@@ -15,8 +15,10 @@ use crate::{
     AgentId, Commit, Credits, Entry, Hash, Manifest, PublicKey,
     archive::{self, Frame},
     commit::Outline,
-    entry::{Custody, Order},
+    custody::Tidings,
+    entry::{Custody, Deployment, Order},
     ledger::Remembered,
+    transfer,
 };
 use mutate::Mutator;
 use std::{
@@ -29,11 +31,14 @@ use std::{
 pub type Property = fn(&[u8]) -> bool;
 
 /// The properties of this crate by name.
-pub const PROPERTIES: [(&str, Property); 8] = [
+pub const PROPERTIES: [(&str, Property); 11] = [
     ("entry", entry),
     ("commit", commit),
     ("order", order),
     ("custody", custody),
+    ("deployment", deployment),
+    ("tidings", tidings),
+    ("transfer", transfer),
     ("manifest", manifest),
     ("remembered", remembered),
     ("text", text),
@@ -68,6 +73,21 @@ pub fn custody(bytes: &[u8]) -> bool {
         let _ = record.check(&record.phase.writer());
         same(&record.encode(), bytes)
     })
+}
+
+/// [`Deployment::decode`]: one deployment, one byte string.
+pub fn deployment(bytes: &[u8]) -> bool {
+    Deployment::decode(bytes).is_ok_and(|deployment| same(&deployment.encode(), bytes))
+}
+
+/// [`Tidings::decode`]: one list of records, one byte string.
+pub fn tidings(bytes: &[u8]) -> bool {
+    Tidings::decode(bytes).is_ok_and(|tidings| same(&tidings.encode(), bytes))
+}
+
+/// [`transfer::Frame::decode`]: one frame, one byte string.
+pub fn transfer(bytes: &[u8]) -> bool {
+    transfer::Frame::decode(bytes).is_ok_and(|frame| same(&frame.encode(), bytes))
 }
 
 /// [`Manifest::decode`]: one manifest, one byte string, whose hash names it.

@@ -340,6 +340,12 @@ fn a_signature_counts_for_its_purpose_and_content_only() {
     genesis.body.terms.price_per_ns += 1;
     assert!(!genesis.is_signed(), "the price was raised");
 
+    let mut deployment = samples::genesis().body.deploy(&samples::owner());
+    assert!(deployment.is_signed() && deployment.clone().countersign(&samples::node()) == samples::genesis());
+    assert!(!deployment.clone().countersign(&samples::owner()).is_signed(), "another host signed");
+    deployment.body.budget = Credits::MAX;
+    assert!(!deployment.is_signed(), "the budget was raised");
+
     let mut order = samples::order(Action::Recall, 1);
     assert!(order.is_signed_by(&owner) && !order.is_signed_by(&node));
     order.body.counter = 2;

@@ -7,8 +7,10 @@ mod samples;
 
 use igor_protocol::{
     Credits, Manifest,
+    custody::Tidings,
     entry::Action,
     fuzz::{self, PROPERTIES},
+    transfer,
 };
 
 fn number(name: &str, default: u64) -> u64 {
@@ -29,6 +31,12 @@ fn samples_for(property: &str) -> Vec<Vec<u8>> {
             let records = [samples::custody::handoff(), samples::custody::decline(), samples::custody::takeover()];
             records.map(|record| record.encode()).to_vec()
         }
+        "deployment" => vec![samples::genesis().body.deploy(&samples::owner()).encode()],
+        "tidings" => {
+            let records = vec![samples::custody::handoff(), samples::custody::takeover()];
+            vec![Tidings { agent: samples::agent(), records }.encode()]
+        }
+        "transfer" => samples::frames::all().iter().map(transfer::Frame::encode).collect(),
         "manifest" => vec![Manifest::default().encode()],
         "remembered" => vec![vec![0x81, 0x80], samples::remembered()],
         "archive" => vec![samples::archive()],

@@ -13,7 +13,8 @@
 //! Invariants kept here:
 //! - The child sets its limits before it reads a byte of the module.
 //! - The parent reads a bounded number of bytes and waits a bounded time, whatever the child does.
-//! - One child at a time, so that its memory limit is that of all compiling.
+//! - No more children at once than there are slots, so that their memory limits are those of all compiling.
+//! - A child works at a lower priority than whoever started it: what lives goes first.
 
 mod child;
 
@@ -23,10 +24,11 @@ use crate::error::{Error, Host, Refusal, Text};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     io::{self, Read, Write},
+    num::NonZeroU32,
     os::unix::process::{CommandExt, ExitStatusExt},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{Condvar, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -81,25 +83,36 @@ pub struct BadSeconds(Text);
 pub struct Compiler {
     program: PathBuf,
     limits: Limits,
-    turn: Mutex<()>,
+    /// Children that may still be started.
+    free: Mutex<u32>,
+    freed: Condvar,
 }
 
-/// The right to compile, which one thread has at a time.
+/// The right to have one child.
 pub(crate) struct Turn<'a> {
     compiler: &'a Compiler,
-    _turn: MutexGuard<'a, ()>,
 }
 
 impl Compiler {
     /// A compiler that starts `program`, which must call [`child_main`] when its first argument is [`CHILD_ARG`].
+    /// It compiles one module at a time.
     pub const fn new(program: PathBuf, limits: Limits) -> Self {
-        Self { program, limits, turn: Mutex::new(()) }
+        Self { program, limits, free: Mutex::new(1), freed: Condvar::new() }
+    }
+
+    /// The same, compiling so many modules at once.
+    #[must_use]
+    pub fn with_slots(self, slots: NonZeroU32) -> Self {
+        Self { free: Mutex::new(slots.get()), ..self }
     }
 
     /// Waits for the turn.
     pub(crate) fn turn(&self) -> Turn<'_> {
         // A panic while compiling leaves nothing behind that could be wrong.
-        Turn { compiler: self, _turn: self.turn.lock().unwrap_or_else(PoisonError::into_inner) }
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Turn { compiler: self }
     }
 
     fn spawn(&self) -> io::Result<Child> {
@@ -119,6 +132,13 @@ impl Compiler {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.compiler.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.compiler.freed.notify_one();
     }
 }
 

@@ -55,7 +55,7 @@ impl Sandbox {
         if let Some(module) = self.find(hash)? {
             return Ok(module);
         }
-        // One at a time compiles; the program may be there by then.
+        // Compiling waits for a slot; the program may be there by then.
         let turn = self.compiler.turn();
         if let Some(module) = self.find(hash)? {
             return Ok(module);

@@ -137,6 +137,13 @@ impl Store for DiskStore {
         Ok(())
     }
 
+    async fn remove_local(&self, name: &str) -> Result<(), Error> {
+        point().await;
+        self.with(|core| core.remove_local(name))?;
+        point().await;
+        Ok(())
+    }
+
     fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         self.with(|core| core.get_local(name))
     }

@@ -10,5 +10,6 @@ pub mod executor;
 pub mod files;
 pub mod guest;
 pub mod memory;
+pub mod model;
 pub mod random;
 pub mod world;

@@ -112,6 +112,13 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn remove_local(&self, name: &str) -> Result<(), Error> {
+        point().await;
+        self.lock().locals.remove(name);
+        point().await;
+        Ok(())
+    }
+
     fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.lock().locals.get(name).cloned())
     }

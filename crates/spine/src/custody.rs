@@ -15,6 +15,6 @@ mod steward;
 mod take;
 
 pub use give::{Failed, Moved, Progress};
-pub use seams::{Admission, Host, Peers, Tidings};
+pub use seams::{Admission, Host, Peers};
 pub use steward::{Error, Steward};
 pub use take::Taken;

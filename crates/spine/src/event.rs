@@ -122,6 +122,10 @@ pub struct Snapshot {
     pub spent: Credits,
     /// Open messages.
     pub open_messages: usize,
+    /// Who has custody.
+    pub custodian: NodeId,
+    /// What its runs cost.
+    pub terms: Terms,
 }
 
 impl Snapshot {
@@ -139,6 +143,8 @@ impl Snapshot {
             funded: ledger.funded,
             spent: ledger.spent,
             open_messages: ledger.open.len(),
+            custodian: book.custodian(),
+            terms: book.terms(),
         }
     }
 

@@ -162,7 +162,7 @@ impl Store for Disk {
     }
 
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, Error> {
-        self.files(|answer| ToFiles::Blob(bytes, answer)).await
+        self.files(|answer| ToFiles::PutBlob(bytes, answer)).await
     }
 
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
@@ -170,7 +170,11 @@ impl Store for Disk {
     }
 
     async fn put_local(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
-        self.files(|answer| ToFiles::Local(name.to_owned(), bytes, answer)).await
+        self.files(|answer| ToFiles::PutLocal(name.to_owned(), bytes, answer)).await
+    }
+
+    async fn remove_local(&self, name: &str) -> Result<(), Error> {
+        self.files(|answer| ToFiles::RemoveLocal(name.to_owned(), answer)).await
     }
 
     fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {

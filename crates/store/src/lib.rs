@@ -18,8 +18,10 @@ pub mod disk;
 mod error;
 pub mod files;
 pub mod fuzz;
+mod pipeline;
 
 pub use error::Error;
+pub use pipeline::append_all;
 
 /// Where journals and blobs are durable.
 ///
@@ -62,7 +64,10 @@ pub trait Store: Send + Sync + 'static {
     /// A name has 1 to 64 of `a-z 0-9 - _`; a value has at most [`LOCAL_BYTES_MAX`] bytes.
     fn put_local(&self, name: &str, bytes: Vec<u8>) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Reads a local value; nothing if it was never stored.
+    /// Removes a local value durably; where there is none, nothing happens. Ordered with [`Store::put_local`].
+    fn remove_local(&self, name: &str) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Reads a local value; nothing if there is none.
     fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error>;
 
     /// The names of all local values, sorted.

@@ -3,7 +3,7 @@
 
 use igor_protocol::{AgentId, Chain, Commit, Epoch, Hash, Seq};
 use igor_store::{
-    Error, Store,
+    Error, Store, append_all,
     disk::{Disk, Options, Reader},
 };
 use std::{
@@ -104,11 +104,7 @@ async fn a_removed_journal_is_gone_with_its_file_and_another_branch_may_come() {
     assert_eq!(disk.list().unwrap(), [agent(2)]);
     let mut branch = Chain { epoch: Epoch { term: 1, n: 0 }, ..Chain::begin(agent(1)) };
     let new: Vec<_> = (0..30).map(|_| next(&mut branch, 3, 2000)).collect();
-    // As a transfer does it: all at once, each waiting for its own.
-    let appends: Vec<_> = new.iter().map(|commit| Box::pin(disk.append(commit.clone()))).collect();
-    for append in appends {
-        append.await.unwrap();
-    }
+    append_all(&disk, new.iter().cloned().map(Ok::<_, Error>)).await.unwrap();
     assert_eq!(open.collect::<Result<Vec<_>, _>>().unwrap(), &old[1..], "who reads it reads it to its end");
     assert_eq!(read(disk.read(agent(1), Seq(0))).unwrap(), new);
     drop(disk);
@@ -138,6 +134,36 @@ async fn a_reader_of_a_removed_journal_is_told_so() {
     assert_eq!(Reader::open(home.path()).unwrap().tail(agent(1)), Some(branch));
 }
 
+/// What is cut off goes on at the tail; what does not belong is refused, and nothing behind it is taken.
+#[tokio::test]
+async fn a_journal_of_another_node_comes_in_by_parts() {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Disk::open(home.path(), &small()).unwrap();
+    let mut chain = Chain::begin(agent(1));
+    let commits: Vec<_> = (0..300)
+        .map(|i| {
+            // Custody changed on the way.
+            chain.epoch.n = i / 100;
+            next(&mut chain, 3, 200)
+        })
+        .collect();
+    let cut = commits[..130].iter().cloned().map(Ok).chain([Err(Error::Unknown { agent: agent(9) })]);
+    assert!(matches!(append_all(&disk, cut).await, Err(Error::Unknown { .. })));
+    let tail = disk.tail(agent(1)).unwrap().unwrap();
+    assert_eq!(tail, commits[129].end());
+    let stray = Commit::from_encoded(Chain { head: Hash([9; 32]), ..commits[150].start() }, vec![vec![1]]);
+    let rest = commits.iter().skip_while(|commit| commit.first() < tail.next);
+    let behind = next(&mut stray.end(), 3, 200);
+    let wrong = rest.take(20).chain([&stray, &behind]).cloned().map(Ok);
+    assert!(matches!(append_all(&disk, wrong).await, Err(Error::Conflict { .. })));
+    drop(disk);
+    let disk = Disk::open(home.path(), &small()).unwrap();
+    let tail = disk.tail(agent(1)).unwrap().unwrap();
+    assert_eq!(tail, commits[149].end());
+    append_all(&disk, commits[150..].iter().cloned().map(Ok::<_, Error>)).await.unwrap();
+    assert_eq!(read(disk.read(agent(1), Seq(0))).unwrap(), commits);
+}
+
 #[tokio::test]
 async fn local_values_are_stored_in_the_order_of_asking() {
     let home = tempfile::tempdir().unwrap();
@@ -152,6 +178,10 @@ async fn local_values_are_stored_in_the_order_of_asking() {
     disk.put_local("another", Vec::new()).await.unwrap();
     assert_eq!(disk.list_local().unwrap(), ["another", "mark"]);
     assert_eq!(disk.get_local("none").unwrap(), None);
+    let (put, removed) = tokio::join!(disk.put_local("mark", vec![1]), disk.remove_local("mark"));
+    put.and(removed).unwrap();
+    assert_eq!(disk.list_local().unwrap(), ["another"]);
+    disk.remove_local("mark").await.unwrap();
 }
 
 /// Whenever it is read, it is the beginning of one branch, or a typed error says that it went away.
@@ -182,10 +212,7 @@ async fn who_reads_while_branches_come_and_go_sees_one_of_them() {
     for term in 0..40 {
         let mut chain = Chain { epoch: Epoch { term, n: 0 }, ..Chain::begin(agent(1)) };
         let commits: Vec<_> = (0..25).map(|_| next(&mut chain, 3, 2000)).collect();
-        let appends: Vec<_> = commits.into_iter().map(|commit| Box::pin(disk.append(commit))).collect();
-        for append in appends {
-            append.await.unwrap();
-        }
+        append_all(&*disk, commits.into_iter().map(Ok::<_, Error>)).await.unwrap();
         assert_eq!(disk.tail(agent(1)).unwrap(), Some(chain));
         disk.remove(agent(1)).await.unwrap();
     }

@@ -6,9 +6,10 @@
 //! - Memory is bounded by the file's number of blobs, never by their size; a quota bounds the file.
 
 use crate::failure::Failure;
+use igor_node::portable;
 use igor_protocol::{
     AgentId, Commit, Hash, Seq,
-    archive::{self, FRAME_BYTES_MAX, Frame, PART_BYTES, Parser, Part},
+    archive::{FRAME_BYTES_MAX, Frame, PART_BYTES, Parser, Part},
     codec,
     verify::Blobs,
 };
@@ -189,35 +190,14 @@ impl Frames {
     }
 }
 
-/// Writes an agent's blobs and journal as a portable file: a temporary one, synced, renamed, its directory synced.
+/// Writes an agent's blobs and journal as a portable file.
 pub(crate) fn write(
     path: &Path,
     blobs: impl Iterator<Item = Result<(Hash, Vec<u8>), Failure>>,
     commits: impl Iterator<Item = Result<Commit, Failure>>,
 ) -> Result<u64, Failure> {
-    use std::io::Write;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |e: std::io::Error| Failure::failed(format!("{}: {e}", path.display()));
-    let mut file = tempfile::Builder::new().prefix(".igor-export").tempfile_in(parent).map_err(failed)?;
-    let (mut writer, header) = archive::Writer::begin();
-    let mut length = header.len() as u64;
-    let mut put = |bytes: &[u8]| {
-        length += bytes.len() as u64;
-        file.write_all(bytes).map_err(failed)
-    };
-    put(&header)?;
-    for blob in blobs {
-        let (hash, bytes) = blob?;
-        for part in archive::parts(hash, &bytes) {
-            put(&writer.part(&part))?;
-        }
-    }
-    for commit in commits {
-        put(&writer.commit(&commit?))?;
-    }
-    put(&writer.finish())?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
-    File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)?;
-    Ok(length)
+    portable::write(path, blobs, commits).map_err(|error| match error {
+        portable::Error::Source(failure) => failure,
+        other @ portable::Error::Io { .. } => Failure::failed(other),
+    })
 }

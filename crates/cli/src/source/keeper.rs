@@ -42,7 +42,7 @@ impl Keeper {
                 Err(Error::Unreachable { .. }) => {}
                 Err(e) => return Err(e.into()),
             }
-            match Local::open(home.path()) {
+            match Local::open(&home) {
                 Err(igor_store::Error::Locked { pid, .. }) => {
                     let path = home.path().display();
                     let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));

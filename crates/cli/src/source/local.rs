@@ -1,20 +1,33 @@
 //! The files of a home that no node has.
 
 use crate::failure::Failure;
-use igor_node::{api::wire::AgentInfo, local};
-use igor_protocol::{AgentId, Seq};
-use igor_spine::{event::Snapshot, inspect};
+use igor_node::{
+    api::wire::AgentInfo,
+    home::{self, Home, Keys, Role},
+    local,
+};
+use igor_protocol::{AgentId, NodeId, Seq};
+use igor_spine::inspect;
 use igor_store::disk::Reader;
-use std::path::Path;
 
 /// A view of a home.
 pub(crate) struct Local {
     pub(crate) reader: Reader,
+    keys: Keys,
 }
 
 impl Local {
-    pub(crate) fn open(home: &Path) -> Result<Self, igor_store::Error> {
-        Ok(Self { reader: Reader::open(home)? })
+    pub(crate) fn open(home: &Home) -> Result<Self, igor_store::Error> {
+        Ok(Self { reader: Reader::open(home.path())?, keys: home.keys() })
+    }
+
+    /// The node of this home, where it has a key.
+    fn node(&self) -> Result<Option<NodeId>, Failure> {
+        match self.keys.read(Role::Node) {
+            Ok(key) => Ok(Some(key.public())),
+            Err(home::Error::NoKey { .. }) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// The agent with this name or id. A name whose agent has no journal is left over from a crash, and names nothing.
@@ -43,11 +56,6 @@ impl Local {
         let flags = local::flags(&self.reader, agent)?;
         let end = self.reader.tail(agent).map_or(Seq(0), |chain| chain.next);
         let book = inspect::book_at_end(|from| self.reader.read(agent, from), self, end)?;
-        let now = Snapshot::at_rest(&book, flags.paused);
-        let mut info = AgentInfo::new(&name, book.genesis(), book.ledger().runtime.as_deref(), &now);
-        if self.reader.is_archive(agent) {
-            "archived".clone_into(&mut info.status);
-        }
-        Ok(info)
+        Ok(AgentInfo::at_rest(&name, &book, flags.paused, self.node()?))
     }
 }

@@ -133,11 +133,19 @@ enum Place {
 impl Place {
     fn find(context: &Context, name: &str) -> Result<Self, Failure> {
         match Keeper::find(context)? {
-            Keeper::Node(client) => Ok(Self::Node(client.clone(), Source::at_node(client, name)?)),
+            Keeper::Node(client) => {
+                let source = Source::at_node(client.clone(), name)?;
+                if let Source::Node(_, info) = &source {
+                    info.check_custody()?;
+                }
+                Ok(Self::Node(client, source))
+            }
             Keeper::Nobody(local) => {
                 let agent = local.resolve(name)?;
                 drop(local);
-                Ok(Self::Home(context.become_node()?, agent))
+                let node = context.become_node()?;
+                node.check_custody(agent)?;
+                Ok(Self::Home(node, agent))
             }
         }
     }

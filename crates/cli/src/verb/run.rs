@@ -10,26 +10,21 @@ mod screen;
 use crate::{
     Context, args,
     failure::{Code, Failure},
+    module,
     output::note,
-    words,
+    signals::Signals,
 };
 use igor_node::{Creation, Hosted, Node, Wishes, api};
-use igor_protocol::{AgentId, Credits, Hash, Manifest, Terms, limits::PROGRAM_BYTES_MAX};
+use igor_protocol::{AgentId, Hash, Terms};
 use igor_spine::Ending;
 use screen::Screen;
-use std::{fs::File, io::Read, path::Path, sync::Arc};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// Where nobody says how much an agent begins with.
-const BUDGET: &str = "10";
-/// Longest manifest, in bytes.
-const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+use std::sync::Arc;
 
 /// Runs an agent until it ends, is stopped or is suspended.
 pub(crate) async fn run(context: &Context, args: args::Run) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let program = read(&args.file, PROGRAM_BYTES_MAX as u64)?;
-    let name = name(&args)?;
+    let program = module::program(&args.file)?;
+    let name = module::name(args.name.as_deref(), &args.file)?;
     let node = tokio::task::block_in_place(|| context.become_node())?;
     let server = api::serve(&node, api::Limits::default()).await?;
     let ran = live(context, &args, &name, program, &node, &mut signals).await;
@@ -123,21 +118,11 @@ fn stop(life: &Arc<Hosted>) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move { drop(life.stop().await) })
 }
 
-/// The name: as given, else from the file's.
-fn name(args: &args::Run) -> Result<String, Failure> {
-    let stem = || args.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let name = args.name.clone().or_else(stem).unwrap_or_default();
-    igor_node::local::check_name(&name).map_err(|e| match args.name {
-        Some(_) => Failure::from(e),
-        None => Failure::refused(format!("{e}; give it one with --name")),
-    })?;
-    Ok(name)
-}
-
 /// Whether the agent of this name never completed its init, and something else is to be tried now under its name.
 fn gives_way(node: &Node, agent: AgentId, args: &args::Run, program: &[u8]) -> Result<bool, Failure> {
     let Some(genesis) = node.not_begun(agent)? else { return Ok(false) };
-    let other_manifest = || Ok::<_, Failure>(manifest(args.manifest.as_deref(), program)?.hash() != genesis.manifest);
+    let other_manifest =
+        || Ok::<_, Failure>(module::manifest(args.manifest.as_deref(), program)?.hash() != genesis.manifest);
     Ok(genesis.program != Hash::of_blob(program) || (args.manifest.is_some() && other_manifest()?))
 }
 
@@ -169,61 +154,8 @@ fn note_ignored(args: &args::Run, name: &str) {
 }
 
 fn creation(args: &args::Run, name: &str, program: Vec<u8>, node: &Node) -> Result<Creation, Failure> {
-    let manifest = manifest(args.manifest.as_deref(), &program)?;
-    let budget = match args.budget {
-        Some(Credits::ZERO) => {
-            return Err(Failure::new(Code::Usage, "--budget 0: an agent that has nothing cannot begin"));
-        }
-        Some(budget) => budget,
-        None => BUDGET.parse().map_err(Failure::failed)?,
-    };
-    let configured = node.config().price.terms();
-    let configured = configured.map_err(|(field, why)| Failure::refused(format!("node.toml: {field}: {why}")))?;
-    let terms = Terms { price_per_ns: args.price.unwrap_or(configured.price_per_ns), ..configured };
-    Ok(Creation { name: name.to_owned(), program, manifest, budget, terms })
-}
-
-fn manifest(path: Option<&Path>, program: &[u8]) -> Result<Manifest, Failure> {
-    let Some(path) = path else {
-        return match igor_sandbox::manifest::of_module(program) {
-            Ok(carried) => Ok(carried.unwrap_or_default().manifest),
-            // Not a module at all: the sandbox says so in better words.
-            Err(igor_sandbox::manifest::Error::Module(_)) => Ok(Manifest::default()),
-            Err(e) => Err(Failure::refused(e)),
-        };
-    };
-    let text = String::from_utf8(read(path, MANIFEST_BYTES_MAX)?)
-        .map_err(|_| Failure::refused(format!("{}: a manifest is UTF-8 text", path.display())))?;
-    let parsed = igor_sandbox::manifest::parse(&text);
-    parsed.map(|parsed| parsed.manifest).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))
-}
-
-fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
-    let failed = |e: std::io::Error| Failure::failed(format!("{}: {e}", path.display()));
-    let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(Failure::refused(format!("{} is larger than {}", path.display(), words::bytes(bytes_max))));
-    }
-    Ok(bytes)
-}
-
-/// What asks this process to stop.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, Failure> {
-        let on = |kind| signal(kind).map_err(|e| Failure::failed(format!("signals cannot be handled: {e}")));
-        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
+    let manifest = module::manifest(args.manifest.as_deref(), &program)?;
+    let asked = node.terms();
+    let terms = Terms { price_per_ns: args.price.unwrap_or(asked.price_per_ns), ..asked };
+    Ok(Creation { name: name.to_owned(), program, manifest, budget: module::budget(args.budget)?, terms })
 }

@@ -6,6 +6,7 @@ use crate::{
     Context, args,
     failure::{Code, Failure},
     output::{Progress, note},
+    source::Local,
     words,
 };
 use igor_node::{
@@ -59,6 +60,7 @@ struct Answered {
 /// Sends one message, or each line of a file.
 pub(crate) async fn send(context: &Context, args: args::Send) -> Result<(), Failure> {
     let client = client_of(context)?;
+    tokio::task::block_in_place(|| refuse_archive(context, &args.name))?;
     if let Some(path) = &args.lines {
         return lines(context, &client, &args, path).await;
     }
@@ -79,6 +81,7 @@ pub(crate) async fn send(context: &Context, args: args::Send) -> Result<(), Fail
 /// Sends one message and waits for its reply.
 pub(crate) async fn call(context: &Context, args: args::Call) -> Result<(), Failure> {
     let client = client_of(context)?;
+    tokio::task::block_in_place(|| refuse_archive(context, &args.name))?;
     let body = body(&args.body)?;
     let id = args.id.map_or_else(new_id, Ok)?;
     let deadline = Instant::now() + args.timeout.to_duration();
@@ -201,6 +204,17 @@ pub(crate) fn client_of(context: &Context) -> Result<Client, Failure> {
         Some(address) => Ok(Client::new(address.clone())),
         None => Ok(Client::new(Address::Socket(Home::socket_of(&context.path)?))),
     }
+}
+
+/// Refuses to wait for an agent that no node of this home may ever run. A node that runs says so itself.
+fn refuse_archive(context: &Context, name: &str) -> Result<(), Failure> {
+    if context.node.is_some() {
+        return Ok(());
+    }
+    // Whatever else is wrong with the home, or not there yet, is for the node that is waited for.
+    let Ok(local) = context.home().and_then(|home| Ok(Local::open(&home)?)) else { return Ok(()) };
+    let Ok(info) = local.resolve(name).and_then(|agent| local.info(agent)) else { return Ok(()) };
+    Ok(info.check_custody()?)
 }
 
 fn new_id() -> Result<String, Failure> {

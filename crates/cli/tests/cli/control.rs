@@ -72,8 +72,8 @@ fn an_archive_is_not_paused() {
     home.get(&["export", "s", "--out", &file]);
     let elsewhere = Home::with_strategy(1);
     elsewhere.get(&["import", &file, "--name", "old"]);
-    refused(&elsewhere, "old", &["archive", "verified"]);
+    refused(&elsewhere, "old", &["archive", "igor verify"]);
     let mut actor = elsewhere.run(&[STRATEGY, "--name", "s", "--interval", "10ms"]);
-    refused(&elsewhere, "old", &["archive", "verified"]);
+    refused(&elsewhere, "old", &["archive", "igor verify"]);
     actor.kill().expect("it can be killed");
 }

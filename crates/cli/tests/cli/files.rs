@@ -30,14 +30,20 @@ fn an_import_is_an_archive() {
     assert_eq!(fs::read(&again).ok(), fs::read(&file).ok(), "the same history, the same bytes");
 
     // A copy of history is not custody.
-    elsewhere.fails(&["run", STRATEGY, "--name", "old", "--ticks", "1"], 3, &["archive"]);
-    assert_ne!(elsewhere.ask(&["fund", "old", "1"]).code, Some(0));
-    assert_ne!(elsewhere.ask(&["end", "old"]).code, Some(0));
-    // More of the same history replaces it; what lives here is not replaced.
-    home.get(&["run", STRATEGY, "--name", "s", "--interval", "1ms", "--ticks", "1"]);
-    elsewhere.get(&["import", &exported(&home), "--name", "old"]);
-    assert_eq!(elsewhere.get(&["show", "old"])["tick"], 4);
-    home.fails(&["import", &file], 3, &["lives here"]);
+    let refused = |args: &[&str]| elsewhere.fails(args, 3, &["archive", "has custody", "igor timeline", "igor verify"]);
+    let orders: [&[&str]; 5] =
+        [&["fund", "old", "1"], &["end", "old"], &["send", "old", "x"], &["call", "old", "x"], &["pause", "old"]];
+    refused(&["run", STRATEGY, "--name", "old", "--ticks", "1"]);
+    for args in orders {
+        refused(args);
+    }
+    // Nor is it where a node runs.
+    let mut actor = elsewhere.run(&[STRATEGY, "--name", "s", "--interval", "1h"]);
+    for args in orders {
+        refused(args);
+    }
+    assert_eq!(elsewhere.get(&["show", "old"])["status"], "archived");
+    actor.kill().expect("it can be killed");
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn with_blobs(file: &str, to: &str, keep: impl Fn(Hash) -> bool, more: &[Vec<u8>
     fs::write(to, out).expect("it can be written");
 }
 
-/// All that a home keeps of agents, by path.
+/// All that a home keeps of agents: files by path, and what it shows of them.
 fn kept(home: &Home) -> BTreeMap<String, Vec<u8>> {
     fn add(folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
         for path in fs::read_dir(folder).expect("it can be listed").map(|file| file.expect("a file").path()) {
@@ -46,8 +46,12 @@ fn kept(home: &Home) -> BTreeMap<String, Vec<u8>> {
         }
     }
     let mut files = BTreeMap::new();
-    for folder in ["blobs", "archives", "local"] {
+    for folder in ["blobs", "local"] {
         add(&home.path().join(folder), &mut files);
+    }
+    for agent in home.ask(&["ps"]).rows {
+        let shown = home.get(&["show", agent["agent"].as_str().expect("an id")]);
+        files.insert(agent["agent"].to_string(), shown.to_string().into_bytes());
     }
     files
 }
@@ -63,7 +67,8 @@ fn an_archive_has_one_name() {
     assert_eq!(kept(&elsewhere), before);
     elsewhere.fails(&["show", "older"], 1, &["older"]);
     for args in [&["import", &file, "--name", "old"][..], &["import", &file]] {
-        assert_eq!(elsewhere.get(args)["name"], "old");
+        let row = elsewhere.get(args);
+        assert_eq!((&row["name"], &row["added"]), (&"old".into(), &0.into()));
         assert_eq!(kept(&elsewhere), before, "there was nothing to do");
     }
 }
@@ -72,15 +77,87 @@ fn an_archive_has_one_name() {
 fn a_name_left_over_from_a_crash_is_given_up() {
     let home = Home::with_strategy(1);
     let file = exported(&home, "s.igor");
-    let elsewhere = Home::new();
-    elsewhere.get(&["import", &file, "--name", "old"]);
+    let whole = Home::new();
+    whole.get(&["import", &file, "--name", "old"]);
     // As after a crash right before the journal was there.
-    for archive in fs::read_dir(elsewhere.path().join("archives")).expect("it is there") {
-        fs::remove_file(archive.expect("a file").path()).expect("it can be removed");
+    let elsewhere = Home::with_strategy(1);
+    for value in fs::read_dir(whole.path().join("local")).expect("it is there").map(|value| value.expect("a value")) {
+        fs::copy(value.path(), elsewhere.path().join("local").join(value.file_name())).expect("it can be copied");
     }
     elsewhere.get(&["import", &file, "--name", "new"]);
     let names = kept(&elsewhere).into_keys().filter(|path| path.contains("/name-")).count();
-    assert_eq!((names, elsewhere.get(&["show", "new"])["status"].as_str()), (1, Some("archived")));
+    assert_eq!((names, elsewhere.get(&["show", "new"])["status"].as_str()), (2, Some("archived")));
+    elsewhere.fails(&["show", "old"], 1, &["old"]);
+}
+
+/// One more tick of the strategy.
+fn tick(home: &Home) {
+    home.get(&["run", STRATEGY, "--name", "s", "--interval", "1ms", "--ticks", "1"]);
+}
+
+/// Also what an import that was cut off has left: the beginning of a true journal.
+#[test]
+fn a_longer_file_goes_on_where_the_journal_here_ends() {
+    let home = Home::with_strategy(2);
+    let early = exported(&home, "early.igor");
+    tick(&home);
+    let late = exported(&home, "late.igor");
+    let elsewhere = Home::new();
+    let begun = elsewhere.get(&["import", &early]);
+    assert_eq!(begun["added"], begun["entries"]);
+    let row = elsewhere.get(&["import", &late]);
+    let entries = |row: &serde_json::Value| row["entries"].as_u64().expect("a number");
+    assert_eq!(row["added"].as_u64(), Some(entries(&row) - entries(&begun)));
+    assert_eq!(elsewhere.get(&["show", "s"])["tick"], 3);
+    assert_eq!(elsewhere.get(&["verify", "s", "--execute"])["ok"], true);
+    assert_eq!(elsewhere.ask(&["timeline", "s"]).rows, home.ask(&["timeline", "s"]).rows);
+    // What has less says nothing new.
+    let before = kept(&elsewhere);
+    assert_eq!(elsewhere.get(&["import", &early])["added"], 0);
+    assert_eq!(kept(&elsewhere), before);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("it can be made");
+    for file in fs::read_dir(from).expect("it can be listed").map(|file| file.expect("a file").path()) {
+        let to = to.join(file.file_name().expect("a name"));
+        if file.is_dir() {
+            copy(&file, &to);
+        } else if file.is_file() {
+            fs::copy(&file, to).expect("it can be copied");
+        }
+    }
+}
+
+/// Two branches of one agent, as after a home was put back from a copy.
+#[test]
+fn another_branch_is_refused_with_the_first_entry_that_differs() {
+    let home = Home::with_strategy(2);
+    let entries = home.get(&["verify", "s"])["entries"].as_u64().expect("a number");
+    let other = Home::new();
+    copy(&home.path(), &other.path());
+    tick(&home);
+    tick(&other);
+    let (ours, theirs) = (exported(&home, "ours.igor"), exported(&other, "theirs.igor"));
+    let elsewhere = Home::new();
+    elsewhere.get(&["import", &ours]);
+    let before = kept(&elsewhere);
+    let at = format!("another history than the file from seq=`{entries}` on");
+    elsewhere.fails(&["import", &theirs], 3, &[&at]);
+    assert_eq!(kept(&elsewhere), before);
+}
+
+/// A copy may be old. What the node did after it was made is not forgotten by taking it.
+#[test]
+fn what_this_node_has_custody_of_does_not_come_back_from_a_file() {
+    let home = Home::with_strategy(2);
+    let file = exported(&home, "s.igor");
+    tick(&home);
+    home.fails(&["import", &file], 3, &["lives here"]);
+    let bare = Home::new();
+    copy(&home.path().join("keys"), &bare.path().join("keys"));
+    bare.fails(&["import", &file], 3, &["this node has custody", "igor verify"]);
+    assert!(bare.ask(&["ps"]).rows.is_empty());
 }
 
 #[test]
@@ -116,14 +193,10 @@ fn what_is_refused_leaves_no_home() {
 fn what_is_refused_leaves_a_home_as_it_was() {
     let home = Home::with_strategy(2);
     let early = exported(&home, "early.igor");
-    home.get(&["run", STRATEGY, "--name", "s", "--interval", "1ms", "--ticks", "1"]);
+    tick(&home);
     let late = exported(&home, "late.igor");
     let with_s = Home::with_strategy(1);
-    let archive = Home::new();
-    archive.get(&["import", &late]);
-    for (home, file, words) in
-        [(&home, &early, "lives here"), (&with_s, &late, "belongs to"), (&archive, &early, "has more than the file")]
-    {
+    for (home, file, words) in [(&home, &early, "lives here"), (&with_s, &late, "belongs to")] {
         let before = kept(home);
         home.fails(&["import", file], 3, &[words]);
         assert_eq!(kept(home), before, "{words}");

@@ -36,13 +36,19 @@ impl Api {
         })?)
     }
 
-    /// The life of the agent with this name or id.
-    pub(super) fn life(&self, name: &str) -> Result<Arc<Hosted>, Refusal> {
+    /// The life of the agent with this name or id. Where it can have none here, that is said, so that nobody waits.
+    pub(super) async fn life(&self, name: &str) -> Result<Arc<Hosted>, Refusal> {
         let agent = self.resolve(name)?;
         let starting = self.node.is_starting(&agent.to_string());
-        self.node.life(agent).filter(|life| !life.is_over()).ok_or_else(|| {
-            if starting { Error::Starting { name: name.to_owned() }.into() } else { Refusal::not_running(name) }
-        })
+        if let Some(life) = self.node.life(agent).filter(|life| !life.is_over()) {
+            return Ok(life);
+        }
+        if starting {
+            return Err(Error::Starting { name: name.to_owned() }.into());
+        }
+        let node = self.node.clone();
+        blocking(move || node.check_custody(agent)).await?;
+        Err(Refusal::not_running(name))
     }
 
     async fn status(&self, agent: AgentId) -> Result<Response, Refusal> {
@@ -86,9 +92,7 @@ pub(super) async fn resume(State(api): State<Shared>, name: Named) -> Result<Res
 pub(super) async fn stop(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
     let Path(name) = name?;
     let agent = api.resolve(&name)?;
-    if let Some(life) = api.node.life(agent) {
-        life.stop().await;
-    }
+    api.node.stop(agent).await?;
     api.status(agent).await
 }
 

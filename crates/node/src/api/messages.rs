@@ -70,7 +70,7 @@ pub(super) async fn take(
     body: Body,
 ) -> Result<Response, Refusal> {
     let Path(name) = name?;
-    let life = api.life(&name)?;
+    let life = api.life(&name).await?;
     let bytes = read_body(body, BODY_BYTES_MAX, api.limits.body_within).await?;
     let batch: Batch = serde_json::from_slice(&bytes).map_err(|e| Refusal::bad_request("bad_json", e))?;
     if !(1..=BATCH_MAX).contains(&batch.messages.len()) {
@@ -153,7 +153,7 @@ pub(super) async fn status(
         return Err(Refusal::bad_request("bad_query", words));
     }
     let until = Instant::now() + Duration::from_secs(wait);
-    let life = api.life(&name)?;
+    let life = api.life(&name).await?;
     let id = MessageId::Opaque(id);
     check_id(&id)?;
     let seq = match lookup(&life, &sender, &id).await? {
@@ -193,7 +193,7 @@ pub(super) async fn stream(
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, Refusal> {
     let Path((name, stream)) = path?;
-    let life = api.life(&name)?;
+    let life = api.life(&name).await?;
     // Number 0 is no message: it asks for the highest.
     let id = MessageId::Numbered { stream: stream.clone(), n: 0 };
     let highest = match lookup(&life, &sender, &id).await? {

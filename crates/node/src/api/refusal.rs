@@ -1,7 +1,7 @@
 //! What the API answers when it does not do what was asked.
 
 use super::wire::{ErrorBody, Failure};
-use crate::Error;
+use crate::{Error, Rejected};
 use axum::{
     extract::rejection::{PathRejection, QueryRejection},
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
@@ -40,10 +40,15 @@ impl Refusal {
     }
 }
 
+/// The code of a refusal, beside the response that carries it: for whoever counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reason(pub(super) &'static str);
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let failure = Failure { error: self.body() };
         let mut response = super::json(self.status, &failure).unwrap_or_else(|refusal| refusal.status.into_response());
+        response.extensions_mut().insert(Reason(self.code));
         if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -66,7 +71,16 @@ impl From<Error> for Refusal {
             Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
             Error::Ended { .. } => (StatusCode::GONE, "ended"),
             Error::NotCustodian { .. } => (StatusCode::CONFLICT, "not_custodian"),
-            Error::Store(Store::Archived { .. }) => (StatusCode::CONFLICT, "archived"),
+            Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            Error::Rejected(rejected) => rejection(rejected),
+            Error::Genesis(_) => (StatusCode::CONFLICT, "genesis_refused"),
+            Error::Manifest(_) => (StatusCode::BAD_REQUEST, "bad_manifest"),
+            Error::NotGranted(_) => (StatusCode::FORBIDDEN, "not_granted"),
+            Error::NoRoom(_) | Error::TooMuchStored { .. } => (StatusCode::CONFLICT, "no_room"),
+            Error::NameTaken { .. } => (StatusCode::CONFLICT, "name_taken"),
+            Error::Local(crate::local::Error::BadName { .. }) => (StatusCode::BAD_REQUEST, "bad_name"),
+            Error::Program(igor_sandbox::Error::Refused(_)) => (StatusCode::UNPROCESSABLE_ENTITY, "program_refused"),
+            Error::Life(igor_spine::Error::Init(_)) => (StatusCode::UNPROCESSABLE_ENTITY, "init_failed"),
             Error::Store(Store::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             Error::Store(Store::Corrupt { .. } | Store::Damaged { .. }) | Error::Journal(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "corrupt")
@@ -75,6 +89,19 @@ impl From<Error> for Refusal {
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         Self::new(status, code, error.to_string())
+    }
+}
+
+const fn rejection(rejected: &Rejected) -> (StatusCode, &'static str) {
+    match rejected {
+        Rejected::Signature => (StatusCode::FORBIDDEN, "bad_signature"),
+        Rejected::Owner { .. } => (StatusCode::FORBIDDEN, "owner_not_served"),
+        Rejected::Custodian { .. } => (StatusCode::CONFLICT, "other_custodian"),
+        Rejected::Runtime { .. } => (StatusCode::CONFLICT, "other_runtime"),
+        Rejected::Expired => (StatusCode::CONFLICT, "expired"),
+        Rejected::Price { .. } => (StatusCode::CONFLICT, "price"),
+        Rejected::Manifest { .. } | Rejected::Program { .. } => (StatusCode::BAD_REQUEST, "bad_deployment"),
+        Rejected::ProgramNeeded { .. } => (StatusCode::PRECONDITION_REQUIRED, "program_needed"),
     }
 }
 

@@ -20,7 +20,7 @@ use std::convert::Infallible;
 use tokio::sync::OwnedSemaphorePermit;
 
 const BYTES_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
-const LINES_TYPE: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+pub(super) const LINES_TYPE: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,7 +68,7 @@ fn framed(bytes: &[u8]) -> Bytes {
 /// What happens in a life from now on, as lines of JSON.
 pub(super) async fn events(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
     let Path(name) = name?;
-    let events = api.life(&name)?.events_from_now(api.node.store().clone());
+    let events = api.life(&name).await?.events_from_now(api.node.store().clone());
     let lines = unfold(Some(events), async |events| {
         let mut events = events?;
         match events.next().await {
@@ -80,7 +80,7 @@ pub(super) async fn events(State(api): State<Shared>, name: Named) -> Result<Res
     Ok(typed(Body::from_stream(lines), LINES_TYPE))
 }
 
-fn line<T: serde::Serialize>(value: &T) -> Bytes {
+pub(super) fn line<T: serde::Serialize>(value: &T) -> Bytes {
     let mut line = serde_json::to_vec(value).unwrap_or_default();
     line.push(b'\n');
     line.into()
@@ -116,7 +116,7 @@ impl AsRef<[u8]> for HeldBlob {
     }
 }
 
-fn typed(body: Body, media_type: HeaderValue) -> Response {
+pub(super) fn typed(body: Body, media_type: HeaderValue) -> Response {
     let mut response = body.into_response();
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     response

@@ -27,8 +27,7 @@ impl Served {
         let node = Node::open(home.path(), compiler).unwrap();
         let blob = node.store().put_blob(vec![7; BLOB_BYTES]).await.unwrap();
         let doors = Arc::new(Doors::of(&node).unwrap());
-        let blobs = Arc::new(Semaphore::new(BLOBS_AT_ONCE));
-        let api = Arc::new(Api { node: node.clone(), limits, blobs });
+        let api = Api::new(&node, limits);
         let server = Server::listen(&node, limits, router(api.clone(), doors)).await.unwrap();
         Self { _home: home, api, server, blob }
     }

@@ -6,18 +6,23 @@
 //! - Fields may be added to answers, never removed; requests with unknown fields are refused.
 //! - Bytes are a string where they are UTF-8, else base64 in the field that ends in `_base64`.
 
+use crate::{Error, custody};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use igor_protocol::{
-    AgentId, Credits, Epoch, Hash, NodeId, OwnerId, Seq, Signature, Tick,
-    entry::{GenesisBody, MessageId, Seal},
+    AgentId, Credits, Epoch, Hash, NodeId, OwnerId, Seq, Signature, Terms, Tick,
+    entry::{DEPLOYMENT_BYTES_MAX, GenesisBody, MessageId, Seal},
+    ledger::Book,
+    limits::PROGRAM_BYTES_MAX,
 };
 use igor_spine::event::Snapshot;
 use serde::{Deserialize, Serialize};
 
 mod event;
+mod moves;
 mod text;
 
 pub use event::Event;
+pub use moves::{Move, MoveEvent, NodeRow, NodeStatus, Nodes};
 
 /// The version of the API, the first part of every path but `/metrics`.
 pub const API_VERSION: u32 = 1;
@@ -25,6 +30,8 @@ pub const API_VERSION: u32 = 1;
 pub const BATCH_MAX: usize = 256;
 /// Longest request body, in bytes.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest body of a deployment: its three parts and their lengths, in bytes.
+pub const DEPLOY_BYTES_MAX: usize = 12 + DEPLOYMENT_BYTES_MAX + (64 << 10) + PROGRAM_BYTES_MAX;
 /// Longest time that a request may ask to wait for a reply, in seconds.
 pub const WAIT_SECONDS_MAX: u64 = 60;
 
@@ -47,6 +54,59 @@ pub struct NodeInfo {
     pub pid: u32,
     /// Agents that it runs now.
     pub running: usize,
+    /// The owner of its home.
+    #[serde(with = "text")]
+    pub owner: OwnerId,
+    /// What a second of execution costs here.
+    #[serde(with = "text")]
+    pub price_per_second: Credits,
+    /// What a unit of fuel costs here.
+    #[serde(with = "text")]
+    pub price_per_fuel: Credits,
+    /// What a committed entry survives.
+    pub durable_on: String,
+    /// What is taken, and what there is.
+    pub room: Room,
+}
+
+impl NodeInfo {
+    /// The price as a deployment states it; nothing where it is none that a node can ask.
+    pub fn terms(&self) -> Option<Terms> {
+        let price_per_ns = u64::try_from(self.price_per_second.units() / 1_000_000_000).ok()?;
+        let terms = Terms { price_per_ns, price_per_fuel: u64::try_from(self.price_per_fuel.units()).ok()? };
+        (terms.per_second() == self.price_per_second).then_some(terms)
+    }
+}
+
+/// What a node carries, and may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// Agents that live.
+    pub agents: Fill,
+    /// The memory that they may come to use: two instances each.
+    pub memory_bytes: Fill,
+    /// What all agents have stored.
+    pub stored_bytes: Fill,
+    /// Agents that are being created or started.
+    pub compile_slots: Fill,
+}
+
+/// How much of something is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// What is taken.
+    pub used: u64,
+    /// What there is, as the operator says.
+    pub max: u64,
+}
+
+/// `POST /v1/agents`: an agent was deployed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployedInfo {
+    /// It came into being now; else it was here before.
+    pub created: bool,
+    /// The agent as it is now.
+    pub agent: AgentInfo,
 }
 
 /// `GET /v1/agents`: all agents with a journal on this node.
@@ -116,8 +176,30 @@ pub struct AgentInfo {
 }
 
 impl AgentInfo {
+    /// An agent that nobody runs, from the book at its journal's end. `here` is the node that has the journal, where it
+    /// has a key.
+    pub fn at_rest(name: &str, book: &Book, paused: bool, here: Option<NodeId>) -> Self {
+        let now = Snapshot::at_rest(book, paused);
+        let info = Self::new(name, book.genesis(), book.ledger().runtime.as_deref(), &now);
+        let status = match custody::check(book, here) {
+            Err(_) => custody::ARCHIVED.to_owned(),
+            // It was given away, and there is no answer.
+            Ok(()) if book.is_given() => custody::MOVING.to_owned(),
+            Ok(()) => info.status,
+        };
+        Self { status, ..info }
+    }
+
+    /// Refuses what only the custodian may do, where the node that has the journal is not the custodian.
+    pub fn check_custody(&self) -> Result<(), Error> {
+        if self.status == custody::ARCHIVED {
+            return Err(Error::NotCustodian { agent: self.agent, custodian: self.custodian });
+        }
+        Ok(())
+    }
+
     /// An agent from what its journal says for ever and what it is doing now.
-    pub fn new(name: &str, genesis: &GenesisBody, runtime: Option<&str>, now: &Snapshot) -> Self {
+    pub(crate) fn new(name: &str, genesis: &GenesisBody, runtime: Option<&str>, now: &Snapshot) -> Self {
         Self {
             agent: now.chain.agent,
             name: name.to_owned(),
@@ -127,12 +209,12 @@ impl AgentInfo {
             seq: Seq(now.chain.next.0.saturating_sub(1)),
             epoch: now.chain.epoch,
             head: now.chain.head,
-            custodian: genesis.custodian,
+            custodian: now.custodian,
             owner: genesis.owner,
             balance: now.balance,
             funded: now.funded,
             spent: now.spent,
-            price_per_second: genesis.terms.per_second(),
+            price_per_second: now.terms.per_second(),
             program: genesis.program,
             runtime: runtime.unwrap_or_default().to_owned(),
             checkpoint_tick: now.checkpoint_tick,

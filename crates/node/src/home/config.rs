@@ -1,7 +1,7 @@
 //! `node.toml`: what the operator of a node decides. Every field may be left out.
 
 use super::Error;
-use igor_protocol::{Credits, Manifest, Terms, manifest::Limits};
+use igor_protocol::{Credits, Terms};
 use serde::Deserialize;
 use std::{
     fs,
@@ -9,6 +9,12 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+
+mod grants;
+mod policy;
+
+pub use grants::{Capability, Grants, NotGranted};
+pub use policy::{Admission, MetricsConfig, Policy};
 
 /// Longest configuration, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -21,10 +27,16 @@ const NANOS_PER_SECOND: u128 = 1_000_000_000;
 pub struct Config {
     /// `[price]`: what execution here costs, unless `run --price` says otherwise.
     pub price: Prices,
+    /// `[policy]`: whose agents come in.
+    pub policy: Policy,
     /// `[grants]`: the most that an agent may ask for.
     pub grants: Grants,
+    /// `[admission]`: how much is carried at once.
+    pub admission: Admission,
     /// `[api]`: how the API is reached beside the Unix socket.
     pub api: ApiConfig,
+    /// `[metrics]`: how many series there are.
+    pub metrics: MetricsConfig,
 }
 
 /// `[price]`, in credits.
@@ -40,93 +52,6 @@ pub struct Prices {
 impl Default for Prices {
     fn default() -> Self {
         Self { per_second: "0.001".into(), per_fuel: "0".into() }
-    }
-}
-
-/// `[grants]`: a manifest that asks for more is refused, never trimmed, since guests can see their limits.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Grants {
-    /// Memory of one instance, in bytes. A checkpoint has two instances for a moment.
-    pub memory_bytes: u64,
-    /// Time of one run, in milliseconds.
-    pub tick_time_ms: u64,
-    /// Fuel of one run.
-    pub tick_fuel: u64,
-    /// State of a checkpoint, in bytes.
-    pub state_bytes: u64,
-    /// Open messages, in bytes.
-    pub inbox_bytes: u64,
-}
-
-impl Default for Grants {
-    fn default() -> Self {
-        Self {
-            memory_bytes: 256 << 20,
-            tick_time_ms: 10_000,
-            tick_fuel: 1 << 40,
-            state_bytes: 64 << 20,
-            inbox_bytes: 64 << 20,
-        }
-    }
-}
-
-/// A manifest that this node does not run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotGranted {
-    /// It asks for more than the node grants.
-    #[error(
-        "the manifest asks for {field} = {asked}; this node grants {granted} (raise grants.{grant} in node.toml, or lower it in agent.toml)"
-    )]
-    More {
-        /// The field as it is written in `agent.toml`.
-        field: &'static str,
-        /// What it says.
-        asked: u64,
-        /// The field of `[grants]`.
-        grant: &'static str,
-        /// What the node grants.
-        granted: u64,
-    },
-    /// It lets itself be billed less than honest machines take.
-    #[error(
-        "the manifest says {field} = {asked}; a node that is to be paid for its time needs at least {least} (raise it in agent.toml)"
-    )]
-    Less {
-        /// The field as it is written in `agent.toml`.
-        field: &'static str,
-        /// What it says.
-        asked: u64,
-        /// The least that is accepted.
-        least: u64,
-    },
-}
-
-impl Grants {
-    /// Refuses a manifest that asks for more than this.
-    pub fn check(&self, manifest: &Manifest) -> Result<(), NotGranted> {
-        let Limits { memory_bytes, tick_time, tick_fuel, state_bytes, inbox_bytes, .. } = manifest.limits;
-        let asked = [
-            ("limits.memory_bytes", memory_bytes, "memory_bytes", self.memory_bytes),
-            ("limits.tick_time (ms)", tick_time.0.div_ceil(1_000_000), "tick_time_ms", self.tick_time_ms),
-            ("limits.tick_fuel", tick_fuel.0, "tick_fuel", self.tick_fuel),
-            ("limits.state_bytes", state_bytes, "state_bytes", self.state_bytes),
-            ("limits.inbox_bytes", inbox_bytes, "inbox_bytes", self.inbox_bytes),
-        ];
-        if let Some((field, asked, grant, granted)) = asked.into_iter().find(|(_, asked, _, granted)| asked > granted) {
-            return Err(NotGranted::More { field, asked, grant, granted });
-        }
-        // Below these an honest machine would not be paid for its time, and money would bound nothing.
-        let ceiling = &manifest.ceiling;
-        let least = [
-            ("ceiling.base (ns)", ceiling.base.0, 50_000),
-            ("ceiling.picos_per_fuel", ceiling.picos_per_fuel, 250),
-            ("ceiling.per_hostcall (ns)", ceiling.per_hostcall.0, 1_000),
-        ];
-        match least.into_iter().find(|(_, asked, least)| asked < least) {
-            Some((field, asked, least)) => Err(NotGranted::Less { field, asked, least }),
-            None => Ok(()),
-        }
     }
 }
 

@@ -38,22 +38,52 @@ impl Node {
         .await
     }
 
-    /// Lets an agent go on: after a pause, or once more after a suspension. One that is suspended here starts again.
+    /// Checkpoints and stops an agent. Where this node carries all agents, it stays so over restarts, until it is
+    /// resumed.
+    pub async fn stop(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
+        let node = self.clone();
+        to_its_end(async move {
+            let turn = node.turn(agent).await;
+            let life = node.life(agent).filter(|life| !life.is_over());
+            if node.is_carrying() && life.is_some() {
+                node.flag(agent, |flags, _| flags.stopped = true).await?;
+            }
+            drop(turn);
+            if let Some(life) = life {
+                life.stop().await;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets an agent go on: after a pause or a stop, or once more after a suspension. One that is suspended here starts
+    /// again.
     pub async fn resume(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
         let node = self.clone();
         to_its_end(async move {
             let turn = node.turn(agent).await;
-            node.flag(agent, |flags, tick| *flags = Flags { paused: false, forgiven: Some(tick) }).await?;
-            let Some(life) = node.life(agent) else { return Ok(()) };
-            if !life.is_over() {
-                let (answer, answered) = oneshot::channel();
-                life.command(Command::Resume { answer }).await?;
-                answered.await.map_err(|_| Error::NotRunning { name: life.name().to_owned() })?;
-                life.shown(|status| status != Status::Paused).await;
-            } else if matches!(&*life.over().await, Ok(Ending::Suspended { .. })) {
+            let said = |flags: &mut Flags, tick| {
+                *flags = Flags { paused: false, stopped: false, forgiven: Some(tick), ..*flags };
+            };
+            node.flag(agent, said).await?;
+            match node.life(agent) {
+                Some(life) if !life.is_over() => {
+                    let (answer, answered) = oneshot::channel();
+                    life.command(Command::Resume { answer }).await?;
+                    answered.await.map_err(|_| Error::NotRunning { name: life.name().to_owned() })?;
+                    life.shown(|status| status != Status::Paused).await;
+                }
                 // A life takes its turn when it begins.
-                drop(turn);
-                node.start(agent, Wishes { ticks: None, ..life.wishes() }).await?;
+                _ if node.is_carrying() => {
+                    drop(turn);
+                    node.tend(agent).await?;
+                }
+                Some(life) if matches!(&*life.over().await, Ok(Ending::Suspended { .. })) => {
+                    drop(turn);
+                    node.start(agent, Wishes { ticks: None, ..life.wishes() }).await?;
+                }
+                _ => {}
             }
             Ok(())
         })
@@ -76,19 +106,19 @@ impl Node {
         change: impl FnOnce(&mut Flags, Tick) + Send + 'static,
     ) -> Result<(), Error> {
         let node = self.clone();
-        blocking(move || {
-            if node.store.is_archive(agent) {
-                return Err(igor_store::Error::Archived { agent }.into());
-            }
-            let AgentInfo { name, status, cause, tick, .. } = node.agent(agent)?;
+        let flags = blocking(move || {
+            let info = node.agent(agent)?;
+            info.check_custody()?;
+            let AgentInfo { name, status, cause, tick, .. } = info;
             if status == Status::Ended.name() {
                 return Err(Error::Ended { name, cause: cause.unwrap_or_default() });
             }
             let mut flags = local::flags(&*node.store, agent)?;
             change(&mut flags, tick);
-            Ok::<_, Error>(local::put_flags(&node.store, agent, flags)?)
+            Ok::<_, Error>(flags)
         })
-        .await
+        .await?;
+        Ok(local::put_flags(&*self.store, agent, flags).await?)
     }
 }
 

@@ -11,7 +11,8 @@ async fn begin(node: &Node, name: &str) -> AgentId {
     let (manifest, terms) = (Manifest::default(), Terms { price_per_ns: 1, price_per_fuel: 0 });
     let genesis = node.genesis(name, Hash::of_blob(b"a program"), &manifest, "1".parse().unwrap(), terms);
     let agent = genesis.body.agent_id();
-    local::put_name(&node.store, name, agent).unwrap();
+    node.store.put_blob(manifest.encode()).await.unwrap();
+    local::put_name(&*node.store, name, agent).await.unwrap();
     let (book, draft) = Book::begin(genesis, manifest, RealWorld.wall_clock()).unwrap();
     node.store.create(book.commit(draft).unwrap()).await.unwrap();
     agent

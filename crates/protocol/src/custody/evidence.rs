@@ -1,6 +1,8 @@
 //! When two records cannot both be an honest node's.
 //!
-//! Invariant kept here: a node signs one record an epoch, so two that differ convict their writer, whatever they say.
+//! Invariants kept here:
+//! - A node signs one record an epoch, so two that differ convict their writer, whatever they say.
+//! - Who declined an agent does not have it in the next epoch.
 
 use crate::entry::{Custody, Phase};
 use minicbor::{Decode, Encode};
@@ -33,11 +35,17 @@ impl Custody {
     fn contradicts(&self, other: &Self) -> bool {
         let (one, two) = (&self.phase, &other.phase);
         let orders = matches!((one, two), (Phase::Takeover(_), Phase::Takeover(_)));
+        let same = one.epoch() == two.epoch() && one != two;
         one.agent() == two.agent()
-            && one.epoch() == two.epoch()
             && (orders || one.writer() == two.writer())
-            && one != two
+            && (same || is_undone_by(one, two) || is_undone_by(two, one))
     }
+}
+
+/// Whether `one` declines what `other`, by the same node, has.
+fn is_undone_by(one: &Phase, other: &Phase) -> bool {
+    let next = one.epoch().raised() == Some(other.epoch());
+    next && matches!((one, other), (Phase::Decline(_), Phase::Handoff(_) | Phase::Return(_)))
 }
 
 /// What contradicts a record, or anything inside it, among records that are known.

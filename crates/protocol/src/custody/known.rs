@@ -128,39 +128,32 @@ impl Known {
     pub(super) fn status_by(&self, rules: Rules, me: NodeId) -> Status {
         let Some(held) = &self.held else { return Status::Absent };
         let (memory, epoch) = (&self.memory, held.chain.epoch);
+        // First, since others may have heard of what was signed: nobody else would write it.
+        let signed = memory.signed.as_ref().filter(|signed| {
+            let epoch = signed.phase.epoch();
+            Some(epoch) > memory.elsewhere_epoch() && !memory.bars(epoch.term)
+        });
+        if let Some(status) = signed.and_then(|signed| unwritten(rules, held, signed)) {
+            return status;
+        }
         if memory.bars(epoch.term) {
             return Status::Suspended(Doubt::Evidence);
         }
         if rules.forbid(Rule::BuriedIsOver, memory.elsewhere_epoch() >= Some(epoch)) {
             return Status::Elsewhere;
         }
-        if let Some(status) = self.unwritten(rules, held) {
-            return status;
-        }
+        let forgot = memory.signed_epoch() > Some(epoch);
         match held.standing.pending() {
             _ if self.is_keystore_behind(rules, me, held) => Status::Suspended(Doubt::KeystoreBehind),
+            // Who has custody is offered nothing: even a decline shows that it had gone from here.
+            None if held.standing.custodian == me && rules.forbid(Rule::JournalBehind, forgot) => {
+                Status::Suspended(Doubt::JournalBehind)
+            }
             None if held.standing.custodian == me => Status::Custodian,
             Some(given) if given.handoff.from == me => Status::Given(given.handoff.to),
             Some(given) if given.handoff.to == me => Status::Undecided,
             _ => Status::Elsewhere,
         }
-    }
-
-    /// What follows where the last record that was signed is not in the journal.
-    fn unwritten(&self, rules: Rules, held: &Held) -> Option<Status> {
-        let signed = self.memory.signed.as_ref()?;
-        if let Phase::Decline(decline) = &signed.phase {
-            // What was declined stays declined, though its journal may be here.
-            return (held.standing.pending() == Some(decline.given)).then_some(Status::Elsewhere);
-        }
-        let written = held.standing.proofs.iter().flat_map(Custody::parts).any(|record| record == *signed);
-        if written || signed.phase.epoch() < held.chain.epoch {
-            return None;
-        }
-        if rules.forbid(Rule::FinishWhatWasSigned, held.admit(&signed.phase).is_ok()) {
-            return Some(Status::Unfinished);
-        }
-        rules.keep(Rule::JournalBehind).then_some(Status::Suspended(Doubt::JournalBehind))
     }
 
     fn is_keystore_behind(&self, rules: Rules, me: NodeId, held: &Held) -> bool {
@@ -173,4 +166,20 @@ impl Known {
     pub fn records(&self) -> impl Iterator<Item = &Custody> {
         self.memory.records().chain(self.held.iter().flat_map(|held| &held.standing.proofs))
     }
+}
+
+/// What follows where the last record that was signed is not in the journal.
+fn unwritten(rules: Rules, held: &Held, signed: &Custody) -> Option<Status> {
+    if let Phase::Decline(decline) = &signed.phase {
+        // What was declined stays declined, though its journal may be here.
+        return (held.standing.pending() == Some(decline.given)).then_some(Status::Elsewhere);
+    }
+    let written = held.standing.proofs.iter().flat_map(Custody::parts).any(|record| record == *signed);
+    if written || signed.phase.epoch() < held.chain.epoch {
+        return None;
+    }
+    if rules.forbid(Rule::FinishWhatWasSigned, held.admit(&signed.phase).is_ok()) {
+        return Some(Status::Unfinished);
+    }
+    rules.keep(Rule::JournalBehind).then_some(Status::Suspended(Doubt::JournalBehind))
 }

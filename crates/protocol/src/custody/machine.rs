@@ -249,6 +249,9 @@ impl Machine<'_> {
         if let Some(evidence) = self.contradiction(&record) {
             return Ok(vec![Action::Stop, Action::Suspend(evidence)]);
         }
+        if record.phase.writer() == self.me {
+            return Err(Refusal::Known);
+        }
         let epoch = record.phase.epoch();
         if let Phase::Takeover(_) = record.phase {
             // A node that never had the agent keeps no tombstones for strangers.
@@ -267,6 +270,10 @@ impl Machine<'_> {
                 Some(tombstone) if follows(&record, tombstone) => Ok(vec![Action::Bury(record)]),
                 _ => Err(Refusal::Unlinked),
             },
+            (Status::Custodian, Some(held)) if self.is_by_its_giver(held, &record) => {
+                let known = held.standing.last().cloned();
+                Ok(vec![Action::Stop, Action::Suspend(Evidence { heard: record, known })])
+            }
             (Status::Custodian, Some(held))
                 if !self.rules.keep(Rule::StrangersAreIgnored) && epoch > held.chain.epoch =>
             {
@@ -275,6 +282,20 @@ impl Machine<'_> {
             (Status::Suspended(doubt), _) => Err(doubt.into()),
             _ => Err(Refusal::Unlinked),
         }
+    }
+
+    /// Whether a record is a later one of the node that this one has the agent from. Only this node may raise the epoch.
+    fn is_by_its_giver(&self, held: &Held, record: &Custody) -> bool {
+        let giver = match held.standing.last().map(|last| &last.phase) {
+            Some(Phase::Accept(accept)) => Some(accept.given.handoff.from),
+            _ => None,
+        };
+        let epoch = held.chain.epoch;
+        let later = |part: Custody| {
+            let at = part.phase.epoch();
+            Some(part.phase.writer()) == giver && at.term == epoch.term && at > epoch
+        };
+        self.rules.forbid(Rule::GiversAreOut, record.parts().any(later))
     }
 
     /// A record while a handoff has no answer.
@@ -378,30 +399,28 @@ fn finish(signed: &Custody) -> Vec<Action> {
     }
 }
 
+/// Whether a record can be a tombstone. A handoff cannot: it may be to this very node, which is still to answer it.
+const fn settles(record: &Custody) -> bool {
+    matches!(record.phase, Phase::Accept(_) | Phase::Return(_))
+}
+
 /// Whether a record shows that `node` took custody that it was given in `epoch`: it accepted, or acted on it since.
 fn shows_custody(record: &Custody, node: NodeId, epoch: Epoch) -> bool {
-    record.parts().any(|part| {
+    let shows = |part: Custody| {
         let (at, by) = (part.phase.epoch(), part.phase.writer() == node);
         match part.phase {
             Phase::Accept(_) => by && at.term == epoch.term && at >= epoch,
             Phase::Handoff(_) | Phase::Return(_) => by && at.term == epoch.term && at > epoch,
             Phase::Decline(_) | Phase::Takeover(_) => false,
         }
-    })
+    };
+    settles(record) && record.parts().any(shows)
 }
 
 /// Whether a record is a later word in the same term about where a tombstone says that the agent went.
 fn follows(record: &Custody, tombstone: &Custody) -> bool {
     let (was, is) = (tombstone.phase.epoch(), record.phase.epoch());
-    let custodian = match &tombstone.phase {
-        Phase::Accept(accept) => accept.given.handoff.to,
-        Phase::Takeover(takeover) => takeover.custodian,
-        Phase::Handoff(_) | Phase::Return(_) | Phase::Decline(_) => tombstone.phase.writer(),
-    };
-    let answers = |record: &Custody| matches!(record.phase, Phase::Accept(_));
-    let later = is > was || (is == was && answers(record) && !answers(tombstone));
-    later && !matches!(record.phase, Phase::Decline(_)) && {
-        let given = record.phase.handoff().map(|handoff| handoff.from);
-        is.term == was.term && (record.phase.writer() == custodian || given == Some(custodian))
-    }
+    // Of an accept, a return and a takeover the writer is the custodian after it.
+    let from = record.phase.handoff().map(|handoff| handoff.from);
+    settles(record) && is.term == was.term && is > was && from == Some(tombstone.phase.writer())
 }

@@ -39,12 +39,39 @@ pub enum Rule {
     OnlyTheNamedAnswers,
     /// Two records of one epoch by one node suspend the agent.
     ContradictionSuspends,
+    /// Who gave the agent to the custodian has it no more: a later record of it suspends the agent.
+    GiversAreOut,
     /// A record that this node signed and does not remember suspends the agent.
     ForgottenSuspends,
     /// A journal that lacks what this node signed is not run.
     JournalBehind,
     /// A journal that has more of this node's records than its keystore is not run.
     KeystoreBehind,
+}
+
+impl Rule {
+    /// Every rule.
+    pub const EACH: [Self; 19] = [
+        Self::StartAfterAccept,
+        Self::StopBeforeGiving,
+        Self::GivenStaysGiven,
+        Self::SilenceIsNoDecline,
+        Self::ReturnRaisesEpoch,
+        Self::NewerThanSigned,
+        Self::NewerThanTombstone,
+        Self::OneAnswer,
+        Self::FinishWhatWasSigned,
+        Self::BuriedIsOver,
+        Self::StopOnNews,
+        Self::TakeoverIsHeard,
+        Self::StrangersAreIgnored,
+        Self::OnlyTheNamedAnswers,
+        Self::ContradictionSuspends,
+        Self::GiversAreOut,
+        Self::ForgottenSuspends,
+        Self::JournalBehind,
+        Self::KeystoreBehind,
+    ];
 }
 
 /// Which rules are kept: all of them, or all but one.

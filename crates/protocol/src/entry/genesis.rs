@@ -90,12 +90,7 @@ impl GenesisBody {
 
     /// Genesis, signed by the owner and by the first custodian.
     pub fn sign(self, owner: &KeyPair, host: &KeyPair) -> Genesis {
-        let bytes = codec::encode(&self);
-        Genesis {
-            owner_signature: owner.sign(Domain::GENESIS_OWNER, &[&bytes]),
-            host_signature: host.sign(Domain::GENESIS_HOST, &[&bytes]),
-            body: self,
-        }
+        self.deploy(owner).countersign(host)
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses its part
 
 pub(crate) mod custody;
+pub(crate) mod frames;
 pub(crate) mod life;
 
 use igor_protocol::{

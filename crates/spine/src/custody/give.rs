@@ -95,7 +95,7 @@ impl From<ShipFailed> for Failed {
 /// What the target answered.
 enum Answer {
     Accepted(Commit),
-    Declined(Custody),
+    Declined(Box<Custody>),
 }
 
 impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
@@ -252,7 +252,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 Ok(())
             }
             Answer::Declined(record) => {
-                self.hear_one(agent, record).await?;
+                self.hear_one(agent, *record).await?;
                 Err(Failed::Declined)
             }
         }
@@ -284,7 +284,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 fn answer_in(frame: Frame) -> Result<Answer, Cut> {
     match frame {
         Frame::Accepted(commit) => Ok(Answer::Accepted(commit)),
-        Frame::Declined(record) => Ok(Answer::Declined(*record)),
+        Frame::Declined(record) => Ok(Answer::Declined(record)),
         Frame::Refused(refusal) => Err(Cut::Lost(refusal.to_string())),
         other => Err(Cut::unexpected(&other, "an accept or a decline")),
     }

@@ -3,19 +3,10 @@
 use crate::moving::{Cut, Link};
 use igor_protocol::{
     AgentId, Chain, Hash, Manifest, NodeId, Terms,
-    entry::Custody,
+    custody::Tidings,
     transfer::{Offer, Refusal},
 };
 use std::future::Future;
-
-/// Records of custody of one agent, as one node tells them to another. Each stands alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tidings {
-    /// Whose custody.
-    pub agent: AgentId,
-    /// The records.
-    pub records: Vec<Custody>,
-}
 
 /// The other nodes.
 pub trait Peers: Send + Sync + 'static {

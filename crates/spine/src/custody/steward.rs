@@ -1,10 +1,10 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
-use super::{Host, Peers, Tidings};
+use super::{Host, Peers};
 use crate::{World, inspect, moving::StoreBlobs};
 use igor_protocol::{
     AgentId, KeyPair, Manifest, NodeId, OwnerId,
-    custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, step_by},
+    custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, Tidings, step_by},
     entry::{Custody, Genesis, Phase},
     ledger::{Book, Fault},
 };
@@ -180,6 +180,39 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             }
         }
         Ok(())
+    }
+
+    /// Finishes what a crash interrupted, and asks the peers. An agent that is this node's is not started: that is for
+    /// [`Event::Timer`] or [`Steward::claim`], once they had the time to answer.
+    pub async fn wake(&self, agent: AgentId) -> Result<Status, Error> {
+        {
+            let turn = self.turn(agent);
+            let _turn = turn.lock().await;
+            if let Some(record) = self.note(agent)?.and_then(|note| note.memory.elsewhere) {
+                self.leave_branch(agent, &record).await?;
+            }
+        }
+        self.happen(agent, Event::Restarted).await?;
+        self.status(agent)
+    }
+
+    /// The right to run an agent, for a life that the node begins by itself. Give it back with [`Steward::release`].
+    pub async fn claim(&self, agent: AgentId) -> Result<(), Error> {
+        let turn = self.turn(agent);
+        let mut running = turn.lock().await;
+        match self.known(agent, *running)?.status(self.me()) {
+            Status::Custodian => *running = true,
+            Status::Suspended(doubt) => return Err(Refusal::Doubt(doubt).into()),
+            Status::Absent | Status::Unfinished | Status::Given(_) | Status::Undecided | Status::Elsewhere => {
+                return Err(Refusal::NotCustodian.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The life is over.
+    pub async fn release(&self, agent: AgentId) {
+        *self.turn(agent).lock().await = false;
     }
 
     /// Carries out what an event leads to. Returns the nodes that the journal is to be sent to.

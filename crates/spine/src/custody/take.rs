@@ -5,14 +5,14 @@
 //! - The answer is durable before it is given, and it is given again to whoever asks again.
 //! - One move of an agent at a time comes in here.
 
-use super::{Admission, Error, Host, Peers, Steward, Tidings};
+use super::{Admission, Error, Host, Peers, Steward};
 use crate::{
     World,
     moving::{Cut, Keeper, NotKept, receive, send},
 };
 use igor_protocol::{
     AgentId, Commit, Hash, NodeId, Seq,
-    custody::{Event, Refusal as StepRefusal, Status},
+    custody::{Event, Refusal as StepRefusal, Status, Tidings},
     entry::{Body, Phase},
     transfer::{Frame, Offer, Reason, Refusal, Welcome},
 };
@@ -143,7 +143,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// Gives the answer again that was given before.
     async fn answered(&self, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Option<Taken>, Ended> {
-        let Some(given) = offer.records.last().and_then(|record| record.given()).filter(|_| offer.given) else {
+        let Some(given) = offer.records.last().and_then(igor_protocol::entry::Custody::given).filter(|_| offer.given)
+        else {
             return Ok(None);
         };
         let signed = self.known(agent, false)?.memory;
@@ -219,18 +220,13 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         }
         let memory = self.known(agent, false)?.memory;
         let at = given.map_or(Seq(0), |handoff| Seq(handoff.place.seq.0 + 1));
-        match memory.signed.as_ref().map(|signed| &signed.phase) {
-            Some(Phase::Decline(_)) => {
-                let record = memory.signed.ok_or(Error::Unknown(agent))?;
-                send(link, &Frame::Declined(Box::new(record))).await?;
-                Ok(Taken::Declined(agent))
-            }
-            _ => {
-                let commit = self.accept_at(agent, at)?.ok_or(Error::Unknown(agent))?;
-                send(link, &Frame::Accepted(commit)).await?;
-                Ok(Taken::Accepted(agent))
-            }
+        if let Some(record) = memory.signed.filter(|signed| matches!(signed.phase, Phase::Decline(_))) {
+            send(link, &Frame::Declined(Box::new(record))).await?;
+            return Ok(Taken::Declined(agent));
         }
+        let commit = self.accept_at(agent, at)?.ok_or(Error::Unknown(agent))?;
+        send(link, &Frame::Accepted(commit)).await?;
+        Ok(Taken::Accepted(agent))
     }
 
     /// The commit that begins with the accept at this place.

@@ -140,6 +140,11 @@ impl Core {
         small::put_local(&self.home, name, bytes)
     }
 
+    /// Removes a local value durably.
+    pub fn remove_local(&self, name: &str) -> Result<(), Error> {
+        small::remove_local(&self.home, name)
+    }
+
     /// Reads a local value.
     pub fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         small::get_local(&self.home, name)

@@ -74,6 +74,17 @@ pub(crate) fn put_local(home: &Home, name: &str, bytes: &[u8]) -> Result<(), Err
     home.replace(LOCAL, name, bytes, SyncPoint::Local, SyncPoint::LocalName)
 }
 
+/// Removes a local value durably; nothing happens if it is not there.
+pub(crate) fn remove_local(home: &Home, name: &str) -> Result<(), Error> {
+    check_name(name)?;
+    home.check()?;
+    let path = join(LOCAL, name);
+    match home.files.remove(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(home.error(&path, e)),
+        _ => home.sync_dir(LOCAL, SyncPoint::LocalName),
+    }
+}
+
 /// Reads a local value.
 pub(crate) fn get_local(home: &Home, name: &str) -> Result<Option<Vec<u8>>, Error> {
     check_name(name)?;

@@ -49,8 +49,9 @@ pub(crate) enum ToMover {
 }
 
 pub(crate) enum ToFiles {
-    Blob(Vec<u8>, Answer<Hash>),
-    Local(String, Vec<u8>, Answer<()>),
+    PutBlob(Vec<u8>, Answer<Hash>),
+    PutLocal(String, Vec<u8>, Answer<()>),
+    RemoveLocal(String, Answer<()>),
     Stop,
 }
 
@@ -231,8 +232,9 @@ fn run_files(home: &Home, spares: &Spares, requests: &Receiver<ToFiles>) {
         for more in (0..REQUESTS_PER_SYNC).rev() {
             let Some(current) = request else { break };
             match current {
-                ToFiles::Blob(bytes, answer) => blobs.push((small::write_blob(home, spares, &bytes), answer)),
-                ToFiles::Local(name, bytes, answer) => drop(answer.send(small::put_local(home, &name, &bytes))),
+                ToFiles::PutBlob(bytes, answer) => blobs.push((small::write_blob(home, spares, &bytes), answer)),
+                ToFiles::PutLocal(name, bytes, answer) => drop(answer.send(small::put_local(home, &name, &bytes))),
+                ToFiles::RemoveLocal(name, answer) => drop(answer.send(small::remove_local(home, &name))),
                 ToFiles::Stop => return name_blobs(home, blobs),
             }
             // Those that came meanwhile share the sync of the directory.

@@ -43,11 +43,11 @@ struct Story {
     promised: usize,
 }
 
-/// A local value: the promised one, and the ones that were asked for since.
+/// A local value: the promised one, and what was asked for since; nothing is one that is removed.
 #[derive(Default)]
 struct Value {
     promised: Option<Vec<u8>>,
-    asked: Vec<Vec<u8>>,
+    asked: Vec<Option<Vec<u8>>>,
 }
 
 pub(crate) struct History {
@@ -212,11 +212,14 @@ impl History {
 
     fn put_local(&mut self, core: &Core) -> Result<(), Error> {
         let name = format!("value-{}", self.random.below(3));
-        let bytes = random_bytes(&mut self.random, 200);
+        let bytes = (!self.random.one_in(4)).then(|| random_bytes(&mut self.random, 200));
         let value = self.values.entry(name.clone()).or_default();
         value.asked.push(bytes.clone());
-        core.put_local(&name, &bytes)?;
-        *value = Value { promised: Some(bytes), asked: Vec::new() };
+        match &bytes {
+            Some(bytes) => core.put_local(&name, bytes)?,
+            None => core.remove_local(&name)?,
+        }
+        *value = Value { promised: bytes, asked: Vec::new() };
         Ok(())
     }
 
@@ -277,8 +280,7 @@ impl History {
     fn compare_values(&mut self, core: &Core) -> Result<(), Violation> {
         for (name, value) in &mut self.values {
             let found = core.get_local(name).map_err(|e| e.to_string())?;
-            let asked = found.as_ref().is_some_and(|found| value.asked.contains(found));
-            if found != value.promised && !asked {
+            if found != value.promised && !value.asked.contains(&found) {
                 return Err(format!("local value {name} is not what was stored"));
             }
             *value = Value { promised: found, asked: Vec::new() };

@@ -1,0 +1,64 @@
+//! What a new agent is made of, as `run` and `deploy` find it: a module, its manifest, a name, some money.
+
+use crate::{
+    failure::{Code, Failure},
+    words,
+};
+use igor_protocol::{Credits, Manifest, limits::PROGRAM_BYTES_MAX};
+use std::{fs::File, io::Read, path::Path};
+
+/// Where nobody says how much an agent begins with.
+const BUDGET: &str = "10";
+/// Longest manifest, in bytes.
+const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+
+/// The module in a file, as it is.
+pub(crate) fn program(path: &Path) -> Result<Vec<u8>, Failure> {
+    read(path, PROGRAM_BYTES_MAX as u64)
+}
+
+/// The name: as given, else from the file's.
+pub(crate) fn name(given: Option<&str>, file: &Path) -> Result<String, Failure> {
+    let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = given.map(str::to_owned).or_else(stem).unwrap_or_default();
+    igor_node::local::check_name(&name).map_err(|e| match given {
+        Some(_) => Failure::from(e),
+        None => Failure::refused(format!("{e}; give it one with --name")),
+    })?;
+    Ok(name)
+}
+
+/// The money that it begins with.
+pub(crate) fn budget(given: Option<Credits>) -> Result<Credits, Failure> {
+    match given {
+        Some(Credits::ZERO) => Err(Failure::new(Code::Usage, "--budget 0: an agent that has nothing cannot begin")),
+        Some(budget) => Ok(budget),
+        None => BUDGET.parse().map_err(Failure::failed),
+    }
+}
+
+/// The manifest: in a file, else the one that the module carries, else the default.
+pub(crate) fn manifest(path: Option<&Path>, program: &[u8]) -> Result<Manifest, Failure> {
+    let Some(path) = path else {
+        return match igor_sandbox::manifest::of_module(program) {
+            Ok(carried) => Ok(carried.unwrap_or_default().manifest),
+            // Not a module at all: the sandbox says so in better words.
+            Err(igor_sandbox::manifest::Error::Module(_)) => Ok(Manifest::default()),
+            Err(e) => Err(Failure::refused(e)),
+        };
+    };
+    let text = String::from_utf8(read(path, MANIFEST_BYTES_MAX)?)
+        .map_err(|_| Failure::refused(format!("{}: a manifest is UTF-8 text", path.display())))?;
+    let parsed = igor_sandbox::manifest::parse(&text);
+    parsed.map(|parsed| parsed.manifest).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))
+}
+
+fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
+    let failed = |e: std::io::Error| Failure::failed(format!("{}: {e}", path.display()));
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(Failure::refused(format!("{} is larger than {}", path.display(), words::bytes(bytes_max))));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,164 @@
+//! `node`: being a host. `node start` carries every agent of its home until it is told to stop.
+//!
+//! Invariants kept here:
+//! - Whoever waits for this node hears that it is ready once its API answers, and that it stops before it does.
+//! - It goes on whoever reads along: neither a closed stdout nor a failing agent ends it, only a signal or a disk that
+//!   cannot be believed any more.
+
+mod notify;
+
+use crate::{
+    Context,
+    failure::Failure,
+    output::{Output, Tone, note},
+    signals::Signals,
+    words::count,
+};
+use igor_node::{
+    Carried, Node,
+    api::{self, Server, wire::NodeInfo},
+};
+use notify::Manager;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What a node tells of itself.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event {
+    /// It answers.
+    Started {
+        home: String,
+        socket: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tcp: Option<String>,
+        #[serde(flatten)]
+        info: Box<NodeInfo>,
+    },
+    /// Each agent of the home had its turn.
+    Carried { living: usize, resting: usize, unable: usize },
+    /// It was told to stop.
+    Stopping { agents: usize },
+    /// It has stopped, and every agent with it.
+    Stopped {},
+}
+
+/// Carries all agents of the home until a signal comes.
+pub(crate) async fn start(context: &Context) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let manager = Manager::of_environment();
+    let node = tokio::task::block_in_place(|| context.become_node())?;
+    let server = api::serve(&node, api::Limits::default()).await?;
+    let teller = Teller { out: context.out };
+    teller.tell(&started(&node, &server));
+    manager.tell("READY=1\nSTATUS=agents are being started");
+    let broken = stay(&node, &teller, &manager, &mut signals).await;
+    manager.tell("STOPPING=1");
+    match broken {
+        // Nobody knows what is durable now: nothing more is written.
+        Some(broken) => Err(broken.into()),
+        None => leave(&node, server, &teller, &mut signals).await,
+    }
+}
+
+/// Comes back when the node is to stop; with an error where its disk failed.
+async fn stay(node: &Arc<Node>, teller: &Teller, manager: &Manager, signals: &mut Signals) -> Option<igor_node::Error> {
+    tokio::select! {
+        // What has not begun to live by then does so at the next start.
+        () = signals.stop() => return None,
+        broken = node.poisoned() => return Some(broken),
+        carried = node.carry_all() => match carried {
+            Ok(Carried { living, resting, unable }) => {
+                manager.tell(&format!("STATUS={} started", count(living as u64, "agent")));
+                teller.tell(&Event::Carried { living, resting, unable });
+            }
+            Err(e) => return Some(e),
+        },
+    }
+    tokio::select! {
+        () = signals.stop() => None,
+        broken = node.poisoned() => Some(broken),
+    }
+}
+
+/// How a node goes: its agents first, its API last, so that it can be asked to the end.
+///
+/// What can live elsewhere is to be handed on here, before the rest is stopped.
+async fn leave(node: &Arc<Node>, server: Server, teller: &Teller, signals: &mut Signals) -> Result<(), Failure> {
+    teller.tell(&Event::Stopping { agents: node.info().running });
+    let stopped = node.shut_down();
+    let mut stopped = std::pin::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            broken = node.poisoned() => return Err(broken.into()),
+            () = signals.stop() => {
+                let left = node.info().running;
+                note(format!("still stopping: {} to write state; a kill now would lose nothing committed", count(left as u64, "agent")));
+            }
+        }
+    }
+    server.shut_down().await;
+    teller.tell(&Event::Stopped {});
+    Ok(())
+}
+
+fn started(node: &Arc<Node>, server: &Server) -> Event {
+    Event::Started {
+        home: node.home().path().display().to_string(),
+        socket: server.socket().display().to_string(),
+        tcp: server.tcp().map(|address| address.to_string()),
+        info: Box::new(node.info()),
+    }
+}
+
+/// Where a node tells of itself.
+struct Teller {
+    out: Output,
+}
+
+impl Teller {
+    fn tell(&self, event: &Event) {
+        // Nobody has to listen.
+        drop(self.out.say(event, || self.words(event)));
+    }
+
+    fn words(&self, event: &Event) -> String {
+        match event {
+            Event::Started { home, socket, tcp, info } => self.opening(home, socket, tcp.as_deref(), info),
+            Event::Carried { living, resting, unable } => {
+                let unable = match unable {
+                    0 => String::new(),
+                    _ => format!("; {} cannot start, see `igor ps` and the log", count(*unable as u64, "agent")),
+                };
+                format!("{} running, {resting} at rest{unable}", count(*living as u64, "agent"))
+            }
+            Event::Stopping { agents } => {
+                format!("stopping: {} to finish the tick that runs and write state", count(*agents as u64, "agent"))
+            }
+            Event::Stopped {} => "stopped; the same command goes on from here".to_owned(),
+        }
+    }
+
+    fn opening(&self, home: &str, socket: &str, tcp: Option<&str>, info: &NodeInfo) -> String {
+        let (reached, from_afar) = match tcp {
+            Some(address) => (
+                format!("{socket}, and {address} with a token"),
+                format!("; from elsewhere: IGOR_TOKEN=... igor deploy AGENT.wasm --node {address}"),
+            ),
+            None => (socket.to_owned(), "; over TCP where node.toml has api.listen".to_owned()),
+        };
+        [
+            format!("{} {}", self.out.tone(Tone::Strong, "node"), info.node),
+            format!("  reached at  {reached}"),
+            format!(
+                "  price       {} credits a second of execution, {} a unit of fuel",
+                info.price_per_second, info.price_per_fuel
+            ),
+            format!("  durable on  {} ({home})", info.durable_on),
+            format!("  deploy      igor deploy AGENT.wasm{from_afar}"),
+            "  stop        Ctrl-C or SIGTERM: every agent writes its state; a kill loses nothing either".to_owned(),
+        ]
+        .join("\n")
+    }
+}

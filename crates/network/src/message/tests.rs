@@ -1,0 +1,74 @@
+use super::*;
+use igor_protocol::Hash;
+
+fn status() -> Status {
+    Status {
+        prices: Terms { price_per_ns: 1_000_000, price_per_fuel: 0 },
+        agents_free: 12,
+        memory_free_bytes: 1 << 30,
+        stored_free_bytes: 1 << 36,
+        draining: false,
+        version: "0.1.0".into(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+/// These bytes are on the wire of released versions: they must not change.
+#[test]
+fn requests_have_their_bytes() {
+    let check = |request: Request, expected: &str| {
+        let bytes = request.encode().expect("small enough");
+        assert_eq!(hex(&bytes), expected, "{request:?}");
+        assert_eq!(Request::decode(&bytes), Ok(request));
+    };
+    check(Request::Status, "820080");
+    let agent = AgentId(Hash([0xaa; 32]));
+    check(Request::Custody { agent }, &format!("8201815820{}", "aa".repeat(32)));
+    check(Request::Tell { body: b"hi".to_vec() }, "820281426869");
+}
+
+#[test]
+fn responses_have_their_bytes() {
+    let check = |response: Response, expected: &str| {
+        let bytes = response.encode().expect("small enough");
+        assert_eq!(hex(&bytes), expected, "{response:?}");
+        assert_eq!(Response::decode(&bytes), Ok(response));
+    };
+    check(Response::Refused { why: Why::Busy }, "82008100");
+    check(Response::Status { status: status() }, "82018186821a000f4240000c1a400000001b0000001000000000f465302e312e30");
+    check(Response::Custody { record: None }, "820280");
+    check(Response::Custody { record: Some(vec![1]) }, "8202814101");
+    check(Response::Told { body: vec![] }, "82038140");
+}
+
+#[test]
+fn sizes_are_bounded_both_ways() {
+    let largest = Request::Tell { body: vec![7; BODY_BYTES_MAX] };
+    let bytes = largest.encode().expect("just fits");
+    assert!(bytes.len() <= MESSAGE_BYTES_MAX);
+    assert_eq!(Request::decode(&bytes), Ok(largest));
+    assert!(Request::Tell { body: vec![7; BODY_BYTES_MAX + 1] }.encode().is_err());
+    assert!(Response::Told { body: vec![7; BODY_BYTES_MAX + 1] }.encode().is_err());
+    assert!(Response::Custody { record: Some(vec![7; BODY_BYTES_MAX + 1]) }.encode().is_err());
+    let wordy = Response::Status { status: Status { version: "v".repeat(65), ..status() } };
+    assert!(wordy.encode().is_err());
+    assert!(Response::decode(&codec::encode(&wordy)).is_err(), "written by somebody who does not check");
+    assert!(matches!(Request::decode(&vec![0; MESSAGE_BYTES_MAX + 1]), Err(codec::Error::TooLarge { .. })));
+}
+
+#[test]
+fn what_is_newer_is_told_from_what_is_broken() {
+    let check = |bytes: &[u8], newer: bool| {
+        assert!(Request::decode(bytes).is_err());
+        assert_eq!(is_newer(bytes), newer, "{bytes:x?}");
+    };
+    check(&[0x82, 0x03, 0x80], true);
+    check(&[0x82, 0x18, 0x20, 0x81, 0x00], true);
+    check(&[0x82, 0x02, 0x80], false);
+    check(&[0x80], false);
+    check(&[], false);
+    check(&[0xff; 9], false);
+}

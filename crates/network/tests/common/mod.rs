@@ -1,0 +1,182 @@
+//! Nodes for tests: short time limits, free ports on loopback, a handler that echoes.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub(crate) mod raw;
+
+use futures_util::future::BoxFuture;
+use igor_network::{
+    Config, Event, Handler, Multiaddr, Network, Request, Response, Status, Stream, Times, Why, address_of,
+};
+use igor_protocol::{NodeId, Terms};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Long enough for any machine; a test that waits so long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+pub(crate) fn times() -> Times {
+    Times {
+        handshake: Duration::from_secs(3),
+        negotiation: Duration::from_secs(3),
+        request: Duration::from_secs(20),
+        idle: Duration::from_secs(20),
+        frame: Duration::from_secs(20),
+        ping_interval: Duration::from_millis(200),
+        ping: Duration::from_secs(2),
+        status_interval: Duration::from_millis(200),
+        mirror_interval: Duration::from_mins(1),
+        retry_min: Duration::from_millis(50),
+        retry_max: Duration::from_millis(500),
+    }
+}
+
+/// A handler that echoes, and remembers what it heard.
+#[derive(Default)]
+pub(crate) struct Echo {
+    pub(crate) events: Mutex<Vec<Event>>,
+    pub(crate) transfers: AtomicUsize,
+    pub(crate) answering: AtomicUsize,
+    /// How long an answer takes.
+    pub(crate) thinks: Duration,
+    /// Whether it takes transfers and does not read them.
+    pub(crate) ignores: bool,
+}
+
+impl Echo {
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.events.lock().expect("no test panics with it").clone()
+    }
+}
+
+impl Handler for Echo {
+    fn answer(&self, _: NodeId, request: Request) -> BoxFuture<'_, Result<Response, Why>> {
+        Box::pin(async move {
+            self.answering.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(self.thinks).await;
+            match request {
+                Request::Status => Ok(Response::Status { status: status() }),
+                Request::Custody { agent } => {
+                    Ok(Response::Custody { record: (agent.0.0[0] == 0).then(|| b"a record".to_vec()) })
+                }
+                Request::Tell { body } if body == b"no" => Err(Why::NotAllowed),
+                Request::Tell { body } => Ok(Response::Told { body }),
+            }
+        })
+    }
+
+    fn transfer(&self, peer: NodeId, mut stream: Stream) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            assert_eq!(peer, stream.peer());
+            self.transfers.fetch_add(1, Ordering::Relaxed);
+            if self.ignores {
+                std::future::pending::<()>().await;
+            }
+            loop {
+                match stream.receive().await {
+                    Ok(Some(frame)) if stream.send(&frame).await.is_ok() => {}
+                    Ok(None) => {
+                        let _ = stream.finish().await;
+                        break;
+                    }
+                    _ => break,
+                }
+            }
+        })
+    }
+
+    fn notice(&self, event: Event) {
+        self.events.lock().expect("no test panics with it").push(event);
+    }
+}
+
+pub(crate) fn status() -> Status {
+    Status {
+        prices: Terms { price_per_ns: 7, price_per_fuel: 3 },
+        agents_free: 5,
+        memory_free_bytes: 1 << 30,
+        stored_free_bytes: 1 << 40,
+        draining: false,
+        version: "0.1.0".into(),
+    }
+}
+
+pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+
+pub(crate) fn config(seed: u8, listen: &[&str]) -> Config {
+    let mut config = Config::new(&[seed; 32]).expect("a key");
+    config.times = times();
+    config.listen = listen.iter().map(|address| address.parse().expect("an address")).collect();
+    config
+}
+
+/// A node and its handler.
+pub(crate) struct Node {
+    pub(crate) network: Network,
+    pub(crate) echo: Arc<Echo>,
+}
+
+pub(crate) async fn start(config: Config) -> Node {
+    start_with(config, Echo::default()).await
+}
+
+pub(crate) async fn start_with(config: Config, echo: Echo) -> Node {
+    if std::env::var_os("IGOR_LOG").is_some() {
+        let _ = tracing_subscriber::fmt().with_test_writer().with_env_filter("igor_network=trace").try_init();
+    }
+    let echo = Arc::new(echo);
+    let handler: Arc<dyn Handler> = Arc::clone(&echo) as _;
+    let network = Network::start(config, handler).await.expect("the network starts");
+    Node { network, echo }
+}
+
+impl Node {
+    pub(crate) fn id(&self) -> NodeId {
+        self.network.node()
+    }
+
+    /// Its only address, bare.
+    pub(crate) fn bare(&self) -> Multiaddr {
+        self.network.addresses()[0].clone()
+    }
+
+    /// Its only address, as others name it.
+    pub(crate) fn address(&self) -> Multiaddr {
+        address_of(self.id(), self.bare()).expect("a node has a peer id")
+    }
+
+    pub(crate) fn is_connected(&self, peer: NodeId) -> bool {
+        self.network.peers().iter().any(|known| known.node == peer && known.connected)
+    }
+}
+
+/// Waits until `done`, or fails.
+pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Asks for an echo, and checks it.
+pub(crate) async fn echo(from: &Network, to: NodeId, body: &[u8]) {
+    let answer = from.request(to, Request::Tell { body: body.to_vec() }).await;
+    match answer {
+        Ok(Response::Told { body: echoed }) => assert!(echoed == body, "another body came back"),
+        other => panic!("no echo: {other:?}"),
+    }
+}
+
+/// The most that this process ever had in memory, in bytes.
+pub(crate) fn peak_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux says how much memory a process has");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak is known");
+    peak.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}

@@ -1,0 +1,55 @@
+//! Moving agents, and where to.
+
+use super::{
+    Shared,
+    agents::Named,
+    json,
+    messages::read_body,
+    refusal::Refusal,
+    streams::{LINES_TYPE, line, typed},
+    wire::{Failure, Move, MoveEvent, Nodes},
+};
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use futures_util::stream::unfold;
+use std::convert::Infallible;
+use tokio::sync::mpsc;
+
+/// Longest request, in bytes.
+const MOVE_BYTES_MAX: usize = 1024;
+/// Events that wait for a slow reader; the move does not.
+const EVENTS_MAX: usize = 64;
+
+/// Hands an agent to another node, and says how far that is. It goes on whoever listens.
+pub(super) async fn begin(State(api): State<Shared>, name: Named, body: Body) -> Result<Response, Refusal> {
+    let Path(name) = name?;
+    let agent = api.resolve(&name)?;
+    let bytes = read_body(body, MOVE_BYTES_MAX, api.limits.body_within).await?;
+    let Move { to } = serde_json::from_slice(&bytes).map_err(|e| Refusal::bad_request("bad_json", e))?;
+    let (tell, told) = mpsc::channel::<Result<MoveEvent, Refusal>>(EVENTS_MAX);
+    let node = api.node.clone();
+    tokio::spawn(async move {
+        let progress = tell.clone();
+        let moved = node.give(agent, to, move |event| drop(progress.try_send(Ok(event)))).await;
+        let last = moved.map_err(Refusal::from);
+        // Whoever went away sees in the journal what came of it.
+        drop(tell.send(last).await);
+    });
+    let lines = unfold(told, async |mut told| {
+        let bytes = match told.recv().await? {
+            Ok(event) => line(&event),
+            Err(refusal) => line(&Failure { error: refusal.body() }),
+        };
+        Some((Ok::<_, Infallible>(bytes), told))
+    });
+    Ok(typed(Body::from_stream(lines), LINES_TYPE))
+}
+
+/// The other nodes.
+pub(super) async fn nodes(State(api): State<Shared>) -> Result<Response, Refusal> {
+    json(StatusCode::OK, &Nodes { nodes: api.node.known_nodes() })
+}

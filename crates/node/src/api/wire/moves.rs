@@ -1,0 +1,87 @@
+//! Moving an agent, and the nodes that it can move to.
+
+use igor_protocol::{NodeId, Seq};
+use serde::{Deserialize, Serialize};
+
+use super::text;
+
+/// `POST /v1/agents/NAME/moves`: hand the agent to another node. Answered with [`MoveEvent`]s, one JSON object a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Move {
+    /// Which node.
+    #[serde(with = "text")]
+    pub to: NodeId,
+}
+
+/// How far a move is. The last one is `accepted`, or an error as anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum MoveEvent {
+    /// The other node would take it.
+    Offer {
+        /// It has the journal up to here already.
+        has: Seq,
+    },
+    /// Journal, program and state go ahead while the agent ticks.
+    Precopy {
+        /// The round.
+        round: u32,
+        /// Bytes sent so far.
+        bytes: u64,
+    },
+    /// The agent stands still.
+    Freeze,
+    /// The handoff is durable, and the last bytes were sent.
+    Transfer {
+        /// Bytes sent in the pause.
+        bytes: u64,
+    },
+    /// The other node runs it.
+    Accepted {
+        /// How long nobody ran it, as this node saw it.
+        pause_ns: u64,
+        /// Bytes sent in all.
+        bytes: u64,
+    },
+}
+
+/// `GET /v1/nodes`: the other nodes that this one knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nodes {
+    /// By key.
+    pub nodes: Vec<NodeRow>,
+}
+
+/// One other node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRow {
+    /// Its key.
+    #[serde(with = "text")]
+    pub node: NodeId,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// Where it was reached last.
+    pub addresses: Vec<String>,
+    /// The last round trip.
+    pub round_trip_ns: Option<u64>,
+    /// What it says of itself, where it was asked.
+    pub status: Option<NodeStatus>,
+}
+
+/// What a node says of itself. Not signed: a hint where to ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its price in credits a second.
+    pub price: String,
+    /// How many more agents it would take.
+    pub agents_free: u32,
+    /// Memory that it has left for agents.
+    pub memory_free_bytes: u64,
+    /// Room for journals and programs.
+    pub stored_free_bytes: u64,
+    /// Whether it gives its agents away and takes none.
+    pub draining: bool,
+    /// Its version.
+    pub version: String,
+}

@@ -1,0 +1,20 @@
+//! Agents that come and go: what [`igor_spine::custody`] needs of this node and of the others.
+//!
+//! Invariants kept here:
+//! - An agent lives here only while custody says so: [`Node::start`](crate::Node) asks before, and nothing else starts.
+//! - What another node sends is answered by the authenticated peer it came from, under the network's limits.
+
+mod handler;
+mod host;
+mod peers;
+
+pub(crate) use handler::Gate;
+pub(crate) use host::NodeHost;
+pub(crate) use peers::NodePeers;
+
+use crate::world::RealWorld;
+use igor_spine::custody::Steward;
+use igor_store::disk::Disk;
+
+/// The custody of all agents of a node.
+pub(crate) type NodeSteward = Steward<Disk, RealWorld, NodePeers, NodeHost>;

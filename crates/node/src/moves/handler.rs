@@ -1,0 +1,78 @@
+//! What peers ask of this node.
+
+use super::peers::NodeLink;
+use crate::Node;
+use futures_util::future::{BoxFuture, FutureExt};
+use igor_network::{Event, Handler, Request, Response, Status, Stream, Why};
+use igor_protocol::{NodeId, custody::Tidings};
+use std::sync::{Arc, Weak};
+
+/// The node's side of the network.
+pub(crate) struct Gate(pub(crate) Weak<Node>);
+
+impl Gate {
+    fn node(&self) -> Result<Arc<Node>, Why> {
+        self.0.upgrade().ok_or(Why::Failed)
+    }
+}
+
+impl Handler for Gate {
+    fn answer(&self, peer: NodeId, request: Request) -> BoxFuture<'_, Result<Response, Why>> {
+        async move {
+            let node = self.node()?;
+            match request {
+                Request::Status => Ok(Response::Status { status: node.standing_offer() }),
+                Request::Custody { agent } => {
+                    let records = tokio::task::spawn_blocking(move || node.steward().records(agent)).await;
+                    let records = records.map_err(|_| Why::Failed)?.map_err(|error| {
+                        tracing::warn!(%agent, %error, "what is known of an agent's custody does not read");
+                        Why::Failed
+                    })?;
+                    let record = (!records.is_empty()).then(|| Tidings { agent, records }.encode());
+                    Ok(Response::Custody { record })
+                }
+                Request::Tell { body } => {
+                    let tidings = Tidings::decode(&body).map_err(|_| Why::Malformed)?;
+                    let agent = tidings.agent;
+                    // A task of its own: what it leads to must not stop half-way.
+                    let heard = tokio::spawn(async move { node.steward().hear(tidings).await }).await;
+                    match heard {
+                        Ok(Ok(())) => Ok(Response::Told { body: Vec::new() }),
+                        Ok(Err(error)) => {
+                            tracing::warn!(%agent, %peer, %error, "what a node told of an agent's custody is refused");
+                            Err(Why::NotAllowed)
+                        }
+                        Err(_) => Err(Why::Failed),
+                    }
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn transfer(&self, peer: NodeId, stream: Stream) -> BoxFuture<'_, ()> {
+        async move {
+            let Ok(node) = self.node() else { return };
+            let taken = tokio::spawn(async move { node.steward().take(peer, &mut NodeLink(stream)).await }).await;
+            match taken {
+                Ok(Ok(taken)) => tracing::info!(%peer, ?taken, "an incoming move came to its end"),
+                Ok(Err(error)) => tracing::warn!(%peer, %error, "an incoming move broke off"),
+                Err(_) => tracing::error!(%peer, "an incoming move failed"),
+            }
+        }
+        .boxed()
+    }
+
+    fn notice(&self, event: Event) {
+        match event {
+            Event::Connected(peer) => tracing::info!(%peer, "a node is connected"),
+            Event::Disconnected(peer) => tracing::info!(%peer, "a node is not connected any more"),
+            Event::Impostor(address) => {
+                tracing::error!(%address, "another process has this node's key: its home was copied, or the key was stolen; nothing runs here until that one is gone");
+                if let Ok(node) = self.node() {
+                    tokio::spawn(async move { node.shut_down().await });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Lives: how one begins again, what goes on beside it, and how all of them end.
+//!
+//! Invariants kept here:
+//! - An agent has at most one life at a time, and a place for as long as it has one.
+//! - A life that fails, or cannot begin, is reported, and the others go on.
+//! - Once the node is being stopped no life begins, so that stopping all of them is stopping all of them.
+
+use super::{Node, OwnLife, blocking};
+use crate::{
+    Error, Wishes,
+    admission::Place,
+    hosted::{Beginning, Ends, Hosted},
+    local::{self, Flags},
+    stored::{self, Shelf, Stored},
+};
+use igor_protocol::{AgentId, Manifest, Seq, Tick, entry::GenesisBody, limits::PROGRAM_BYTES_MAX};
+use igor_sandbox::WasmProgram;
+use igor_spine::{Ending, Life, Parts, Settings, command::Command, inspect};
+use igor_store::Store;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::SemaphorePermit, task::JoinSet};
+
+/// Wait before an agent that could not live is started again; it doubles each time.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Longest such wait.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
+/// Longest encoded manifest, in bytes.
+const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+
+/// Every life of this process by its agent, and whether others may begin.
+#[derive(Default)]
+pub(super) struct Lives {
+    pub(super) by_agent: BTreeMap<AgentId, Arc<Hosted>>,
+    pub(super) ending: bool,
+    /// Why agents that should live do not.
+    pub(super) unable: BTreeMap<AgentId, Unable>,
+}
+
+/// Why an agent that should live does not.
+pub(super) struct Unable {
+    pub(super) why: String,
+    attempts: u32,
+}
+
+/// What became of the agents of a home when its node began to carry them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// They live.
+    pub living: usize,
+    /// They ended, are suspended, were stopped, or are archives.
+    pub resting: usize,
+    /// They should live and cannot; each was reported.
+    pub unable: usize,
+}
+
+/// A life that is about to begin.
+pub(super) struct Start {
+    pub(super) name: String,
+    pub(super) genesis: GenesisBody,
+    pub(super) manifest: Manifest,
+    pub(super) wishes: Wishes,
+    pub(super) resumed: bool,
+    pub(super) place: Place,
+    pub(super) stored: Arc<Stored>,
+}
+
+/// What an agent needs to go on.
+struct Prepared {
+    name: String,
+    genesis: GenesisBody,
+    manifest: Manifest,
+    program: WasmProgram,
+    place: Place,
+    stored: Arc<Stored>,
+}
+
+impl Node {
+    /// Begins to carry every agent of this home that should live, a few at a time, and goes on to do so: from now on
+    /// one that is resumed or funded lives at once, and one that failed for want of something is tried again.
+    ///
+    /// Comes back when each had its turn.
+    pub async fn carry_all(self: &Arc<Self>) -> Result<Carried, Error> {
+        self.carrying.store(true, std::sync::atomic::Ordering::Relaxed);
+        let mut turns = JoinSet::new();
+        for agent in self.store.list()? {
+            let node = self.clone();
+            turns.spawn(async move { node.tend(agent).await });
+        }
+        let mut carried = Carried::default();
+        while let Some(turn) = turns.join_next().await {
+            match turn {
+                Ok(Ok(true)) => carried.living += 1,
+                Ok(Ok(false)) => carried.resting += 1,
+                Ok(Err(Error::Stopping)) => {}
+                Ok(Err(_)) | Err(_) => carried.unable += 1,
+            }
+        }
+        Ok(carried)
+    }
+
+    /// Whether this node carries all agents of its home, rather than those that a command names.
+    pub(super) fn is_carrying(&self) -> bool {
+        self.carrying.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Sees to it that an agent lives if it should and this node carries all. Gives whether it lives. Why it cannot is
+    /// kept and reported.
+    pub(super) async fn tend(self: &Arc<Self>, agent: AgentId) -> Result<bool, Error> {
+        let tended = self.try_tend(agent).await;
+        match &tended {
+            Ok(_) => drop(self.lives().unable.remove(&agent)),
+            Err(Error::Stopping | Error::Starting { .. }) => {}
+            Err(e) => self.report(agent, e),
+        }
+        tended
+    }
+
+    async fn try_tend(self: &Arc<Self>, agent: AgentId) -> Result<bool, Error> {
+        let lives = || self.life(agent).is_some_and(|life| !life.is_over());
+        if lives() || !self.is_carrying() {
+            return Ok(lives());
+        }
+        let _slot = self.slot().await?;
+        let node = self.clone();
+        if !blocking(move || node.should_live(agent)).await? {
+            return Ok(false);
+        }
+        match self.start_in_slot(agent, Wishes::default()).await {
+            Ok(_) | Err(Error::Running { .. }) => Ok(true),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether nothing speaks against an agent's life: neither its journal nor its operator. Waits for disks.
+    fn should_live(&self, agent: AgentId) -> Result<bool, Error> {
+        if self.store.is_archive(agent) {
+            return Ok(false);
+        }
+        let flags = local::flags(&*self.store, agent)?;
+        let book = self.book(agent)?;
+        let ledger = book.ledger();
+        let suspended = ledger.is_suspended() && flags.forgiven != Some(ledger.tick);
+        Ok(!flags.stopped && !suspended && ledger.ended.is_none() && book.genesis().custodian == self.id())
+    }
+
+    /// Keeps and tells why an agent that should live does not. Where that may pass, it is tried again.
+    fn report(self: &Arc<Self>, agent: AgentId, error: &Error) {
+        let attempts = {
+            let mut lives = self.lives();
+            let unable = lives.unable.entry(agent).or_insert_with(|| Unable { why: String::new(), attempts: 0 });
+            unable.why = error.to_string();
+            unable.attempts = unable.attempts.saturating_add(1);
+            unable.attempts
+        };
+        self.metrics.could_not_start();
+        let retry = (self.is_carrying() && error.may_pass())
+            .then(|| RETRY_AFTER.saturating_mul(1 << (attempts - 1).min(16)).min(RETRY_AFTER_MAX));
+        tracing::error!(%agent, error = %error, retry_s = retry.map(|after| after.as_secs()), "an agent cannot live; the others go on");
+        if let Some(after) = retry {
+            let node = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                drop(Box::pin(node.tend(agent)).await);
+            });
+        }
+    }
+
+    /// Goes on with the life of an agent that is here.
+    pub async fn start(self: &Arc<Self>, agent: AgentId, wishes: Wishes) -> Result<Arc<Hosted>, Error> {
+        let _slot = self.slot().await?;
+        self.start_in_slot(agent, wishes).await
+    }
+
+    async fn start_in_slot(self: &Arc<Self>, agent: AgentId, wishes: Wishes) -> Result<Arc<Hosted>, Error> {
+        let _busy = self.occupy(&agent.to_string())?;
+        if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
+            return Err(Error::Running { name: life.name().to_owned() });
+        }
+        if self.store.is_archive(agent) {
+            return Err(igor_store::Error::Archived { agent }.into());
+        }
+        let node = self.clone();
+        let Prepared { name, genesis, manifest, program, place, stored } =
+            blocking(move || node.prepare(agent)).await?;
+        let life = Life::open(self.parts(Arc::new(program), &stored), agent).await?;
+        self.carry(Start { name, genesis, manifest, wishes, resumed: true, place, stored }, life).await
+    }
+
+    /// Reads what an agent needs to go on, and compiles it unless that was done before.
+    fn prepare(&self, agent: AgentId) -> Result<Prepared, Error> {
+        self.tail(agent)?;
+        // Read when the life begins; what cannot be read is refused before anything is paid for.
+        local::flags(&*self.store, agent)?;
+        let first = self.store.read(agent, Seq(0))?.next().ok_or(igor_spine::Error::NoJournal(agent))??;
+        let genesis = inspect::genesis::<igor_store::Error>(&first)?.body;
+        if genesis.custodian != self.id() {
+            return Err(Error::NotCustodian { agent, custodian: genesis.custodian });
+        }
+        let blob = |what, hash, max| {
+            let bytes = self.store.get_blob(hash, max)?;
+            bytes.ok_or(Error::Life(igor_spine::Error::MissingBlob { what, hash }))
+        };
+        let encoded = blob("the manifest", genesis.manifest, MANIFEST_BYTES_MAX)?;
+        let manifest = Manifest::decode(&encoded)?;
+        self.grants(&manifest)?;
+        let place = self.admission.admit(&manifest)?;
+        let bytes = blob("the program", genesis.program, PROGRAM_BYTES_MAX as u64)?;
+        let stored = match local::stored(&*self.store, agent)? {
+            Some(before) => before,
+            None => {
+                let before = stored::measure(&self.store, agent, bytes.len() as u64, encoded.len() as u64)?;
+                self.admission.found(before);
+                local::put_stored(&self.store, agent, before)?;
+                before
+            }
+        };
+        let stored = self.admission.count_of(agent, stored);
+        if let Some(why) = stored.excess() {
+            return Err(Error::TooMuchStored { why });
+        }
+        let program = self.sandbox.load(&bytes, &manifest)?;
+        let name = self.name_of(agent, &genesis)?;
+        Ok(Prepared { name, genesis, manifest, program, place, stored })
+    }
+
+    /// The name that an agent has here: nearly always the one in its Genesis. Waits for disks.
+    fn name_of(&self, agent: AgentId, genesis: &GenesisBody) -> Result<String, Error> {
+        if local::agent_named(&*self.store, &genesis.name)? == Some(agent) {
+            return Ok(genesis.name.clone());
+        }
+        Ok(local::names(&*self.store)?.remove(&agent).unwrap_or_else(|| agent.to_string()))
+    }
+
+    pub(super) fn parts(&self, program: Arc<WasmProgram>, stored: &Arc<Stored>) -> super::OwnParts {
+        let store = Arc::new(Shelf::new(self.store.clone(), stored.clone()));
+        Parts { program, store, world: Arc::new(crate::RealWorld), key: self.key.clone() }
+    }
+
+    /// Waits for the right to compile or to start something.
+    pub(super) async fn slot(&self) -> Result<SemaphorePermit<'_>, Error> {
+        // It is never closed.
+        self.slots.acquire().await.map_err(|_| Error::Stopping)
+    }
+
+    /// Lets a life run as a task of its own.
+    pub(super) async fn carry(self: &Arc<Self>, start: Start, life: OwnLife) -> Result<Arc<Hosted>, Error> {
+        let Start { name, genesis, manifest, wishes, resumed, place, stored } = start;
+        let (began, metrics) = (life.look(), self.metrics.of_agent(&name));
+        let agent = began.chain.agent;
+        // What its operator says from here on finds it among the lives.
+        let _turn = self.turn(agent).await;
+        let node = self.clone();
+        let flags = blocking(move || local::flags(&*node.store, agent)).await?;
+        let settings = settings(&manifest, wishes, flags, began.tick);
+        let (hosted, ends) =
+            Hosted::begin(Beginning { store: self.store.clone(), name, genesis, began, wishes, resumed, metrics });
+        let hosted = Arc::new(hosted);
+        {
+            let mut lives = self.lives();
+            if lives.ending {
+                return Err(Error::Stopping);
+            }
+            lives.unable.remove(&agent);
+            lives.by_agent.insert(agent, hosted.clone());
+        }
+        let Ends { commands, outbox, over } = ends;
+        tracing::info!(%agent, name = hosted.name(), tick = %hosted.began().tick, resumed, "an agent runs");
+        let (node, carried) = (self.clone(), hosted.clone());
+        tokio::spawn(async move {
+            let running = tokio::spawn(life.run(settings, commands, outbox));
+            let ended = node.accompany(&carried, &stored, running).await;
+            // Whoever waits for the end finds room.
+            drop(place);
+            over.send_replace(Some(ended.clone()));
+            if let Err(e) = &*ended
+                && e.may_pass()
+            {
+                node.report(agent, e);
+            }
+        });
+        Ok(hosted)
+    }
+
+    /// Stays with a life to its end: writes down what it stores, and stops it where that is too much.
+    async fn accompany(
+        self: &Arc<Self>,
+        life: &Arc<Hosted>,
+        stored: &Arc<Stored>,
+        mut running: tokio::task::JoinHandle<Result<Ending, igor_spine::Error>>,
+    ) -> crate::Over {
+        let (agent, name) = (life.agent(), life.name());
+        let note = async || {
+            let (node, stored) = (self.clone(), stored.clone());
+            if let Err(e) = blocking(move || stored.note(&node.store)).await {
+                tracing::warn!(%agent, error = %e, "what an agent has stored was not written down");
+            }
+        };
+        let mut stopping = false;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut running => break ended,
+                () = stored.news() => note().await,
+            }
+            if let (false, Some(why)) = (stopping, stored.excess()) {
+                stopping = true;
+                tracing::warn!(%agent, name, why, "an agent is stopped");
+                self.lives().unable.insert(agent, Unable { why, attempts: 0 });
+                // It may be over already.
+                drop(life.command(Command::Stop).await);
+            }
+        };
+        note().await;
+        let ended = ended.map_or(Err(Error::Vanished), |ended| ended.map_err(Error::from));
+        match &ended {
+            Ok(Ending::Suspended { cause }) => tracing::warn!(%agent, name, cause, "an agent is suspended"),
+            Ok(ending) => tracing::info!(%agent, name, ?ending, "a life is over"),
+            Err(e) => tracing::error!(%agent, name, error = %e, "a life failed; its journal is as it was durable"),
+        }
+        Arc::new(ended)
+    }
+
+    /// Checkpoints and stops every agent, and waits until all have. None begins to live from then on.
+    pub async fn shut_down(&self) {
+        let lives: Vec<_> = {
+            let mut lives = self.lives();
+            lives.ending = true;
+            lives.by_agent.values().cloned().collect()
+        };
+        let mut stopping = JoinSet::new();
+        for life in lives {
+            stopping.spawn(async move { life.stop().await });
+        }
+        stopping.join_all().await;
+    }
+
+    pub(super) fn lives(&self) -> MutexGuard<'_, Lives> {
+        // No update can fail in the middle.
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How an agent lives: as its operator wishes now, else as was said before, else as its manifest says.
+fn settings(manifest: &Manifest, wishes: Wishes, flags: Flags, tick: Tick) -> Settings {
+    Settings {
+        // Faster than its owner wants to pay for breaks the journal.
+        interval: wishes.interval.or(flags.interval).unwrap_or(manifest.interval).max(manifest.interval_min),
+        checkpoint_interval: wishes
+            .checkpoint_interval
+            .or(flags.checkpoint_interval)
+            .unwrap_or(manifest.checkpoint_interval),
+        ticks: wishes.ticks,
+        paused: flags.paused,
+        // What was forgiven is what had happened then: one more failure suspends again.
+        forgive: flags.forgiven == Some(tick),
+    }
+}

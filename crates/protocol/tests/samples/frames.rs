@@ -1,0 +1,37 @@
+//! One frame of a transfer of every kind.
+
+use super::{HOST_TERMS, agent, commits, custody, genesis};
+use igor_protocol::{
+    Epoch, Hash, Manifest, Seq, archive,
+    transfer::{Frame, Offer, Reason, Refusal, Welcome},
+};
+
+pub(crate) fn all() -> Vec<Frame> {
+    let part = archive::parts(Hash::of_blob(b"a blob"), b"a blob").next().expect("one part");
+    let commit = commits().swap_remove(0).1;
+    let offer = Offer {
+        genesis: genesis(),
+        manifest: Manifest::default(),
+        epoch: Epoch { term: 0, n: 1 },
+        next: Seq(301),
+        state_bytes: 1 << 20,
+        records: vec![custody::handoff()],
+        given: true,
+    };
+    assert_eq!(offer.agent(), agent());
+    let welcome =
+        Welcome { terms: HOST_TERMS, next: Seq(17), head: Hash::of_blob(b"the head before 17"), has_program: true };
+    vec![
+        Frame::Offer(Box::new(offer)),
+        Frame::Welcome(welcome),
+        Frame::Refused(Refusal::new(Reason::Capacity, "no room")),
+        Frame::Part(part),
+        Frame::Commit(commit.clone()),
+        Frame::Reached(Seq(300)),
+        Frame::Have(Seq(300)),
+        Frame::Last,
+        Frame::Answered,
+        Frame::Accepted(commit),
+        Frame::Declined(Box::new(custody::decline())),
+    ]
+}
