@@ -10,9 +10,9 @@ use super::{
     kernel::Kernel,
     link::{self, SimLink, Wire},
 };
-use igor_protocol::{AgentId, Nanos, NodeId};
+use igor_protocol::{AgentId, Nanos, NodeId, custody::Tidings};
 use igor_spine::{
-    custody::{Peers, Tidings},
+    custody::Peers,
     moving::Cut,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -57,7 +57,9 @@ fn serve(machine: &Arc<Machine>, node: &Arc<Node>, incoming: Incoming) {
 
 async fn tend(machine: &Arc<Machine>, node: &Arc<Node>) {
     for agent in agents(node) {
-        happens(machine, node, agent, Event::Restarted).await;
+        if let Err(error) = node.steward.wake(agent).await {
+            judge_custody(machine, "waking", &error);
+        }
     }
     node.world.sleep(ANSWERS).await;
     let pursued = Arc::new(Mutex::new(BTreeSet::new()));

@@ -57,7 +57,7 @@ async fn deploy(stage: &Arc<Stage>, number: usize) {
                 if begun {
                     drop(node.steward.happen(id, Event::Timer).await);
                 }
-                drop(told.send(begun));
+                let _ = told.send(begun);
             });
         } else {
             drop(told);

@@ -37,6 +37,7 @@ enum ToLog {
 enum ToFiles {
     Blob(Vec<u8>, Answer<Hash>),
     Local(String, Vec<u8>, Answer<()>),
+    RemoveLocal(String, Answer<()>),
 }
 
 /// An open store.
@@ -195,6 +196,9 @@ async fn run_files(store: Arc<NodeStore>, world: Arc<NodeWorld>, mut requests: m
                 }
                 drop(answer.send(put));
             }
+            ToFiles::RemoveLocal(name, answer) => {
+                drop(answer.send(store.with(|core| core.remove_local(&name))));
+            }
         }
     }
 }
@@ -235,6 +239,11 @@ impl Store for NodeStore {
     async fn put_local(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
         let name = name.to_owned();
         ask(&self.files, |answer| ToFiles::Local(name, bytes, answer)).await
+    }
+
+    async fn remove_local(&self, name: &str) -> Result<(), Error> {
+        let name = name.to_owned();
+        ask(&self.files, |answer| ToFiles::RemoveLocal(name, answer)).await
     }
 
     fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
