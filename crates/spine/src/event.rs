@@ -2,7 +2,7 @@
 
 use crate::journal::Committed;
 use igor_protocol::{
-    Chain, Credits, Epoch, Fuel, Hash, Nanos, Seq, Tick,
+    Chain, Credits, Epoch, Fuel, Hash, Nanos, NodeId, Seq, Terms, Tick,
     entry::{Call, EndCause, Outcome},
     ledger::Book,
 };
