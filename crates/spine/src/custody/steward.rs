@@ -1,7 +1,7 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
-use super::{Host, Peers};
-use crate::{World, inspect, moving::StoreBlobs};
+use super::{Host, Peers, books::Books};
+use crate::World;
 use igor_protocol::{
     AgentId, KeyPair, Manifest, NodeId, OwnerId,
     custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, Tidings, step_by},
@@ -59,6 +59,7 @@ pub struct Steward<S, W, P, H> {
     pub(super) peers: Arc<P>,
     pub(super) host: Arc<H>,
     rules: Rules,
+    books: Books,
     turns: Mutex<BTreeMap<AgentId, Turn>>,
     /// Agents that are coming in.
     coming: Mutex<BTreeSet<AgentId>>,
@@ -79,8 +80,8 @@ impl Drop for Coming<'_> {
 impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The steward of a node.
     pub fn new(key: Arc<KeyPair>, store: Arc<S>, world: Arc<W>, peers: Arc<P>, host: Arc<H>) -> Self {
-        let (turns, coming) = (Mutex::default(), Mutex::default());
-        Self { key, store, world, peers, host, rules: Rules::ALL, turns, coming }
+        let (rules, books, turns, coming) = (Rules::ALL, Books::default(), Mutex::default(), Mutex::default());
+        Self { key, store, world, peers, host, rules, books, turns, coming }
     }
 
     /// Leaves out a rule of custody: only a simulated node does, to show that the rule is needed.
@@ -113,15 +114,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// What is durably known. `running` is what only this process knows.
     pub(super) fn known(&self, agent: AgentId, running: bool) -> Result<Known, Error> {
         let memory = self.note(agent)?.map(|note| note.memory).unwrap_or_default();
-        Ok(Known { held: self.book(agent)?.map(|book| book.held()), memory, running })
+        Ok(Known { held: self.books.look(&*self.store, agent, Book::held)?, memory, running })
     }
 
     /// The book at the end of the journal that is here.
     pub(super) fn book(&self, agent: AgentId) -> Result<Option<Book>, Error> {
-        let Some(end) = self.store.tail(agent)? else { return Ok(None) };
-        let read = |from| self.store.read(agent, from);
-        let book = inspect::book_at_end(read, &StoreBlobs(&*self.store), end.next);
-        Ok(Some(book.map_err(crate::Error::from)?))
+        Ok(self.books.look(&*self.store, agent, Book::clone)?)
     }
 
     fn note(&self, agent: AgentId) -> Result<Option<Note>, Error> {
@@ -135,10 +133,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         if let Some(note) = self.note(agent)? {
             return Ok(note.owner);
         }
-        match self.book(agent)? {
-            Some(book) => Ok(book.genesis().owner),
-            None => Err(Error::Unknown(agent)),
-        }
+        self.books.look(&*self.store, agent, |book| book.genesis().owner)?.ok_or(Error::Unknown(agent))
     }
 
     async fn remember(&self, agent: AgentId, memory: Memory) -> Result<(), Error> {
