@@ -26,8 +26,10 @@ mod owner;
 pub mod plan;
 mod rest;
 mod rot;
+pub mod shrink;
 pub mod stage;
 pub mod storage;
+pub mod sweep;
 mod takeover;
 
 use igor_protocol::custody::Rules;

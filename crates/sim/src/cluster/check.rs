@@ -17,7 +17,7 @@ use igor_protocol::{
     ledger::Book,
     verify::Verifier,
 };
-use igor_spine::replay;
+use igor_spine::{inspect, replay};
 use igor_store::{Error, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -101,11 +101,8 @@ fn execute(commits: &[Commit], store: &Arc<super::storage::NodeStore>) -> Result
     if executed.skipped > 0 || executed.executed == 0 {
         return Err(format!("{} runs were executed again, {} were not", executed.executed, executed.skipped));
     }
-    let mut verifier = Verifier::new();
-    for commit in commits {
-        verifier.push(commit, &**store).map_err(|e| e.to_string())?;
-    }
-    let book = verifier.book().ok_or("no journal")?;
+    let (id, end) = (executed.report.agent, commits.last().map_or(Seq(0), Commit::next));
+    let book = inspect::book_at_end(|from| store.read(id, from), &**store, end).map_err(|e| e.to_string())?;
     let ledger = book.ledger();
     if ledger.balance.checked_add(ledger.spent) != Some(ledger.funded) {
         return Err(format!("of {} that it was given it has {} and spent {}", ledger.funded, ledger.balance, ledger.spent));

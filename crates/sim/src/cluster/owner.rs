@@ -82,13 +82,14 @@ async fn send_all(stage: &Arc<Stage>, number: usize) {
     let agent = &stage.agents[number];
     let mut dice = Dice::new(stage.seed, 0x7365_6e64 + number as u64);
     loop {
-        let n = agent.sent.load(Ordering::Relaxed) + 1;
+        let sent = agent.sent.load(Ordering::Relaxed);
         let pace = if stage.is_calm() { 30_000_000 } else { 1_300_000_000 };
         stage.kernel.sleep(Nanos(dice.below(pace))).await;
-        if n > agent.messages {
-            stage.kernel.sleep(Nanos::from_millis(300)).await;
-            continue;
+        if sent >= agent.messages {
+            // A takeover may have gone back behind the last one: then it is asked for what is missing.
+            stage.kernel.sleep(Nanos::from_millis(700)).await;
         }
+        let n = (sent + 1).min(agent.messages);
         for (node, way) in ways(stage, agent.id) {
             // The network loses a question or an answer now and then; whoever asks cannot tell which.
             let trouble = if stage.is_calm() { 999 } else { dice.below(20) };

@@ -165,7 +165,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     pub async fn hear(&self, tidings: Tidings) -> Result<(), Error> {
         let Ok(owner) = self.owner(tidings.agent) else { return Ok(()) };
         for record in tidings.records {
-            if record.phase.agent() != tidings.agent {
+            // What is known was checked when it came; most of what is told is.
+            let known = self.known(tidings.agent, false)?;
+            if record.phase.agent() != tidings.agent || known.records().any(|known| *known == record) {
                 continue;
             }
             record.check(&owner)?;
