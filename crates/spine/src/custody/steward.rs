@@ -296,9 +296,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     async fn leave_branch(&self, agent: AgentId, record: &Custody) -> Result<(), Error> {
         let Phase::Takeover(takeover) = &record.phase else { return Ok(()) };
         let Some(end) = self.store.tail(agent)? else { return Ok(()) };
-        let base = takeover.place.chain();
-        if (end.next, end.head) == (base.next, base.head) {
-            return Ok(()); // it has nothing that the takeover does not go on from
+        let (base, order) = (takeover.place.chain(), &takeover.order.body);
+        // Of the term that the takeover left, what ends before its base is a beginning of the branch that counts.
+        let begins = end.epoch.term == order.term
+            && (end.next < base.next || (end.next == base.next && end.head == base.head));
+        if begins || end.epoch.term >= base.epoch.term {
+            return Ok(());
         }
         self.host.set_aside(agent, base).await.map_err(Error::Host)?;
         Ok(self.store.remove(agent).await?)
