@@ -2,7 +2,7 @@
 
 use igor_sim::cluster::{
     Options, Outcome,
-    plan::{Kind, Plan, Wanted},
+    plan::{Kind, Plan},
     run,
     shrink::shrink,
     sweep::{SEEDS_FOR_ALL, Totals, sweep},

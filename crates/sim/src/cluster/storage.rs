@@ -79,7 +79,8 @@ impl NodeStore {
                 oracle.violate(format!("node {node} lost what was durable: {why}"));
             }
         }
-        for agent in self.lock().list() {
+        let agents = self.lock().list();
+        for agent in agents {
             if oracle.tail(node, agent).is_none() {
                 // Its removal was not confirmed, or nobody was told of its beginning.
                 for commit in self.read(agent, Seq(0)).into_iter().flatten().flatten() {
@@ -92,7 +93,8 @@ impl NodeStore {
     fn check_journal(&self, oracle: &Oracle, tail: Chain) -> Result<(), String> {
         let agent = tail.agent;
         // A removal that was asked for and not confirmed may have happened.
-        let Some(found) = self.lock().tail(agent) else {
+        let found = self.lock().tail(agent);
+        let Some(found) = found else {
             oracle.removed(self.machine.index, agent);
             return self.machine.may_be_gone(agent).then_some(()).ok_or_else(|| format!("the journal of {agent}"));
         };
