@@ -182,13 +182,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Finishes what a crash interrupted, and asks the peers. An agent that is this node's is not started: that is for
     /// [`Event::Timer`] or [`Steward::claim`], once they had the time to answer.
     pub async fn wake(&self, agent: AgentId) -> Result<Status, Error> {
-        {
-            let turn = self.turn(agent);
-            let _turn = turn.lock().await;
-            if let Some(record) = self.note(agent)?.and_then(|note| note.memory.elsewhere) {
-                self.leave_branch(agent, &record).await?;
-            }
-        }
+        self.leave_buried(agent).await?;
         self.happen(agent, Event::Restarted).await?;
         self.status(agent)
     }
@@ -289,6 +283,17 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         book.push_seal(&mut draft, &self.key, at)?;
         let commit = book.commit(draft)?;
         Ok(self.store.append(commit).await?)
+    }
+
+    /// Leaves a branch that is over where that could not be done when its end was heard of: the process was killed, or
+    /// the disk was full.
+    pub(super) async fn leave_buried(&self, agent: AgentId) -> Result<(), Error> {
+        let turn = self.turn(agent);
+        let _turn = turn.lock().await;
+        match self.note(agent)?.and_then(|note| note.memory.elsewhere) {
+            Some(record) => self.leave_branch(agent, &record).await,
+            None => Ok(()),
+        }
     }
 
     /// Keeps the end of a journal that a takeover from before it orphaned aside, so that the branch that counts can
