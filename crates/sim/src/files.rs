@@ -28,6 +28,15 @@ pub enum Crash {
     Power,
 }
 
+/// What power cuts took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Writes and changes of names that were not synced and are gone.
+    pub lost: u64,
+    /// Writes that were not synced and of which a part is there.
+    pub torn: u64,
+}
+
 /// A sync that comes too late: when it comes, and of what.
 struct Pending {
     operation: u64,
@@ -62,6 +71,7 @@ struct State {
     failed: bool,
     reached: BTreeMap<SyncPoint, u64>,
     capacity: Option<u64>,
+    losses: Losses,
 }
 
 impl SimDisk {
@@ -83,6 +93,7 @@ impl SimDisk {
             failed: false,
             reached: BTreeMap::new(),
             capacity: None,
+            losses: Losses::default(),
         })))
     }
 
@@ -103,6 +114,11 @@ impl SimDisk {
         self.state().down
     }
 
+    /// What all power cuts so far took away.
+    pub fn losses(&self) -> Losses {
+        self.state().losses
+    }
+
     /// Changes since the last restart.
     pub fn operations(&self) -> u64 {
         self.state().operations
@@ -113,9 +129,10 @@ impl SimDisk {
         let mut state = self.state();
         let state = &mut *state;
         if crash == Crash::Power {
-            state.names.cut_power(&mut state.random);
+            state.losses.lost += state.names.cut_power(&mut state.random);
             for content in &mut state.contents {
-                content.cut_power(&mut state.random);
+                let Losses { lost, torn } = content.cut_power(&mut state.random);
+                (state.losses.lost, state.losses.torn) = (state.losses.lost + lost, state.losses.torn + torn);
             }
         }
         let kept = state.names.known();

@@ -9,6 +9,7 @@
 //! - An action that fails leaves the rest undone, and the agent stopped: what was kept is finished at the next event.
 //! - Nothing is told to another node that is not durable here.
 
+mod books;
 mod give;
 mod seams;
 mod steward;

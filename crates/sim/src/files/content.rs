@@ -1,5 +1,6 @@
 //! The bytes of one simulated file: as the page cache has them, and as the disk does.
 
+use super::Losses;
 use crate::random::Random;
 
 #[derive(Default)]
@@ -68,31 +69,40 @@ impl Content {
         self.take_some(random);
     }
 
-    pub(super) fn cut_power(&mut self, random: &mut Random) {
-        self.take_some(random);
+    /// Only what the disk has is left.
+    pub(super) fn cut_power(&mut self, random: &mut Random) -> Losses {
+        let losses = self.take_some(random);
         self.cached.clone_from(&self.on_disk);
         self.allocated = 0;
+        losses
     }
 
-    fn take_some(&mut self, random: &mut Random) {
+    fn take_some(&mut self, random: &mut Random) -> Losses {
+        let mut losses = Losses::default();
         let mut changes: Vec<_> = self.unsynced.drain(..).collect();
         while !changes.is_empty() {
             let change = changes.swap_remove(random.index(changes.len()));
             match (random.below(3), change) {
-                (0, _) => {}
+                (0, _) => losses.lost += 1,
                 (1, change) => change.apply(&mut self.on_disk),
                 (_, Change::Write { at, bytes }) => {
                     let from = random.index(bytes.len() + 1);
                     // Often a beginning arrives, sometimes any part.
                     let part =
                         if random.one_in(2) { 0..from } else { from..from + random.index(bytes.len() - from + 1) };
+                    match part.len() {
+                        0 => losses.lost += 1,
+                        some if some < bytes.len() => losses.torn += 1,
+                        _ => {}
+                    }
                     if !part.is_empty() {
                         put(&mut self.on_disk, at + part.start, &bytes[part]);
                     }
                 }
-                (_, Change::Truncate) => {}
+                (_, Change::Truncate) => losses.lost += 1,
             }
         }
+        losses
     }
 }
 

@@ -93,10 +93,14 @@ impl Names {
         }
     }
 
-    pub(super) fn cut_power(&mut self, random: &mut Random) {
+    /// Only what the disk has is left. Gives how many changes were lost.
+    pub(super) fn cut_power(&mut self, random: &mut Random) -> u64 {
+        let mut lost_changes = 0;
         for (_, change) in self.unsynced.drain(..) {
             if random.one_in(2) {
                 change.apply(&mut self.on_disk);
+            } else {
+                lost_changes += 1;
             }
         }
         // What is in a directory that was lost is lost too.
@@ -104,6 +108,7 @@ impl Names {
         let lost: Vec<_> = self.on_disk.keys().filter(|name| lost(name)).cloned().collect();
         self.on_disk.retain(|name, _| !lost.contains(name));
         self.seen.clone_from(&self.on_disk);
+        lost_changes
     }
 
     fn change(&mut self, directory: &str, change: Change) {

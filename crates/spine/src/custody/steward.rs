@@ -1,10 +1,10 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
-use super::{Host, Peers};
-use crate::{World, inspect, moving::StoreBlobs};
+use super::{Host, Peers, books::Books};
+use crate::World;
 use igor_protocol::{
     AgentId, KeyPair, Manifest, NodeId, OwnerId,
-    custody::{Action, Event, Known, Memory, Note, Refusal, Status, Tidings, step},
+    custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, Tidings, step_by},
     entry::{Custody, Genesis, Phase},
     ledger::{Book, Fault},
 };
@@ -58,6 +58,8 @@ pub struct Steward<S, W, P, H> {
     pub(super) world: Arc<W>,
     pub(super) peers: Arc<P>,
     pub(super) host: Arc<H>,
+    rules: Rules,
+    books: Books,
     turns: Mutex<BTreeMap<AgentId, Turn>>,
     /// Agents that are coming in.
     coming: Mutex<BTreeSet<AgentId>>,
@@ -78,7 +80,14 @@ impl Drop for Coming<'_> {
 impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The steward of a node.
     pub fn new(key: Arc<KeyPair>, store: Arc<S>, world: Arc<W>, peers: Arc<P>, host: Arc<H>) -> Self {
-        Self { key, store, world, peers, host, turns: Mutex::default(), coming: Mutex::default() }
+        let (rules, books, turns, coming) = (Rules::ALL, Books::default(), Mutex::default(), Mutex::default());
+        Self { key, store, world, peers, host, rules, books, turns, coming }
+    }
+
+    /// Leaves out a rule of custody: only a simulated node does, to show that the rule is needed.
+    #[must_use]
+    pub fn keeping(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// The node.
@@ -110,15 +119,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// What is durably known. `running` is what only this process knows.
     pub(super) fn known(&self, agent: AgentId, running: bool) -> Result<Known, Error> {
         let memory = self.note(agent)?.map(|note| note.memory).unwrap_or_default();
-        Ok(Known { held: self.book(agent)?.map(|book| book.held()), memory, running })
+        Ok(Known { held: self.books.look(&*self.store, agent, Book::held)?, memory, running })
     }
 
     /// The book at the end of the journal that is here.
     pub(super) fn book(&self, agent: AgentId) -> Result<Option<Book>, Error> {
-        let Some(end) = self.store.tail(agent)? else { return Ok(None) };
-        let read = |from| self.store.read(agent, from);
-        let book = inspect::book_at_end(read, &StoreBlobs(&*self.store), end.next);
-        Ok(Some(book.map_err(crate::Error::from)?))
+        Ok(self.books.look(&*self.store, agent, Book::clone)?)
     }
 
     fn note(&self, agent: AgentId) -> Result<Option<Note>, Error> {
@@ -132,10 +138,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         if let Some(note) = self.note(agent)? {
             return Ok(note.owner);
         }
-        match self.book(agent)? {
-            Some(book) => Ok(book.genesis().owner),
-            None => Err(Error::Unknown(agent)),
-        }
+        self.books.look(&*self.store, agent, |book| book.genesis().owner)?.ok_or(Error::Unknown(agent))
     }
 
     async fn remember(&self, agent: AgentId, memory: Memory) -> Result<(), Error> {
@@ -167,7 +170,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     pub async fn hear(&self, tidings: Tidings) -> Result<(), Error> {
         let Ok(owner) = self.owner(tidings.agent) else { return Ok(()) };
         for record in tidings.records {
-            if record.phase.agent() != tidings.agent {
+            // What is known was checked when it came; most of what is told is.
+            let known = self.known(tidings.agent, false)?;
+            if record.phase.agent() != tidings.agent || known.records().any(|known| *known == record) {
                 continue;
             }
             record.check(&owner)?;
@@ -182,13 +187,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Finishes what a crash interrupted, and asks the peers. An agent that is this node's is not started: that is for
     /// [`Event::Timer`] or [`Steward::claim`], once they had the time to answer.
     pub async fn wake(&self, agent: AgentId) -> Result<Status, Error> {
-        {
-            let turn = self.turn(agent);
-            let _turn = turn.lock().await;
-            if let Some(record) = self.note(agent)?.and_then(|note| note.memory.elsewhere) {
-                self.leave_branch(agent, &record).await?;
-            }
-        }
+        self.leave_buried(agent).await?;
         self.happen(agent, Event::Restarted).await?;
         self.status(agent)
     }
@@ -217,7 +216,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let turn = self.turn(agent);
         let mut running = turn.lock().await;
         let known = self.known(agent, *running)?;
-        let actions = step(self.me(), self.world.wall_clock(), &known, event)?;
+        let actions = step_by(self.rules, self.me(), self.world.wall_clock(), &known, event)?;
         let mut memory = known.memory;
         let mut transfers = Vec::new();
         for action in actions {
@@ -291,14 +290,28 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(self.store.append(commit).await?)
     }
 
+    /// Leaves a branch that is over where that could not be done when its end was heard of: the process was killed, or
+    /// the disk was full.
+    pub(super) async fn leave_buried(&self, agent: AgentId) -> Result<(), Error> {
+        let turn = self.turn(agent);
+        let _turn = turn.lock().await;
+        match self.note(agent)?.and_then(|note| note.memory.elsewhere) {
+            Some(record) => self.leave_branch(agent, &record).await,
+            None => Ok(()),
+        }
+    }
+
     /// Keeps the end of a journal that a takeover from before it orphaned aside, so that the branch that counts can
     /// come here.
     async fn leave_branch(&self, agent: AgentId, record: &Custody) -> Result<(), Error> {
         let Phase::Takeover(takeover) = &record.phase else { return Ok(()) };
         let Some(end) = self.store.tail(agent)? else { return Ok(()) };
-        let base = takeover.place.chain();
-        if (end.next, end.head) == (base.next, base.head) {
-            return Ok(()); // it has nothing that the takeover does not go on from
+        let (base, order) = (takeover.place.chain(), &takeover.order.body);
+        // Of the term that the takeover left, what ends before its base is a beginning of the branch that counts.
+        let begins = end.epoch.term == order.term
+            && (end.next < base.next || (end.next == base.next && end.head == base.head));
+        if begins || end.epoch.term >= base.epoch.term {
+            return Ok(());
         }
         self.host.set_aside(agent, base).await.map_err(Error::Host)?;
         Ok(self.store.remove(agent).await?)

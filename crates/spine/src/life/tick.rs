@@ -52,6 +52,9 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         } else {
             // The instance may be in any state. What it was before is made again from the journal.
             drop(guest);
+            // It was not told of the gap, and this attempt counts as its last tick: the next is told of what is since.
+            let now = self.journal.now();
+            self.gap = self.gap.map(|_| now.since(self.journal.ledger().run_ended));
             self.offered = self.offered.min(offered);
             let failures = self.journal.ledger().failures.clamp(1, 16);
             let wait = Nanos(BACKOFF.0.saturating_mul(1 << (failures - 1))).min(BACKOFF_MAX);

@@ -162,7 +162,11 @@ impl<S: Store> Keeper<S> {
                 return Err(NotKept::Blob("a blob does not have the hash that it is called by"));
             }
             self.store.put_blob(bytes).await?;
-            self.loose.insert(hash);
+            // A state comes after the checkpoint that names it; everything else before.
+            let state = self.book.as_ref().and_then(|book| book.ledger().checkpoint).map(|checkpoint| checkpoint.root);
+            if state != Some(hash) {
+                self.loose.insert(hash);
+            }
         }
         Ok(())
     }

@@ -1,0 +1,340 @@
+//! What must hold, checked at the moment at which it could be broken.
+//!
+//! Invariants kept here:
+//! - The oracle sees what nobody in the cluster can see, all machines at once, and tells none of them.
+//! - It believes only what was durable or told: commits that a store confirmed, records that a keystore confirmed,
+//!   ticks that were announced, messages that were acknowledged.
+
+use super::{counts::Counts, kernel::Kernel};
+use igor_protocol::{
+    AgentId, Chain, Commit, Hash, NodeId, Seq,
+    custody::{Memory, Note},
+    entry::{Custody, Phase},
+};
+use igor_spine::event::{Snapshot, TickEvent};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Sees everything. Clones are the same one.
+#[derive(Clone)]
+pub struct Oracle {
+    kernel: Kernel,
+    counts: Counts,
+    /// Whether takeovers are ordered of live nodes too, so that two branches may run.
+    forks: bool,
+    prints: bool,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    violation: Option<String>,
+    /// Where each commit of each term leads: position after it, and head.
+    commits: BTreeMap<(AgentId, u64, u64), (Seq, Hash)>,
+    /// The durable end of each journal at each machine.
+    tails: BTreeMap<(usize, AgentId), Chain>,
+    memories: BTreeMap<(usize, AgentId), Memory>,
+    lives: BTreeMap<AgentId, Vec<Lives>>,
+    serial: u64,
+    shown: BTreeMap<AgentId, Shown>,
+    told: BTreeMap<AgentId, Vec<Told>>,
+    takeovers: BTreeMap<AgentId, Vec<Base>>,
+    rotten: BTreeSet<usize>,
+    /// The last things that happened, for who looks into a failure.
+    recent: Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+struct Lives {
+    serial: u64,
+    node: usize,
+    term: u64,
+}
+
+/// An agent as it was shown last.
+#[derive(Clone)]
+pub struct Shown {
+    /// Where.
+    pub node: usize,
+    /// As what.
+    pub snapshot: Snapshot,
+}
+
+/// Something that somebody was told is in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// On which branch.
+    pub term: u64,
+    /// Its position.
+    pub seq: Seq,
+    /// The head of the chain there.
+    pub head: Hash,
+    /// Who said so.
+    pub node: usize,
+    /// What it is.
+    pub what: What,
+}
+
+/// What was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// That a tick of this number was done.
+    Tick(u64),
+    /// That the message of this number was taken in.
+    Message(u64),
+}
+
+/// From where a takeover goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The branch that it leaves.
+    pub from: u64,
+    /// The branch that it begins.
+    pub term: u64,
+    /// The position after the last entry that counts.
+    pub next: Seq,
+}
+
+impl Oracle {
+    /// Sees a cluster from its beginning.
+    pub fn new(kernel: Kernel, counts: Counts, forks: bool, prints: bool) -> Self {
+        Self { kernel, counts, forks, prints, state: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether takeovers are ordered of live nodes too.
+    pub const fn forks(&self) -> bool {
+        self.forks
+    }
+
+    /// Something that must not be.
+    pub fn violate(&self, what: String) {
+        self.log(|| format!("VIOLATION {what}"));
+        self.lock().violation.get_or_insert(what);
+    }
+
+    /// What must not be and was seen first.
+    pub fn violation(&self) -> Option<String> {
+        self.lock().violation.clone()
+    }
+
+    /// Says what happens, where somebody wants to know.
+    pub fn log(&self, what: impl FnOnce() -> String) {
+        if self.prints {
+            let mut line = String::new();
+            let now = self.kernel.now().0;
+            let _ = write!(line, "{:>5}.{:06} {:>7} ", now / 1_000_000_000, now / 1000 % 1_000_000, self.kernel.steps());
+            line.push_str(&what());
+            self.lock().recent.push(line);
+        }
+    }
+
+    /// What was said since this was asked last.
+    pub fn take_log(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().recent)
+    }
+
+    /// A machine's disk has bits that nobody wrote.
+    pub fn rotted(&self, node: usize) {
+        self.lock().rotten.insert(node);
+    }
+
+    /// Whether it has.
+    pub fn is_rotten(&self, node: usize) -> bool {
+        self.lock().rotten.contains(&node)
+    }
+
+    /// A store confirmed a commit, or has it after a restart.
+    pub fn committed(&self, node: usize, commit: &Commit) {
+        let agent = commit.agent();
+        let mut state = self.lock();
+        let key = (agent, commit.epoch().term, commit.first().0);
+        let leads = (commit.next(), commit.head());
+        let known = *state.commits.entry(key).or_insert(leads);
+        state.tails.insert((node, agent), commit.end());
+        drop(state);
+        self.kernel.note(leads.0.0 ^ u64::from(leads.1.0[0]));
+        if known != leads {
+            self.violate(format!(
+                "two journals of {} in term {} differ at seq {}: at node {node} it leads to {} {}, and it led to {} {}",
+                short(agent),
+                key.1,
+                key.2,
+                leads.0,
+                leads.1,
+                known.0,
+                known.1
+            ));
+        }
+    }
+
+    /// A store confirmed that a journal is gone.
+    pub fn removed(&self, node: usize, agent: AgentId) {
+        self.log(|| format!("n{node} removed its journal of {}", short(agent)));
+        self.lock().tails.remove(&(node, agent));
+    }
+
+    /// The durable end of a journal at a machine.
+    pub fn tail(&self, node: usize, agent: AgentId) -> Option<Chain> {
+        self.lock().tails.get(&(node, agent)).copied()
+    }
+
+    /// All journals that were durable at a machine.
+    pub fn tails(&self, node: usize) -> Vec<Chain> {
+        self.lock().tails.iter().filter(|((at, _), _)| *at == node).map(|(_, chain)| *chain).collect()
+    }
+
+    /// A keystore confirmed what it knows of an agent. Counts the transitions of custody.
+    pub fn noted(&self, node: usize, agent: AgentId, note: &Note) {
+        let memory = note.memory.clone();
+        let before = self.lock().memories.insert((node, agent), memory.clone()).unwrap_or_default();
+        if memory.signed != before.signed
+            && let Some(signed) = &memory.signed
+        {
+            self.log(|| format!("n{node} signed {} of {}", describe(signed), short(agent)));
+            self.counts.add(match signed.phase {
+                Phase::Handoff(_) => "give",
+                Phase::Accept(_) => "accept",
+                Phase::Decline(_) => "decline",
+                Phase::Return(_) => "return",
+                Phase::Takeover(_) => "takeover",
+            });
+            if let Phase::Takeover(takeover) = &signed.phase {
+                let order = &takeover.order.body;
+                let base = Base { from: order.term, term: order.counter, next: takeover.place.seq };
+                self.lock().takeovers.entry(agent).or_default().push(base);
+            }
+        }
+        if memory.elsewhere != before.elsewhere
+            && let Some(elsewhere) = &memory.elsewhere
+        {
+            self.log(|| format!("n{node} buried {} by {}", short(agent), describe(elsewhere)));
+            self.counts.add("bury");
+        }
+        if memory.evidence != before.evidence
+            && let Some(evidence) = &memory.evidence
+        {
+            self.counts.add("suspend");
+            let known = evidence.known.as_ref().map_or_else(|| "nothing that it remembers".to_owned(), describe);
+            let what = format!(
+                "n{node} suspended {}: it heard {} and knows {known}",
+                short(agent),
+                describe(&evidence.heard)
+            );
+            if self.forks || self.is_rotten(node) {
+                self.log(|| what);
+            } else {
+                self.violate(format!("{what}, though all nodes are honest"));
+            }
+        }
+    }
+
+    /// Who took custody last, as far as keystores confirmed it; none: nobody after the first custodian.
+    pub fn custodian(&self, agent: AgentId) -> Option<NodeId> {
+        let state = self.lock();
+        let of = state.memories.iter().filter(|((_, of), _)| *of == agent);
+        let taken = of.filter_map(|(_, memory)| memory.signed.as_ref()).filter(|signed| {
+            matches!(signed.phase, Phase::Accept(_) | Phase::Return(_) | Phase::Takeover(_))
+        });
+        let came = state.memories.iter().filter(|((_, of), _)| *of == agent);
+        let came = came.filter_map(|(_, memory)| memory.came.as_ref());
+        taken.chain(came).max_by_key(|record| record.phase.epoch()).map(|record| record.phase.writer())
+    }
+
+    /// Where custody was taken over.
+    pub fn takeovers(&self, agent: AgentId) -> Vec<Base> {
+        self.lock().takeovers.get(&agent).cloned().unwrap_or_default()
+    }
+
+    /// A life begins. It is over when what comes back is dropped.
+    pub fn begins(&self, node: usize, agent: AgentId, term: u64) -> LifeGuard {
+        let mut state = self.lock();
+        state.serial += 1;
+        let serial = state.serial;
+        let lives = state.lives.entry(agent).or_default();
+        let other = lives.iter().find(|other| !self.forks || other.term == term).copied();
+        lives.push(Lives { serial, node, term });
+        drop(state);
+        self.log(|| format!("n{node} {} lives, term {term}", short(agent)));
+        if let Some(other) = other {
+            self.violate(format!(
+                "{} lives twice: at node {} in term {}, and at node {node} in term {term}",
+                short(agent),
+                other.node,
+                other.term
+            ));
+        }
+        LifeGuard { oracle: self.clone(), agent, serial }
+    }
+
+    /// Where an agent lives now, newest branch first.
+    pub fn lives(&self, agent: AgentId) -> Vec<usize> {
+        let mut lives = self.lock().lives.get(&agent).cloned().unwrap_or_default();
+        lives.sort_by_key(|life| std::cmp::Reverse((life.term, life.serial)));
+        lives.iter().map(|life| life.node).collect()
+    }
+
+    /// A tick was announced.
+    pub fn announced(&self, node: usize, agent: AgentId, tick: &TickEvent) {
+        let told =
+            Told { term: tick.epoch.term, seq: tick.seq, head: tick.head, node, what: What::Tick(tick.tick.0) };
+        self.counts.add("tick");
+        self.lock().told.entry(agent).or_default().push(told);
+    }
+
+    /// A message was acknowledged.
+    pub fn acknowledged(&self, agent: AgentId, told: Told) {
+        self.counts.add("message delivered");
+        self.lock().told.entry(agent).or_default().push(told);
+    }
+
+    /// All that was told of an agent.
+    pub fn told(&self, agent: AgentId) -> Vec<Told> {
+        self.lock().told.get(&agent).cloned().unwrap_or_default()
+    }
+
+    /// An agent was shown.
+    pub fn show(&self, node: usize, snapshot: &Snapshot) {
+        let shown = Shown { node, snapshot: snapshot.clone() };
+        self.lock().shown.insert(snapshot.chain.agent, shown);
+    }
+
+    /// As an agent was shown last.
+    pub fn shown(&self, agent: AgentId) -> Option<Shown> {
+        self.lock().shown.get(&agent).cloned()
+    }
+}
+
+/// A life that is under way.
+pub struct LifeGuard {
+    oracle: Oracle,
+    agent: AgentId,
+    serial: u64,
+}
+
+impl Drop for LifeGuard {
+    fn drop(&mut self) {
+        let mut state = self.oracle.lock();
+        if let Some(lives) = state.lives.get_mut(&self.agent) {
+            lives.retain(|life| life.serial != self.serial);
+        }
+    }
+}
+
+/// The first letters of an id.
+pub fn short(agent: AgentId) -> String {
+    agent.0.to_string()[..6].to_owned()
+}
+
+/// A record in a few words.
+pub fn describe(record: &Custody) -> String {
+    let phase = &record.phase;
+    let seq = phase.place().map_or_else(String::new, |place| format!(" at seq {}", place.seq));
+    format!("{} {}{seq}", phase.name(), phase.epoch())
+}

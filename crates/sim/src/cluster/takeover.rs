@@ -1,0 +1,167 @@
+//! An owner's takeover, of a node that is gone; in marked seeds of one that may live.
+//!
+//! Invariants kept here, in seeds that are not marked:
+//! - The node that has custody is down and stays down until the takeover is durable, and nobody else may come to have
+//!   it: what was on its way has arrived.
+//! - It comes back at a time at which it can hear of the takeover.
+
+use super::{
+    machine::Machine,
+    ops::has_journal,
+    oracle::short,
+    plan::{Op, Who},
+    stage::Stage,
+};
+use crate::files::Crash;
+use igor_protocol::{
+    Chain, Nanos, Seq, Timestamp,
+    custody::{Event, Refusal, Status},
+    entry::{Action, OrderBody},
+};
+use igor_spine::custody::Error;
+use std::sync::{Arc, atomic::Ordering};
+use tokio::sync::oneshot;
+
+/// After this long nothing is on its way any more.
+const SETTLES: Nanos = Nanos::from_secs(13);
+/// A node that starts again asks for 2 s; it gets some more.
+const HEARS: Nanos = Nanos::from_secs(5);
+
+pub(super) async fn run(stage: &Arc<Stage>, op: Op) {
+    let Who::Home(agent) = op.who else { return };
+    let number = agent % stage.agents.len();
+    let agent = &stage.agents[number];
+    if agent.taken.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    if stage.oracle.forks() {
+        if order(stage, number, None).await {
+            stage.counts.add("takeover of a live node");
+        }
+    } else if let Some(home) = stage.home(number) {
+        let old = stage.machines[home].clone();
+        let crash = if op.choice.is_multiple_of(2) { Crash::Power } else { Crash::Process };
+        if old.kill(crash, None) {
+            stage.rest(SETTLES).await;
+            if is_settled(stage, number, home) && order(stage, number, Some(home)).await {
+                stage.counts.add("takeover of a dead node");
+                stage.rest(Nanos(op.time.0 / 2)).await;
+            }
+            return_to_hearing(stage, number, &old).await;
+        }
+    }
+    agent.taken.store(false, Ordering::Relaxed);
+}
+
+/// Starts a node again when those who know better can tell it.
+async fn return_to_hearing(stage: &Arc<Stage>, number: usize, old: &Arc<Machine>) {
+    loop {
+        let homes = stage.oracle.lives(stage.agents[number].id);
+        let can = |home: usize| stage.machines[home].is_up() && !stage.kernel.is_paused(home);
+        if homes.iter().copied().any(can) || stage.is_calm() {
+            break;
+        }
+        stage.rest(Nanos::from_millis(500)).await;
+    }
+    stage.hold(HEARS);
+    stage.net.calm(HEARS);
+    old.boot();
+    stage.kernel.sleep(HEARS).await;
+}
+
+/// Whether nobody but the node that is down can come to run the agent without an owner's order.
+pub(super) fn is_settled(stage: &Stage, number: usize, down: usize) -> bool {
+    let agent = stage.agents[number].id;
+    if !stage.oracle.lives(agent).is_empty() {
+        return false;
+    }
+    let custodian = stage.oracle.custodian(agent).unwrap_or_else(|| stage.agents[number].genesis.body.custodian);
+    let down = stage.machines[down].id();
+    let safe = |status| match status {
+        Status::Absent | Status::Elsewhere | Status::Undecided => true,
+        Status::Given(to) => to == down,
+        Status::Custodian | Status::Unfinished | Status::Suspended(_) => false,
+    };
+    custodian == down
+        && stage.machines.iter().filter_map(|machine| machine.node()).all(|node| {
+            node.steward.status(agent).is_ok_and(safe)
+        })
+}
+
+/// Orders the best node that there is to take over. Says whether it did.
+pub(super) async fn order(stage: &Arc<Stage>, number: usize, not: Option<usize>) -> bool {
+    let agent = &stage.agents[number];
+    for _ in 0..4 {
+        let home = stage.home(number);
+        let able = |machine: &&Arc<Machine>| {
+            let index = machine.index;
+            Some(index) != not
+                && Some(index) != home
+                && !stage.kernel.is_paused(index)
+                && !stage.oracle.is_rotten(index)
+                && has_journal(machine, agent.id)
+        };
+        let copies = stage.machines.iter().filter(able);
+        let best = copies.filter_map(|machine| Some((stage.oracle.tail(machine.index, agent.id)?, machine.clone())));
+        let best = best.max_by_key(|(chain, machine)| (chain.epoch, chain.next, machine.index));
+        let Some((base, machine)) = best else { return false };
+        match take_over(stage, number, base, &machine).await {
+            Fate::Taken => return true,
+            Fate::Gone => return false,
+            Fate::Refused => stage.kernel.sleep(Nanos::from_millis(500)).await,
+        }
+    }
+    false
+}
+
+/// What became of an order.
+enum Fate {
+    Taken,
+    /// It was refused: it counts nowhere, and another may be signed.
+    Refused,
+    /// The node that it named is gone for good.
+    Gone,
+}
+
+/// Gives one order to the node that it names, until that has carried it out or refused it: an owner does not sign
+/// another while the fate of one is unknown.
+async fn take_over(stage: &Arc<Stage>, number: usize, base: Chain, machine: &Arc<Machine>) -> Fate {
+    let agent = &stage.agents[number];
+    let base_seq = Seq(base.next.0.saturating_sub(1));
+    let (custodian, terms) = (machine.id(), machine.conduct().terms);
+    let action = Action::Takeover { base_seq, base_head: base.head, custodian, terms };
+    let (term, at) = (base.epoch.term, Timestamp(stage.kernel.now().0));
+    let body = OrderBody { agent: agent.id, term, counter: agent.next_order(), at, action };
+    let order = body.sign(&agent.owner);
+    let mut tried = false;
+    while !machine.is_ruined() {
+        if let Some(node) = machine.node() {
+            let (told, heard) = oneshot::channel();
+            let (of, on, id, order) = (stage.clone(), machine.index, agent.id, order.clone());
+            machine.spawn(async move {
+                let taken = node.steward.happen(id, Event::Ordered(order)).await;
+                of.oracle.log(|| format!("n{on} takes {} over from {} {}: {taken:?}", short(id), base.epoch, base.next));
+                drop(told.send(taken));
+            });
+            match heard.await {
+                Ok(Ok(_) | Err(Error::Refused(Refusal::Known))) => return Fate::Taken,
+                Ok(Err(Error::Refused(_))) if !tried => return Fate::Refused,
+                // It was signed the first time, or not: whoever refuses it now would have finished it.
+                Ok(Err(Error::Refused(_))) => {
+                    let term = order_term(&action, stage, agent.id, base);
+                    return if term { Fate::Taken } else { Fate::Refused };
+                }
+                Ok(Err(_)) | Err(_) => tried = true,
+            }
+        }
+        stage.kernel.sleep(Nanos::from_millis(500)).await;
+    }
+    Fate::Gone
+}
+
+/// Whether a keystore has confirmed a takeover from here.
+fn order_term(action: &Action, stage: &Stage, agent: igor_protocol::AgentId, base: Chain) -> bool {
+    let Action::Takeover { base_seq, .. } = action else { return false };
+    let taken = stage.oracle.takeovers(agent);
+    taken.iter().any(|taken| taken.from == base.epoch.term && taken.next == base_seq.next())
+}
