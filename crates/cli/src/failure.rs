@@ -205,6 +205,15 @@ impl From<&igor_node::client::Error> for Code {
         use igor_node::client::Error as E;
         match error {
             E::Refused { code, .. } if code == "corrupt" => Self::Integrity,
+            // An answer that goes on has had its status before it failed.
+            E::Refused { code, .. } if ["node_unreachable", "move_unanswered"].contains(&code.as_str()) => {
+                Self::Unreachable
+            }
+            E::Refused { code, .. }
+                if ["move_refused", "move_declined", "other_history", "not_custodian"].contains(&code.as_str()) =>
+            {
+                Self::Refused
+            }
             E::Unreachable { .. }
             | E::Interrupted { .. }
             | E::Timeout { .. }

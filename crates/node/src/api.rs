@@ -61,7 +61,7 @@ impl Default for Limits {
             tcp_connections: 64,
             header_within: Duration::from_secs(10),
             body_within: Duration::from_secs(10),
-            program_within: Duration::from_secs(60),
+            program_within: Duration::from_mins(1),
             taken_within: Duration::from_secs(30),
         }
     }

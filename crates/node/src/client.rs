@@ -6,8 +6,8 @@
 //! - A call is made once. Only [`send_lines`] tries again, and only what the node's exactly-once rule makes safe.
 
 use crate::api::wire::{
-    AgentInfo, Agents, BODY_BYTES_MAX, Batch, BatchAnswer, Controlled, Event, Failure, MessageAnswer, MessageStatus, Move,
-    MoveEvent, NodeInfo, NodeRow, Nodes, OrderTaken, Outgoing, StreamInfo,
+    AgentInfo, Agents, BODY_BYTES_MAX, Batch, BatchAnswer, Controlled, Event, Failure, MessageAnswer, MessageStatus,
+    Move, MoveEvent, NodeInfo, NodeRow, Nodes, OrderTaken, Outgoing, StreamInfo,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{

@@ -69,7 +69,8 @@ impl Hosted {
         let (told_over, over) = watch::channel(None);
         let waiting = Arc::new(Waiting::default());
         let outbox = Told { store, now: told_now, ahead: VecDeque::new(), waiting: waiting.clone(), metrics };
-        let hosted = Self { name, genesis, wishes, began, resumed, commands, now, over, waiting, abandon: Notify::new() };
+        let hosted =
+            Self { name, genesis, wishes, began, resumed, commands, now, over, waiting, abandon: Notify::new() };
         (hosted, Ends { commands: commanded, outbox, over: told_over })
     }
 

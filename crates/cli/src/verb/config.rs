@@ -1,6 +1,7 @@
 //! `config`: every value in effect, and where it comes from.
 
 use crate::{Context, args::Global, failure::Failure};
+use igor_network::Multiaddr;
 use igor_node::home::{Config, HOME_VARIABLE, Home};
 use igor_protocol::PublicKey;
 use serde::Serialize;
@@ -44,8 +45,9 @@ pub(crate) fn config(context: &Context, global: &Global) -> Result<(), Failure> 
 
 /// Every value of the configuration, by its key in `node.toml`.
 fn values(config: &Config) -> Vec<(&'static str, String)> {
-    let Config { price, policy, grants, admission, api, metrics } = config;
+    let Config { price, policy, grants, admission, api, network, metrics } = config;
     let keys = |keys: &[PublicKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let addresses = |list: &[Multiaddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let or = |text: String, empty: &str| if text.is_empty() { empty.to_owned() } else { text };
     let owners = policy.owners.as_ref().map(|owners| or(keys(owners), "nobody"));
     let capabilities: Vec<_> = grants.capabilities.iter().map(|capability| capability.name()).collect();
@@ -68,6 +70,12 @@ fn values(config: &Config) -> Vec<(&'static str, String)> {
         ("api.listen", api.listen.map_or_else(|| "the home's socket only".to_owned(), |at| at.to_string())),
         ("api.tokens", api.tokens.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())),
         ("api.hosts", api.hosts.join(" ")),
+        ("network.listen", or(addresses(&network.listen), "nowhere")),
+        ("network.peers", or(addresses(&network.peers), "none")),
+        ("network.mdns", network.mdns.to_string()),
+        ("network.private", network.private.to_string()),
+        ("network.allow", or(keys(&network.allow), "nobody in particular")),
+        ("network.deny", or(keys(&network.deny), "nobody")),
         ("metrics.agents", metrics.agents.to_string()),
     ]
 }

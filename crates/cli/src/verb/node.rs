@@ -14,11 +14,11 @@ use crate::{
     signals::Signals,
     words::count,
 };
+use igor_network::{Network, address_of};
 use igor_node::{
     Carried, Node,
     api::{self, Server, wire::NodeInfo},
 };
-use igor_network::{Network, address_of};
 use notify::Manager;
 use serde::Serialize;
 use std::sync::Arc;
@@ -168,7 +168,9 @@ impl Teller {
             }
             Event::Drained { moved, staying } => {
                 let mut lines = vec![format!("handed on: {}", count(*moved as u64, "agent"))];
-                lines.extend(staying.iter().map(|row| format!("  {} stays, and is checkpointed: {}", row.agent, row.why)));
+                lines.extend(
+                    staying.iter().map(|row| format!("  {} stays, and is checkpointed: {}", row.agent, row.why)),
+                );
                 lines.join("\n")
             }
             Event::Stopping { agents } => {

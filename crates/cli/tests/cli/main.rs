@@ -8,6 +8,7 @@ mod forged;
 mod home;
 mod imports;
 mod lives;
+mod moves;
 mod orders;
 mod refused;
 mod runtimes;

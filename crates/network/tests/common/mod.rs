@@ -128,7 +128,7 @@ pub(crate) async fn start(config: Config) -> Node {
 
 pub(crate) async fn start_with(config: Config, echo: Echo) -> Node {
     if std::env::var_os("IGOR_LOG").is_some() {
-        let _ = tracing_subscriber::fmt().with_test_writer().with_env_filter("igor_network=trace").try_init();
+        let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::TRACE).try_init();
     }
     let echo = Arc::new(echo);
     let handler: Arc<dyn Handler> = Arc::clone(&echo) as _;

@@ -7,7 +7,7 @@ use igor_protocol::{Nanos, entry::Deployment};
 use std::time::Duration;
 
 /// Longest time until a node has compiled and begun an agent, in its turn.
-const DEPLOYED_WITHIN: Duration = Duration::from_secs(180);
+const DEPLOYED_WITHIN: Duration = Duration::from_mins(3);
 
 /// How an agent shall live, where its manifest shall not say it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

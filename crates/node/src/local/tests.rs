@@ -44,7 +44,7 @@ async fn flags_are_remembered_and_damage_is_reported() {
     assert_eq!(flags(&store, agent(1)).unwrap(), said);
     assert_eq!(flags(&store, agent(2)).unwrap(), Flags::default());
     // As it was written before there was more to say.
-    store.put_local(&flags_value(agent(2)), br#"{"version":1,"paused":true,"forgiven":null}"#).unwrap();
+    store.put_local(&flags_value(agent(2)), br#"{"version":1,"paused":true,"forgiven":null}"#.to_vec()).await.unwrap();
     assert_eq!(flags(&store, agent(2)).unwrap(), Flags { paused: true, ..Flags::default() });
     assert_eq!(stored(&store, agent(1)).unwrap(), None);
     put_stored(&store, agent(1), u64::MAX).await.unwrap();

@@ -53,7 +53,8 @@ impl Handler for Gate {
     fn transfer(&self, peer: NodeId, stream: Stream) -> BoxFuture<'_, ()> {
         async move {
             let Ok(node) = self.node() else { return };
-            let taken = tokio::spawn(async move { node.steward().take(peer, &mut NodeLink(stream)).await }).await;
+            let taken =
+                tokio::spawn(async move { Box::pin(node.steward().take(peer, &mut NodeLink(stream))).await }).await;
             match taken {
                 Ok(Ok(taken)) => tracing::info!(%peer, ?taken, "an incoming move came to its end"),
                 Ok(Err(error)) => tracing::warn!(%peer, %error, "an incoming move broke off"),

@@ -40,7 +40,7 @@ impl Host for NodeHost {
         let Ok(node) = self.node() else { return };
         // Not waited for: custody goes on while the agent is restored.
         tokio::spawn(async move {
-            if let Err(error) = node.live(agent, Wishes::default()).await {
+            if let Err(error) = Box::pin(node.live(agent, Wishes::default())).await {
                 tracing::error!(%agent, %error, "an agent that is this node's cannot live");
             }
         });

@@ -43,8 +43,10 @@ impl Peers for NodePeers {
     type Link = NodeLink;
 
     async fn open(&self, to: NodeId) -> Result<NodeLink, Cut> {
-        let network = self.network().ok_or_else(|| Cut::Lost("this node is on no network; see `[network]` in node.toml".into()))?;
-        network.open(to).await.map(NodeLink).map_err(lost)
+        let network = self
+            .network()
+            .ok_or_else(|| Cut::Lost("this node is on no network; see `[network]` in node.toml".into()))?;
+        network.open(to).await.map(NodeLink).map_err(|e| lost(&e))
     }
 
     fn tell(&self, to: NodeId, tidings: Tidings) {
@@ -76,18 +78,18 @@ impl Peers for NodePeers {
 
 impl Link for NodeLink {
     async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Cut> {
-        self.0.send(&bytes).await.map_err(lost)
+        self.0.send(&bytes).await.map_err(|e| lost(&e))
     }
 
     async fn receive(&mut self) -> Result<Vec<u8>, Cut> {
         match self.0.receive().await {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err(Cut::Lost("the other node ended it".into())),
-            Err(error) => Err(lost(error)),
+            Err(error) => Err(lost(&error)),
         }
     }
 }
 
-fn lost(error: igor_network::Error) -> Cut {
+fn lost(error: &igor_network::Error) -> Cut {
     Cut::Lost(error.to_string())
 }

@@ -13,7 +13,9 @@ use crate::{
     local::{self, Flags},
     stored::{self, Shelf, Stored},
 };
-use igor_protocol::{AgentId, Manifest, Seq, Tick, custody::Status as Custody, entry::GenesisBody, limits::PROGRAM_BYTES_MAX};
+use igor_protocol::{
+    AgentId, Manifest, Seq, Tick, custody::Status as Custody, entry::GenesisBody, limits::PROGRAM_BYTES_MAX,
+};
 use igor_sandbox::WasmProgram;
 use igor_spine::{Ending, Life, Parts, Settings, command::Command, inspect};
 use igor_store::Store;
@@ -204,13 +206,12 @@ impl Node {
         self.grants(&manifest)?;
         let place = self.admission.admit(&manifest)?;
         let bytes = blob("the program", genesis.program, PROGRAM_BYTES_MAX as u64)?;
-        let stored = match local::stored(&*self.store, agent)? {
-            Some(before) => before,
-            None => {
-                let before = stored::measure(&self.store, agent, bytes.len() as u64, encoded.len() as u64)?;
-                self.admission.found(before);
-                before
-            }
+        let stored = if let Some(before) = local::stored(&*self.store, agent)? {
+            before
+        } else {
+            let before = stored::measure(&self.store, agent, bytes.len() as u64, encoded.len() as u64)?;
+            self.admission.found(before);
+            before
         };
         let stored = self.admission.count_of(agent, stored);
         if let Some(why) = stored.excess() {

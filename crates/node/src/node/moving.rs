@@ -132,8 +132,7 @@ impl Node {
             loop {
                 tokio::time::sleep(pause).await;
                 match node.steward.pursue(agent).await {
-                    Ok(()) => break,
-                    Err(Failed::Declined) => break,
+                    Ok(()) | Err(Failed::Declined) => break,
                     Err(error) => tracing::warn!(%agent, node = %to, %error, "a handoff has no answer yet"),
                 }
                 if !matches!(node.steward.status(agent), Ok(Status::Given(_))) {
@@ -317,7 +316,11 @@ impl Node {
         }
         let taken = local::agent_named(&*self.store, own)?.is_some_and(|other| other != agent);
         let id = agent.to_string();
-        let name = if taken { format!("{}-{}", &own[..own.floor_char_boundary(50)], &id[id.len() - 6..]) } else { own.to_owned() };
+        let name = if taken {
+            format!("{}-{}", &own[..own.floor_char_boundary(50)], &id[id.len() - 6..])
+        } else {
+            own.to_owned()
+        };
         local::put_name(&*self.store, &name, agent).await?;
         Ok(name)
     }

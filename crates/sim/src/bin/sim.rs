@@ -166,7 +166,11 @@ fn say(totals: &Totals, never: &[&str], smallest: Option<&Outcome>, took: f64) {
         println!("{times:>12}  {what}");
     }
     let Totals { seeds, steps, faults, moves, time_ns, trace, .. } = totals;
-    println!("{seeds} seeds in {took:.1} s ({:.0} a minute), {} h of virtual time", 60.0 * *seeds as f64 / took, time_ns / 3_600_000_000_000);
+    println!(
+        "{seeds} seeds in {took:.1} s ({:.0} a minute), {} h of virtual time",
+        60.0 * *seeds as f64 / took,
+        time_ns / 3_600_000_000_000
+    );
     let held = seeds - totals.failed.len() as u64;
     for (what, spread) in [("steps", steps), ("faults", faults), ("moves", moves)] {
         println!("{what} a seed: {} to {}, {} on average", spread.min, spread.max, spread.sum / held.max(1));
@@ -185,7 +189,8 @@ fn say(totals: &Totals, never: &[&str], smallest: Option<&Outcome>, took: f64) {
 }
 
 fn say_json(totals: &Totals, never: &[&str], smallest: Option<&Outcome>, took: f64) {
-    let spread = |spread: &igor_sim::cluster::sweep::Spread| json!({ "sum": spread.sum, "min": spread.min, "max": spread.max });
+    let spread =
+        |spread: &igor_sim::cluster::sweep::Spread| json!({ "sum": spread.sum, "min": spread.min, "max": spread.max });
     let failed = totals.failed.iter().map(|failed| json!({ "seed": failed.seed, "violation": failed.violation }));
     println!(
         "{}",

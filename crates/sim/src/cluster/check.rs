@@ -61,7 +61,11 @@ fn agent(stage: &Stage, number: usize, home: usize) -> Result<(), String> {
     numbered("tick", &canon.ticks)?;
     numbered("message", &canon.messages)?;
     if (canon.messages.len() as u64) < stage.agents[number].messages {
-        return Err(format!("{} messages are in the journal of {} that were acknowledged", canon.messages.len(), stage.agents[number].messages));
+        return Err(format!(
+            "{} messages are in the journal of {} that were acknowledged",
+            canon.messages.len(),
+            stage.agents[number].messages
+        ));
     }
     let mut orphans = Places::new();
     for machine in &stage.machines {
@@ -105,7 +109,10 @@ fn execute(commits: &[Commit], store: &Arc<super::storage::NodeStore>) -> Result
     let book = inspect::book_at_end(|from| store.read(id, from), &**store, end).map_err(|e| e.to_string())?;
     let ledger = book.ledger();
     if ledger.balance.checked_add(ledger.spent) != Some(ledger.funded) {
-        return Err(format!("of {} that it was given it has {} and spent {}", ledger.funded, ledger.balance, ledger.spent));
+        return Err(format!(
+            "of {} that it was given it has {} and spent {}",
+            ledger.funded, ledger.balance, ledger.spent
+        ));
     }
     Ok(())
 }
@@ -115,7 +122,9 @@ fn stands(commits: &[Commit], machine: &Machine) -> Result<(), String> {
     let Some(node) = machine.node() else { return Ok(()) };
     let mut verifier = Verifier::new();
     for commit in commits {
-        verifier.push(commit, &*node.store).map_err(|e| format!("a branch set aside at node {}: {e}", machine.index))?;
+        verifier
+            .push(commit, &*node.store)
+            .map_err(|e| format!("a branch set aside at node {}: {e}", machine.index))?;
     }
     Ok(())
 }
@@ -161,9 +170,9 @@ fn numbered(what: &str, numbers: &[u64]) -> Result<(), String> {
 
 /// From where on a journal is another than the canonical one.
 fn is_aside(canon: &Canon, commits: &[Commit]) -> Option<Seq> {
-    let entries = commits.iter().flat_map(|commit| {
-        commit.entries().map(|(seq, head, _)| (commit.epoch().term, seq, head)).collect::<Vec<_>>()
-    });
+    let entries = commits
+        .iter()
+        .flat_map(|commit| commit.entries().map(|(seq, head, _)| (commit.epoch().term, seq, head)).collect::<Vec<_>>());
     entries.into_iter().find(|place| !canon.places.contains(place)).map(|(_, seq, _)| seq)
 }
 
@@ -179,7 +188,8 @@ fn told_is_there(stage: &Stage, canon: &Canon, orphans: &Places, told: Told) -> 
     };
     let of = format!("{what}, told by node {} in term {} at seq {}", told.node, told.term, told.seq);
     let left = canon.takeovers.iter().any(|(from, to, seq)| {
-        (*from == told.term && told.seq >= *seq) || (told.term < *to && *from != told.term && !canon.has_term(told.term))
+        (*from == told.term && told.seq >= *seq)
+            || (told.term < *to && *from != told.term && !canon.has_term(told.term))
     });
     if !left && !(stage.oracle.forks() && !canon.has_term(told.term)) {
         return Err(format!("{of}, is not in the canonical journal"));

@@ -11,10 +11,7 @@ use super::{
     link::{self, SimLink, Wire},
 };
 use igor_protocol::{AgentId, Nanos, NodeId, custody::Tidings};
-use igor_spine::{
-    custody::Peers,
-    moving::Cut,
-};
+use igor_spine::{custody::Peers, moving::Cut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::mpsc;
 

@@ -129,7 +129,8 @@ impl Oracle {
         if self.prints {
             let mut line = String::new();
             let now = self.kernel.now().0;
-            let _ = write!(line, "{:>5}.{:06} {:>7} ", now / 1_000_000_000, now / 1000 % 1_000_000, self.kernel.steps());
+            let _ =
+                write!(line, "{:>5}.{:06} {:>7} ", now / 1_000_000_000, now / 1000 % 1_000_000, self.kernel.steps());
             line.push_str(&what());
             self.lock().recent.push(line);
         }
@@ -222,11 +223,8 @@ impl Oracle {
         {
             self.counts.add("suspend");
             let known = evidence.known.as_ref().map_or_else(|| "nothing that it remembers".to_owned(), describe);
-            let what = format!(
-                "n{node} suspended {}: it heard {} and knows {known}",
-                short(agent),
-                describe(&evidence.heard)
-            );
+            let what =
+                format!("n{node} suspended {}: it heard {} and knows {known}", short(agent), describe(&evidence.heard));
             if self.forks || self.is_rotten(node) {
                 self.log(|| what);
             } else {
@@ -239,9 +237,9 @@ impl Oracle {
     pub fn custodian(&self, agent: AgentId) -> Option<NodeId> {
         let state = self.lock();
         let of = state.memories.iter().filter(|((_, of), _)| *of == agent);
-        let taken = of.filter_map(|(_, memory)| memory.signed.as_ref()).filter(|signed| {
-            matches!(signed.phase, Phase::Accept(_) | Phase::Return(_) | Phase::Takeover(_))
-        });
+        let taken = of
+            .filter_map(|(_, memory)| memory.signed.as_ref())
+            .filter(|signed| matches!(signed.phase, Phase::Accept(_) | Phase::Return(_) | Phase::Takeover(_)));
         let came = state.memories.iter().filter(|((_, of), _)| *of == agent);
         let came = came.filter_map(|(_, memory)| memory.came.as_ref());
         taken.chain(came).max_by_key(|record| record.phase.epoch()).map(|record| record.phase.writer())
@@ -282,8 +280,7 @@ impl Oracle {
 
     /// A tick was announced.
     pub fn announced(&self, node: usize, agent: AgentId, tick: &TickEvent) {
-        let told =
-            Told { term: tick.epoch.term, seq: tick.seq, head: tick.head, node, what: What::Tick(tick.tick.0) };
+        let told = Told { term: tick.epoch.term, seq: tick.seq, head: tick.head, node, what: What::Tick(tick.tick.0) };
         self.counts.add("tick");
         self.lock().told.entry(agent).or_default().push(told);
     }

@@ -118,7 +118,9 @@ fn answered(stage: &Stage, agent: &Agent, node: usize, n: u64, answer: &Result<D
         Err(Refused::Gap { expected }) if *expected < n => {
             if stage.oracle.takeovers(agent.id).is_empty() {
                 let id = short(agent.id);
-                stage.oracle.violate(format!("{id} at node {node} wants message {expected} again; {} was taken", n - 1));
+                stage
+                    .oracle
+                    .violate(format!("{id} at node {node} wants message {expected} again; {} was taken", n - 1));
             }
             Some(expected - 1)
         }
@@ -177,8 +179,7 @@ async fn fund(stage: &Arc<Stage>, number: usize) {
         let added = if stage.is_calm() { 1 << 60 } else { dice.within(1_000_000, 4_000_000) };
         let Some(total) = now.funded.checked_add(Credits::from_units(u128::from(added))) else { continue };
         let (term, at) = (now.chain.epoch.term, Timestamp(stage.kernel.now().0));
-        let body =
-            OrderBody { agent: agent.id, term, counter: agent.next_order(), at, action: Action::Fund { total } };
+        let body = OrderBody { agent: agent.id, term, counter: agent.next_order(), at, action: Action::Fund { total } };
         let order = body.sign(&agent.owner);
         for (_, way) in ways(stage, agent.id) {
             let (answer, answered) = oneshot::channel();

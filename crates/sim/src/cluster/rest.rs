@@ -1,8 +1,8 @@
 //! The end of a seed: faults stop, everything must come to rest, and every agent be able to go everywhere.
 
 use super::{
-    oracle::short,
     ops::{give, has_journal},
+    oracle::short,
     stage::{Stage, terms},
     takeover,
 };
@@ -165,8 +165,13 @@ async fn tour(stage: &Arc<Stage>, number: usize) -> bool {
             stage.kernel.sleep(Nanos::from_secs(2)).await;
         }
         if !came {
-            let all: Vec<_> = stage.machines.iter().filter_map(|machine| stage.oracle.tail(machine.index, id)).collect();
-            stage.oracle.violate(format!("{} cannot move to node {target}: {last} ({} journals)", short(id), all.len()));
+            let all: Vec<_> =
+                stage.machines.iter().filter_map(|machine| stage.oracle.tail(machine.index, id)).collect();
+            stage.oracle.violate(format!(
+                "{} cannot move to node {target}: {last} ({} journals)",
+                short(id),
+                all.len()
+            ));
             return false;
         }
     }

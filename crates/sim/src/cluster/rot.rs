@@ -33,7 +33,9 @@ pub(super) fn run(stage: &Stage, machine: &Arc<Machine>, choice: u64) -> bool {
         let same = after.len() <= before.len() && after == before[..after.len()];
         if !same || (reads && after.len() < before.len()) {
             let id = short(*agent);
-            stage.oracle.violate(format!("after a bit of {name} changed at node {}, {id} reads differently", machine.index));
+            stage
+                .oracle
+                .violate(format!("after a bit of {name} changed at node {}, {id} reads differently", machine.index));
         }
         if whole && !reads {
             stage.counts.add("bit rot reported");

@@ -233,7 +233,16 @@ impl Agent {
         let id = body.agent_id();
         let genesis = body.sign(&owner, &host.key);
         let messages = 20 + dice.below(60);
-        Self { id, genesis, manifest, owner, messages, orders: AtomicU64::new(0), taken: AtomicBool::new(false), sent: AtomicU64::new(0) }
+        Self {
+            id,
+            genesis,
+            manifest,
+            owner,
+            messages,
+            orders: AtomicU64::new(0),
+            taken: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
+        }
     }
 
     /// The counter of the owner's next order.

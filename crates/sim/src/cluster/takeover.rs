@@ -83,9 +83,11 @@ pub(super) fn is_settled(stage: &Stage, number: usize, down: usize) -> bool {
         Status::Custodian | Status::Unfinished | Status::Suspended(_) => false,
     };
     custodian == down
-        && stage.machines.iter().filter_map(|machine| machine.node()).all(|node| {
-            node.steward.status(agent).is_ok_and(safe)
-        })
+        && stage
+            .machines
+            .iter()
+            .filter_map(|machine| machine.node())
+            .all(|node| node.steward.status(agent).is_ok_and(safe))
 }
 
 /// Orders the best node that there is to take over. Says whether it did.
@@ -140,7 +142,8 @@ async fn take_over(stage: &Arc<Stage>, number: usize, base: Chain, machine: &Arc
             let (of, on, id, order) = (stage.clone(), machine.index, agent.id, order.clone());
             machine.spawn(async move {
                 let taken = node.steward.happen(id, Event::Ordered(order)).await;
-                of.oracle.log(|| format!("n{on} takes {} over from {} {}: {taken:?}", short(id), base.epoch, base.next));
+                of.oracle
+                    .log(|| format!("n{on} takes {} over from {} {}: {taken:?}", short(id), base.epoch, base.next));
                 drop(told.send(taken));
             });
             match heard.await {

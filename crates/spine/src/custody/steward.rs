@@ -308,8 +308,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let Some(end) = self.store.tail(agent)? else { return Ok(()) };
         let (base, order) = (takeover.place.chain(), &takeover.order.body);
         // Of the term that the takeover left, what ends before its base is a beginning of the branch that counts.
-        let begins = end.epoch.term == order.term
-            && (end.next < base.next || (end.next == base.next && end.head == base.head));
+        let begins =
+            end.epoch.term == order.term && (end.next < base.next || (end.next == base.next && end.head == base.head));
         if begins || end.epoch.term >= base.epoch.term {
             return Ok(());
         }

@@ -68,7 +68,7 @@ impl Capability {
         }
     }
 
-    const fn is_asked(self, by: &Capabilities) -> bool {
+    const fn is_asked(self, by: Capabilities) -> bool {
         match self {
             Self::Clock => by.clock,
             Self::Randomness => by.randomness,
@@ -118,7 +118,7 @@ pub enum NotGranted {
 impl Grants {
     /// Refuses a manifest that asks for more than this.
     pub fn check(&self, manifest: &Manifest) -> Result<(), NotGranted> {
-        let refused = |one: &Capability| one.is_asked(&manifest.capabilities) && !self.capabilities.contains(one);
+        let refused = |one: &Capability| one.is_asked(manifest.capabilities) && !self.capabilities.contains(one);
         if let Some(capability) = Capability::ALL.into_iter().find(refused) {
             return Err(NotGranted::Capability(capability.name()));
         }
