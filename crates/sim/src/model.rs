@@ -136,7 +136,7 @@ pub const SCOPES: [Scope; 10] = {
     [
         Scope { name: "handoff", left: handoff, claim: Everything },
         Scope { name: "kills", left: Left { crashes: 3, ..handoff }, claim: Everything },
-        Scope { name: "moves", left: Left { ticks: 0, handoffs: 4, ..handoff }, claim: Everything },
+        Scope { name: "three moves", left: Left { handoffs: 3, ..handoff }, claim: Everything },
         Scope { name: "deletion", left: Left { ticks: 0, handoffs: 3, deletions: 1, ..handoff }, claim: Everything },
         Scope { name: "takeover", left: Left { handoffs: 1, takeovers: 1, copies: 1, ..handoff }, claim: Everything },
         Scope { name: "takeover in a move", left: Left { ticks: 0, takeovers: 1, ..handoff }, claim: Everything },

@@ -18,6 +18,16 @@ fn every_claim_holds_in_every_state_of_a_handoff() {
     check("handoff", 55_296);
 }
 
+#[test]
+fn every_claim_holds_in_every_state_of_two_takeovers() {
+    check("takeovers", 62_431);
+}
+
+#[test]
+fn one_node_runs_it_though_journals_are_rolled_back() {
+    check("journals rolled back", 300_916);
+}
+
 /// Leaves out a rule, and finds the violation of just this property.
 fn check_needed(rule: Rule, left: Left, claim: Claim, property: &'static str) {
     let scope = Scope { name: "a small one", left, claim };
