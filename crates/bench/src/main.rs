@@ -6,6 +6,7 @@
 mod cold;
 mod crowd;
 mod durable;
+mod fair;
 mod measure;
 mod memory;
 mod recovery;
@@ -18,10 +19,11 @@ use std::process::ExitCode;
 /// A benchmark: prints its figures.
 type Bench = fn(&rig::Rig) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 7] = [
+const BENCHES: [(&str, Bench); 8] = [
     ("tick", tick::run),
     ("durable", durable::run),
     ("crowd", crowd::run),
+    ("fair", fair::run),
     ("recovery", recovery::run),
     ("verify", verify::run),
     ("cold", cold::run),

@@ -1,7 +1,7 @@
 //! What every benchmark needs: a program, keys, a life to run it in.
 
 use anyhow::{Context, anyhow};
-use igor_node::RealWorld;
+use igor_node::{EVENT_INTERVAL, RealWorld};
 use igor_protocol::{
     AgentId, Chain, Commit, Credits, Hash, KeyPair, Manifest, Nanos, Seq, Terms, Timestamp,
     entry::{Genesis, GenesisBody, Policy},
@@ -44,6 +44,7 @@ pub(crate) struct Rig {
     pub(crate) program: Arc<WasmProgram>,
     pub(crate) wasm: Vec<u8>,
     pub(crate) manifest: Manifest,
+    sandbox: Sandbox,
     _cache: tempfile::TempDir,
 }
 
@@ -55,8 +56,12 @@ impl Rig {
         let wasm = wat::parse_str(COUNTER)?;
         let manifest = Manifest::default();
         let program = Arc::new(sandbox.load(&wasm, &manifest)?);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        Ok(Self { runtime, program, wasm, manifest, _cache: cache })
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .event_interval(EVENT_INTERVAL)
+            .enable_all()
+            .build()?;
+        Ok(Self { runtime, program, wasm, manifest, sandbox, _cache: cache })
     }
 
     /// A new agent in a store.
@@ -65,10 +70,23 @@ impl Rig {
         store: &Arc<S>,
         nonce: u64,
     ) -> anyhow::Result<Life<WasmProgram, S, RealWorld>> {
-        let genesis = self.genesis(nonce);
         store.put_blob(self.wasm.clone()).await?;
         store.put_blob(self.manifest.encode()).await?;
-        Ok(Life::create(self.parts(store), genesis, self.manifest.clone()).await?)
+        Ok(Life::create(self.parts(store), self.genesis(nonce), self.manifest.clone()).await?)
+    }
+
+    /// A new agent in a store, of another program.
+    pub(crate) async fn create_with<S: Store>(
+        &self,
+        store: &Arc<S>,
+        nonce: u64,
+        wasm: &[u8],
+    ) -> anyhow::Result<Life<WasmProgram, S, RealWorld>> {
+        store.put_blob(wasm.to_vec()).await?;
+        store.put_blob(self.manifest.encode()).await?;
+        let program = Arc::new(self.sandbox.load(wasm, &self.manifest)?);
+        let genesis = self.genesis_of(nonce, wasm);
+        Ok(Life::create(Parts { program, ..self.parts(store) }, genesis, self.manifest.clone()).await?)
     }
 
     /// An agent that is in a store.
@@ -86,6 +104,10 @@ impl Rig {
     }
 
     pub(crate) fn genesis(&self, nonce: u64) -> Genesis {
+        self.genesis_of(nonce, &self.wasm)
+    }
+
+    fn genesis_of(&self, nonce: u64, wasm: &[u8]) -> Genesis {
         let (owner, node) = (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]));
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&nonce.to_le_bytes());
@@ -93,7 +115,7 @@ impl Rig {
             owner: owner.public(),
             nonce: bytes,
             name: "bench".to_owned(),
-            program: Hash::of_blob(&self.wasm),
+            program: Hash::of_blob(wasm),
             manifest: self.manifest.hash(),
             runtime: igor_sandbox::RUNTIME_ID.to_owned(),
             custodian: node.public(),

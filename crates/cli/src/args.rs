@@ -104,6 +104,14 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  igor end strategy          # final: an agent that its owner ended cannot be revived"
     )]
     End(Named),
+    /// Hand an agent to another node, while it goes on; it stands still only for the last entries
+    #[command(
+        after_help = "Examples:\n  igor nodes                          # who there is\n  igor migrate strategy z6Mkp...      # a node by its key, or a part of it"
+    )]
+    Migrate(Migrate),
+    /// List the other nodes that this one knows: price, room, round trip
+    #[command(after_help = "Examples:\n  igor nodes\n  igor nodes --json")]
+    Nodes,
     /// Check an agent's whole history: chain, signatures, bills, money; with --execute also every run
     #[command(
         after_help = "Examples:\n  igor verify strategy\n  igor verify strategy.igor --execute   # a file, on any machine, without a home\nRuns that another runtime made cannot be executed here: --execute then exits with 1, and says which were not."
@@ -309,6 +317,16 @@ pub(crate) struct Fund {
     /// The credits to add
     #[arg(value_parser = some_credits)]
     pub(crate) amount: Credits,
+}
+
+/// `migrate`.
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// The agent's name or id
+    pub(crate) name: String,
+    /// The node: its key, or a part of it that no other has
+    #[arg(value_name = "NODE")]
+    pub(crate) to: String,
 }
 
 /// `verify`.

@@ -39,7 +39,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().event_interval(igor_node::EVENT_INTERVAL).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::failed(format!("the system gives no threads: {e}")))?;
     runtime.block_on(dispatch(cli))
 }
@@ -61,6 +62,8 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Pause(args) => verb::control::pause(context, &args),
         Verb::Resume(args) => verb::control::resume(context, &args),
         Verb::End(args) => verb::order::end(context, &args),
+        Verb::Migrate(args) => verb::migrate::migrate(context, &args),
+        Verb::Nodes => verb::migrate::nodes(context),
         Verb::Verify(args) => verb::verify::verify(context, &args),
         Verb::Replay(args) => verb::replay::replay(context, &args),
         Verb::Export(args) => verb::export::export(context, &args),

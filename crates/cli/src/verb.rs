@@ -10,6 +10,7 @@ pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod key;
 pub(crate) mod logs;
+pub(crate) mod migrate;
 pub(crate) mod node;
 pub(crate) mod order;
 pub(crate) mod replay;

@@ -6,8 +6,8 @@
 //! - A call is made once. Only [`send_lines`] tries again, and only what the node's exactly-once rule makes safe.
 
 use crate::api::wire::{
-    AgentInfo, Agents, BODY_BYTES_MAX, Batch, BatchAnswer, Controlled, Failure, MessageAnswer, MessageStatus, NodeInfo,
-    OrderTaken, Outgoing, StreamInfo,
+    AgentInfo, Agents, BODY_BYTES_MAX, Batch, BatchAnswer, Controlled, Event, Failure, MessageAnswer, MessageStatus, Move,
+    MoveEvent, NodeInfo, NodeRow, Nodes, OrderTaken, Outgoing, StreamInfo,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -17,7 +17,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER},
 };
 use hyper_util::rt::TokioIo;
-use igor_protocol::{Hash, Seq, entry::Order};
+use igor_protocol::{Hash, NodeId, Seq, entry::Order};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 use tokio::{
@@ -34,7 +34,7 @@ mod stream;
 pub use attempts::Attempts;
 pub use deploy::Pace;
 pub use lines::{Lines, LinesError, Progress, send_lines};
-pub use stream::{CommitStream, EventStream};
+pub use stream::{CommitStream, LineStream};
 
 /// Longest time to connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -229,8 +229,21 @@ impl Client {
     }
 
     /// What happens to an agent from now on, until its life is over.
-    pub async fn events(&self, name: &str) -> Result<EventStream, Error> {
-        self.open(&agent_path(name, &["events"])).await.map(|body| EventStream::new(self.address.clone(), body))
+    pub async fn events(&self, name: &str) -> Result<LineStream<Event>, Error> {
+        self.open(&agent_path(name, &["events"])).await.map(|body| LineStream::new(self.address.clone(), body))
+    }
+
+    /// The other nodes that this one knows.
+    pub async fn nodes(&self) -> Result<Vec<NodeRow>, Error> {
+        let request = self.request(Method::GET, "/v1/nodes", Bytes::new())?;
+        self.answer::<Nodes>(request, ANSWER_WITHIN).await.map(|answer| answer.nodes)
+    }
+
+    /// Hands an agent to another node; gives how far that is, and whether it went well, as it goes on.
+    pub async fn migrate(&self, name: &str, to: NodeId) -> Result<LineStream<MoveEvent>, Error> {
+        let body = serde_json::to_vec(&Move { to }).map_err(|e| self.protocol(e.to_string()))?;
+        let request = self.request(Method::POST, &agent_path(name, &["moves"]), body.into())?;
+        self.stream(request).await.map(|body| LineStream::new(self.address.clone(), body))
     }
 
     /// A blob, checked against its hash; nothing where the node does not have it.
@@ -290,7 +303,12 @@ impl Client {
 
     /// Sends a request whose answer is read as it comes.
     async fn open(&self, path: &str) -> Result<Incoming, Error> {
-        let response = self.call(self.request(Method::GET, path, Bytes::new())?, ANSWER_WITHIN).await?;
+        self.stream(self.request(Method::GET, path, Bytes::new())?).await
+    }
+
+    /// The body of an answer that goes on.
+    async fn stream(&self, request: Request<Full<Bytes>>) -> Result<Incoming, Error> {
+        let response = self.call(request, ANSWER_WITHIN).await?;
         let (status, retry_after) = (response.status(), retry_after(&response));
         if status.is_success() {
             return Ok(response.into_body());

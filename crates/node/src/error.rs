@@ -47,6 +47,18 @@ pub enum Error {
         /// How much, and how much it may.
         why: String,
     },
+    /// An agent did not move.
+    #[error(transparent)]
+    Move(igor_spine::custody::Failed),
+    /// Custody does not allow it, or cannot be told.
+    #[error(transparent)]
+    Custody(#[from] igor_spine::custody::Error),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] igor_network::Error),
+    /// A journal that is kept aside could not be written.
+    #[error(transparent)]
+    Portable(#[from] crate::portable::Error<igor_store::Error>),
     /// The node is being stopped.
     #[error("this node is being stopped; ask again when it is back")]
     Stopping,

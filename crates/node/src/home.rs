@@ -4,6 +4,7 @@
 //! HOME/            0700
 //!   format lock log/ agents/ blobs/ local/     the store's (docs/formats/disk.md)
 //!   keys/owner.key keys/node.key                          0600, this crate's
+//!   orphans/                                              journals whose end a takeover orphaned, as files
 //!   cache/                                                compiled programs; may be deleted
 //!   node.toml                                             optional, written by people
 //!   tokens                                                optional, 0600, who may call over TCP
@@ -15,6 +16,7 @@
 //! - A key that others may read, or that is cut or changed, is refused; nobody gets a new identity by accident.
 //! - The socket lies where only this user can put one.
 
+use igor_protocol::{AgentId, Epoch};
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
@@ -26,7 +28,7 @@ mod keys;
 mod socket;
 
 pub use config::{
-    Admission, ApiConfig, BadPrice, Capability, Config, Grants, MetricsConfig, NotGranted, Policy, Prices, price_per_ns,
+    Admission, ApiConfig, BadPrice, Capability, Config, Grants, MetricsConfig, NetworkConfig, NotGranted, Policy, Prices, price_per_ns,
 };
 pub use keys::{Keys, Role};
 
@@ -35,6 +37,8 @@ pub const HOME_VARIABLE: &str = "IGOR_HOME";
 
 const CONFIG_FILE: &str = "node.toml";
 const KEYS_DIRECTORY: &str = "keys";
+/// Journals that a takeover orphaned.
+const ORPHANS_DIRECTORY: &str = "orphans";
 const CACHE_DIRECTORY: &str = "cache";
 /// The lowest bits of a mode, which say what others may do.
 const PRIVATE_BITS: u32 = 6;
@@ -169,6 +173,14 @@ impl Home {
     /// Where compiled programs are kept. They can be made again at any time.
     pub fn cache(&self) -> PathBuf {
         self.path.join(CACHE_DIRECTORY)
+    }
+
+    /// Where a journal is kept, as a portable file, whose end a takeover orphaned. Makes the directory.
+    pub fn orphan(&self, agent: AgentId, end: Epoch) -> Result<PathBuf, Error> {
+        let directory = self.path.join(ORPHANS_DIRECTORY);
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        made.map_err(|e| Error::io(&directory, e))?;
+        Ok(directory.join(format!("{agent}-{end}.igor")))
     }
 
     /// Where the configuration is, if there is one.

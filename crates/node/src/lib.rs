@@ -30,3 +30,7 @@ pub use follow::Follower;
 pub use hosted::{Events, Hosted, Over};
 pub use node::{Carried, Creation, Deploy, Deployed, GENESIS_WITHIN, Node, Wishes};
 pub use world::RealWorld;
+
+/// For whoever makes the runtime that lives run on: turns that tasks have before a busy thread looks at clocks and
+/// sockets again. A long tick takes a good part of a millisecond a turn, and quiet agents shall not wait for many.
+pub const EVENT_INTERVAL: u32 = 7;

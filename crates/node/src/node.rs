@@ -9,16 +9,19 @@ use crate::{
     Error,
     admission::Admission,
     api::wire::{AgentInfo, Fill, NodeInfo, Room},
+    custody,
     home::{self, Config, Home, NotGranted, Role},
     hosted::Hosted,
     local,
     metrics::Metrics,
+    moves::{NodeHost, NodePeers, NodeSteward},
     stored::Shelf,
     world::RealWorld,
 };
 use carry::{Lives, Start};
 use igor_protocol::{
     AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
+    custody::Tidings,
     entry::{GenesisBody, Order},
     ledger::{Book, Fault},
     verify::Blobs,
@@ -38,11 +41,12 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 mod begin;
 mod carry;
 mod flags;
+mod moving;
 
 pub use begin::{Deploy, Deployed, GENESIS_WITHIN};
 pub use carry::Carried;
@@ -97,6 +101,13 @@ pub struct Node {
     busy: Mutex<BTreeSet<String>>,
     /// Whose turn it is to say something about an agent. One for each agent that lived here or was spoken of.
     turns: Mutex<BTreeMap<AgentId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Who may run which agent.
+    steward: Arc<NodeSteward>,
+    /// Agents that were restored before they are this node's.
+    waiting: moving::Waiting,
+    /// What peers answer about custody, until somebody listens.
+    hearing: Mutex<Option<mpsc::Receiver<Tidings>>>,
+    draining: AtomicBool,
 }
 
 impl Node {
@@ -122,13 +133,25 @@ impl Node {
         }
         let slots = Semaphore::new(config.admission.compile_slots.get() as usize);
         tracing::info!(home = %home.path().display(), node = %key.public(), "the home is open");
-        Ok(Arc::new(Self {
+        let (store, key) = (Arc::new(store), Arc::new(key));
+        let (peers, hearing) = NodePeers::new();
+        Ok(Arc::new_cyclic(|node| Self {
+            steward: Arc::new(NodeSteward::new(
+                key.clone(),
+                store.clone(),
+                Arc::new(RealWorld),
+                Arc::new(peers),
+                Arc::new(NodeHost(node.clone())),
+            )),
+            waiting: moving::Waiting::default(),
+            hearing: Mutex::new(Some(hearing)),
+            draining: AtomicBool::new(false),
             home,
             terms,
-            store: Arc::new(store),
+            store,
             sandbox: Arc::new(sandbox),
             owner,
-            key: Arc::new(key),
+            key,
             metrics: Metrics::new(config.metrics.agents),
             config,
             admission,

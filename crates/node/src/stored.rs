@@ -67,13 +67,13 @@ impl Stored {
         (bytes > max).then(words)
     }
 
-    /// Writes the count down. Waits for disks.
-    pub(crate) fn note(&self, store: &Disk) -> Result<(), local::Error> {
+    /// Writes the count down.
+    pub(crate) async fn note(&self, store: &Disk) -> Result<(), local::Error> {
         let bytes = self.bytes.load(Ordering::Relaxed);
         if self.noted.swap(bytes, Ordering::Relaxed) == bytes {
             return Ok(());
         }
-        local::put_stored(store, self.agent, bytes)
+        local::put_stored(store, self.agent, bytes).await
     }
 }
 
@@ -164,6 +164,10 @@ impl Store for Shelf {
 
     fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, igor_store::Error> {
         self.disk.get_local(name)
+    }
+
+    async fn remove_local(&self, name: &str) -> Result<(), igor_store::Error> {
+        self.disk.remove_local(name).await
     }
 
     fn list_local(&self) -> Result<Vec<String>, igor_store::Error> {

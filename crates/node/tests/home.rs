@@ -9,6 +9,7 @@ use igor_node::{
     Error, Node,
     home::{self, Home, Role},
 };
+use igor_protocol::KeyPair;
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -135,6 +136,15 @@ fn node_toml_is_read_strictly() {
         ("[api]\nlisten = \"somewhere\"\n", "listen"),
         ("price = 1\n", "price"),
         ("[nonsense]\n", "nonsense"),
+        ("[policy]\nowner = []\n", "owner"),
+        ("[policy]\nowners = [\"did:key:zz\"]\n", "not an Ed25519 did:key"),
+        ("[policy]\nnodes = \"everybody\"\n", "nodes"),
+        ("[grants]\ncapabilities = [\"files\"]\n", "files"),
+        ("[admission]\nagents = -1\n", "agents"),
+        ("[admission]\nmemory_bytes = 1.5\n", "memory_bytes"),
+        ("[admission]\nstored = 1\n", "stored"),
+        ("[admission]\ncompile_slots = 0\n", "compile_slots"),
+        ("[metrics]\nagents = -1\n", "agents"),
         ("[price", "line 1"),
     ] {
         fs::write(&path, text).unwrap();
@@ -185,8 +195,11 @@ fn the_guide_shows_the_defaults() {
     let (_, rest) = guide.split_once("```toml\n").expect("a sample");
     let (sample, _) = rest.split_once("```").expect("its end");
     assert_eq!(home::Config::parse(sample).unwrap(), home::Config::default());
-    let whole = sample.replace("# listen", "listen").replace("# tokens", "tokens").replace("# hosts", "hosts");
+    let key = KeyPair::from_seed(&[1; 32]).public();
+    let whole = sample.replace("# owners", "owners").replace("did:key:z6Mk...", &key.to_string());
+    let whole = whole.replace("# listen", "listen").replace("# tokens", "tokens").replace("# hosts", "hosts");
     let config = home::Config::parse(&whole).unwrap();
+    assert_eq!(config.policy.owners, Some(vec![key]));
     assert!(config.api.listen.is_some() && config.api.tokens.is_some() && config.api.hosts == ["node.example"]);
 }
 

@@ -40,6 +40,12 @@ impl KeyPair {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
+    /// The secret half: the seed that [`KeyPair::from_seed`] takes. For whoever needs the same key in another form, and
+    /// never for a message, a file or a log.
+    pub fn seed(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
     pub(crate) fn sign(&self, domain: Domain, parts: &[&[u8]]) -> Signature {
         Signature(self.0.sign(&message(domain, parts)).to_bytes())
     }

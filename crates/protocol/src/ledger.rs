@@ -101,7 +101,7 @@ pub struct Ledger {
     pub checkpoint_tried: Option<Tick>,
     /// Who has custody; none as long as it is as Genesis says.
     #[n(22)]
-    pub custody: Option<Standing>,
+    pub custody: Option<Box<Standing>>,
 }
 
 /// Where the last checkpoint is.

@@ -85,6 +85,7 @@ fn a_run_is_billed_by_the_terms_of_its_own_custodian() {
     life.accept(&host());
     life.commit_as(&host(), vec![Step::Run(tick_at(HOST_TERMS))]);
     let (charged, allowed) = (tick_at(first).cost, tick_at(HOST_TERMS).cost);
+    life.now = life.now.after(Nanos::from_secs(1));
     let mut draft = life.book.draft();
     life.now = life.now.after(igor_protocol::Nanos::from_millis(20));
     let (at, started_seq) = (life.later(), life.book.chain().next);

@@ -186,7 +186,11 @@ fn a_takeover_orphans_what_the_old_node_went_on_with() {
     assert_eq!(a.happen(Event::Ordered(order.clone())), Err(Refusal::NotForMe));
 
     let mut life = Life { book: book(&a.commits).unwrap(), now: a.now, commits: a.commits.clone() };
-    life.commit(vec![Step::Run(samples::run(Call::Checkpoint, DONE)), Step::Run(started(Call::Resume)), Step::Checkpoint]);
+    life.commit(vec![
+        Step::Run(samples::run(Call::Checkpoint, DONE)),
+        Step::Run(started(Call::Resume)),
+        Step::Checkpoint,
+    ]);
     a.commits = life.commits;
     b.happen(Event::Ordered(order.clone())).unwrap();
     assert_eq!((b.status(), b.running), (Status::Custodian, true));

@@ -17,8 +17,8 @@ pub mod state;
 
 use igor_protocol::custody::Rules;
 pub use moves::Move;
-use stateright::{Model, Property};
 use state::{Gift, Left, Record, Restored, STRANGER, State};
+use stateright::{Model, Property};
 
 /// What is claimed, which depends on what may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ pub const NOTHING: Left =
     Left { ticks: 0, handoffs: 0, crashes: 0, takeovers: 0, copies: 0, deletions: 0, restores: 0, lies: 0 };
 
 /// Everything that is explored.
-pub const SCOPES: [Scope; 9] = {
+pub const SCOPES: [Scope; 10] = {
     use Claim::{Everything, InTheEnd, OneRuns};
     let handoff = Left { ticks: 1, handoffs: 2, crashes: 1, ..NOTHING };
     let rollback = Left { handoffs: 2, crashes: 2, restores: 1, ..NOTHING };
@@ -139,7 +139,8 @@ pub const SCOPES: [Scope; 9] = {
         Scope { name: "moves", left: Left { ticks: 0, handoffs: 4, ..handoff }, claim: Everything },
         Scope { name: "deletion", left: Left { ticks: 0, handoffs: 3, deletions: 1, ..handoff }, claim: Everything },
         Scope { name: "takeover", left: Left { handoffs: 1, takeovers: 1, copies: 1, ..handoff }, claim: Everything },
-        Scope { name: "takeovers", left: Left { ticks: 0, handoffs: 1, takeovers: 2, crashes: 0, ..handoff }, claim: Everything },
+        Scope { name: "takeover in a move", left: Left { ticks: 0, takeovers: 1, ..handoff }, claim: Everything },
+        Scope { name: "takeovers", left: Left { ticks: 0, handoffs: 1, takeovers: 2, ..handoff }, claim: Everything },
         Scope { name: "journals rolled back", left: rollback, claim: OneRuns },
         Scope { name: "disks rolled back", left: rollback, claim: InTheEnd },
         Scope { name: "a custodian lies", left: Left { handoffs: 2, lies: 1, ..NOTHING }, claim: InTheEnd },

@@ -15,6 +15,7 @@
 //! Invariants kept here:
 //! - Between two rounds of the loop the guest, the inbox and the book are those of the journal's end.
 //! - The guest is absent whenever it may differ from that: after a failed run, until it was restored.
+//! - A life that always has something to do lets others have their turn.
 
 mod checkpoint;
 mod due;
@@ -22,10 +23,12 @@ mod inbox;
 mod recover;
 mod run;
 mod tick;
+mod turn;
 
 pub use recover::Restored;
 pub(crate) use recover::read_genesis;
 pub(crate) use run::stopped;
+use turn::Turn;
 
 use crate::{
     Error, World,
@@ -116,6 +119,8 @@ pub struct Life<P: Program, S, W> {
     commands_in_row: u32,
     /// Commands that wait for the end of a run.
     deferred: VecDeque<Command>,
+    /// Since when it has not let others go first.
+    turn: Turn,
 }
 
 impl<P: Program, S: Store, W: World> Life<P, S, W> {
@@ -154,6 +159,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             checkpoint_not_before: Nanos::ZERO,
             commands_in_row: 0,
             deferred: VecDeque::new(),
+            turn: Turn::default(),
         }
     }
 
@@ -189,12 +195,14 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
                     tell(landed?, &mut outbox);
                     self.journal.launch(false)?;
                 }
-                due::Next::Seal => self.commit(true, &mut outbox).await?,
+                // Nobody waits for it: the next tick may begin while it becomes durable.
+                due::Next::Seal => self.journal.launch(true)?,
                 due::Next::Checkpoint => self.checkpoint(&mut outbox).await?,
                 due::Next::Tick(trigger) => {
                     outbox.watch(&self.snapshot(Status::Running));
                     let counted = self.tick(trigger, &mut commands, &mut outbox).await?;
                     course.ticked(counted);
+                    self.turn.end(&*self.journal.world).await;
                 }
                 due::Next::Command(command) => self.command(command, &mut course, &mut commands, &mut outbox).await?,
             }

@@ -2,6 +2,7 @@
 
 use crate::{Context, args::Global, failure::Failure};
 use igor_node::home::{Config, HOME_VARIABLE, Home};
+use igor_protocol::PublicKey;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -32,27 +33,41 @@ pub(crate) fn config(context: &Context, global: &Global) -> Result<(), Failure> 
         (Some(_), _) => "--home",
         (None, _) => "default",
     };
-    let grants = &config.grants;
-    let rows = [
-        ("home", context.path.display().to_string(), Some(home_from.to_owned())),
-        ("price.per_second", config.price.per_second.clone(), None),
-        ("price.per_fuel", config.price.per_fuel.clone(), None),
-        ("grants.memory_bytes", grants.memory_bytes.to_string(), None),
-        ("grants.tick_time_ms", grants.tick_time_ms.to_string(), None),
-        ("grants.tick_fuel", grants.tick_fuel.to_string(), None),
-        ("grants.state_bytes", grants.state_bytes.to_string(), None),
-        ("grants.inbox_bytes", grants.inbox_bytes.to_string(), None),
-        (
-            "api.listen",
-            config.api.listen.map_or_else(|| "the home's socket only".to_owned(), |at| at.to_string()),
-            None,
-        ),
-        ("api.tokens", config.api.tokens.as_ref().map_or_else(|| "none".to_owned(), |p| p.display().to_string()), None),
-        ("api.hosts", config.api.hosts.join(" "), None),
-    ];
-    for (key, value, known) in rows {
+    let home_row = ("home", context.path.display().to_string(), Some(home_from.to_owned()));
+    let rows = values(&config).into_iter().map(|(key, value)| (key, value, None));
+    for (key, value, known) in std::iter::once(home_row).chain(rows) {
         let row = Row { key, value, from: known.unwrap_or_else(|| from(key)) };
-        context.out.say(&row, || format!("{:<20} {:<28} ({})", row.key, row.value, row.from))?;
+        context.out.say(&row, || format!("{:<32} {:<28} ({})", row.key, row.value, row.from))?;
     }
     Ok(())
+}
+
+/// Every value of the configuration, by its key in `node.toml`.
+fn values(config: &Config) -> Vec<(&'static str, String)> {
+    let Config { price, policy, grants, admission, api, metrics } = config;
+    let keys = |keys: &[PublicKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let or = |text: String, empty: &str| if text.is_empty() { empty.to_owned() } else { text };
+    let owners = policy.owners.as_ref().map(|owners| or(keys(owners), "nobody"));
+    let capabilities: Vec<_> = grants.capabilities.iter().map(|capability| capability.name()).collect();
+    vec![
+        ("price.per_second", price.per_second.clone()),
+        ("price.per_fuel", price.per_fuel.clone()),
+        ("policy.owners", owners.unwrap_or_else(|| "the owner of this home".to_owned())),
+        ("policy.nodes", or(keys(&policy.nodes), "nobody")),
+        ("grants.capabilities", or(capabilities.join(" "), "none")),
+        ("grants.memory_bytes", grants.memory_bytes.to_string()),
+        ("grants.tick_time_ms", grants.tick_time_ms.to_string()),
+        ("grants.tick_fuel", grants.tick_fuel.to_string()),
+        ("grants.state_bytes", grants.state_bytes.to_string()),
+        ("grants.inbox_bytes", grants.inbox_bytes.to_string()),
+        ("admission.agents", admission.agents.to_string()),
+        ("admission.memory_bytes", admission.memory_bytes.to_string()),
+        ("admission.stored_bytes", admission.stored_bytes.to_string()),
+        ("admission.stored_bytes_per_agent", admission.stored_bytes_per_agent.to_string()),
+        ("admission.compile_slots", admission.compile_slots.to_string()),
+        ("api.listen", api.listen.map_or_else(|| "the home's socket only".to_owned(), |at| at.to_string())),
+        ("api.tokens", api.tokens.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())),
+        ("api.hosts", api.hosts.join(" ")),
+        ("metrics.agents", metrics.agents.to_string()),
+    ]
 }

@@ -38,9 +38,9 @@ pub(crate) fn migrate(context: &Context, args: &args::Migrate) -> Result<(), Fai
 
 fn tell(name: &str, to: NodeId, event: &MoveEvent) -> String {
     match event {
-        MoveEvent::Offer { has } if has.0 == 0 => format!("offered: {to} would take {name}"),
+        MoveEvent::Offer { has } if *has == 0 => format!("offered: {to} would take {name}"),
         MoveEvent::Offer { has } => {
-            format!("offered: {to} would take {name}, and has {} of it already", words::count(has.0, "entry"))
+            format!("offered: {to} would take {name}, and has {} of it already", words::count(*has, "entry"))
         }
         MoveEvent::Precopy { round, bytes } => {
             format!("round {round}: {} are there, while {name} goes on here", words::bytes(*bytes))

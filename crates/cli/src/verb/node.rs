@@ -18,6 +18,7 @@ use igor_node::{
     Carried, Node,
     api::{self, Server, wire::NodeInfo},
 };
+use igor_network::{Network, address_of};
 use notify::Manager;
 use serde::Serialize;
 use std::sync::Arc;
@@ -32,6 +33,9 @@ enum Event {
         socket: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         tcp: Option<String>,
+        /// Where other nodes find it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        network: Vec<String>,
         #[serde(flatten)]
         info: Box<NodeInfo>,
     },
@@ -39,8 +43,17 @@ enum Event {
     Carried { living: usize, resting: usize, unable: usize },
     /// It was told to stop.
     Stopping { agents: usize },
+    /// Its agents had the chance to go elsewhere.
+    Drained { moved: usize, staying: Vec<Staying> },
     /// It has stopped, and every agent with it.
     Stopped {},
+}
+
+/// An agent that no other node took.
+#[derive(Debug, Serialize)]
+struct Staying {
+    agent: String,
+    why: String,
 }
 
 /// Carries all agents of the home until a signal comes.
@@ -50,7 +63,8 @@ pub(crate) async fn start(context: &Context) -> Result<(), Failure> {
     let node = tokio::task::block_in_place(|| context.become_node())?;
     let server = api::serve(&node, api::Limits::default()).await?;
     let teller = Teller { out: context.out };
-    teller.tell(&started(&node, &server));
+    let network = node.join().await?;
+    teller.tell(&started(&node, &server, network.as_ref()));
     manager.tell("READY=1\nSTATUS=agents are being started");
     let broken = stay(&node, &teller, &manager, &mut signals).await;
     manager.tell("STOPPING=1");
@@ -86,6 +100,9 @@ async fn stay(node: &Arc<Node>, teller: &Teller, manager: &Manager, signals: &mu
 /// What can live elsewhere is to be handed on here, before the rest is stopped.
 async fn leave(node: &Arc<Node>, server: Server, teller: &Teller, signals: &mut Signals) -> Result<(), Failure> {
     teller.tell(&Event::Stopping { agents: node.info().running });
+    if node.known_nodes().iter().any(|row| row.connected) {
+        drain(node, teller, signals).await;
+    }
     let stopped = node.shut_down();
     let mut stopped = std::pin::pin!(stopped);
     loop {
@@ -103,11 +120,25 @@ async fn leave(node: &Arc<Node>, server: Server, teller: &Teller, signals: &mut 
     Ok(())
 }
 
-fn started(node: &Arc<Node>, server: &Server) -> Event {
+/// Hands what can live elsewhere to others. A second signal ends that: what has not gone by then stays.
+async fn drain(node: &Arc<Node>, teller: &Teller, signals: &mut Signals) {
+    tokio::select! {
+        (moved, staying) = node.drain() => {
+            let staying = staying.into_iter().map(|(agent, why)| Staying { agent: agent.to_string(), why }).collect();
+            teller.tell(&Event::Drained { moved, staying });
+        }
+        () = signals.stop() => note("not waiting for the other nodes any more"),
+    }
+}
+
+fn started(node: &Arc<Node>, server: &Server, network: Option<&Network>) -> Event {
+    let addresses = network.map(Network::addresses).unwrap_or_default();
+    let addresses = addresses.into_iter().filter_map(|address| address_of(node.id(), address));
     Event::Started {
         home: node.home().path().display().to_string(),
         socket: server.socket().display().to_string(),
         tcp: server.tcp().map(|address| address.to_string()),
+        network: addresses.map(|address| address.to_string()).collect(),
         info: Box::new(node.info()),
     }
 }
@@ -125,13 +156,20 @@ impl Teller {
 
     fn words(&self, event: &Event) -> String {
         match event {
-            Event::Started { home, socket, tcp, info } => self.opening(home, socket, tcp.as_deref(), info),
+            Event::Started { home, socket, tcp, network, info } => {
+                self.opening(home, socket, tcp.as_deref(), network, info)
+            }
             Event::Carried { living, resting, unable } => {
                 let unable = match unable {
                     0 => String::new(),
                     _ => format!("; {} cannot start, see `igor ps` and the log", count(*unable as u64, "agent")),
                 };
                 format!("{} running, {resting} at rest{unable}", count(*living as u64, "agent"))
+            }
+            Event::Drained { moved, staying } => {
+                let mut lines = vec![format!("handed on: {}", count(*moved as u64, "agent"))];
+                lines.extend(staying.iter().map(|row| format!("  {} stays, and is checkpointed: {}", row.agent, row.why)));
+                lines.join("\n")
             }
             Event::Stopping { agents } => {
                 format!("stopping: {} to finish the tick that runs and write state", count(*agents as u64, "agent"))
@@ -140,7 +178,11 @@ impl Teller {
         }
     }
 
-    fn opening(&self, home: &str, socket: &str, tcp: Option<&str>, info: &NodeInfo) -> String {
+    fn opening(&self, home: &str, socket: &str, tcp: Option<&str>, network: &[String], info: &NodeInfo) -> String {
+        let others = match network {
+            [] => "on its own; other nodes meet it where node.toml has network.listen".to_owned(),
+            addresses => addresses.join("\n              "),
+        };
         let (reached, from_afar) = match tcp {
             Some(address) => (
                 format!("{socket}, and {address} with a token"),
@@ -151,6 +193,7 @@ impl Teller {
         [
             format!("{} {}", self.out.tone(Tone::Strong, "node"), info.node),
             format!("  reached at  {reached}"),
+            format!("  network     {others}"),
             format!(
                 "  price       {} credits a second of execution, {} a unit of fuel",
                 info.price_per_second, info.price_per_fuel

@@ -27,7 +27,7 @@ pub(crate) async fn run(context: &Context, args: args::Run) -> Result<(), Failur
     let name = module::name(args.name.as_deref(), &args.file)?;
     let node = tokio::task::block_in_place(|| context.become_node())?;
     let server = api::serve(&node, api::Limits::default()).await?;
-    let ran = live(context, &args, &name, program, &node, &mut signals).await;
+    let ran = Box::pin(live(context, &args, &name, program, &node, &mut signals)).await;
     server.shut_down().await;
     ran
 }

@@ -71,6 +71,8 @@ impl From<Error> for Refusal {
             Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
             Error::Ended { .. } => (StatusCode::GONE, "ended"),
             Error::NotCustodian { .. } => (StatusCode::CONFLICT, "not_custodian"),
+            Error::Move(failed) => moving(failed),
+            Error::Custody(igor_spine::custody::Error::Refused(_)) => (StatusCode::CONFLICT, "not_custodian"),
             Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Error::Rejected(rejected) => rejection(rejected),
             Error::Genesis(_) => (StatusCode::CONFLICT, "genesis_refused"),
@@ -102,6 +104,19 @@ const fn rejection(rejected: &Rejected) -> (StatusCode, &'static str) {
         Rejected::Price { .. } => (StatusCode::CONFLICT, "price"),
         Rejected::Manifest { .. } | Rejected::Program { .. } => (StatusCode::BAD_REQUEST, "bad_deployment"),
         Rejected::ProgramNeeded { .. } => (StatusCode::PRECONDITION_REQUIRED, "program_needed"),
+    }
+}
+
+fn moving(failed: &igor_spine::custody::Failed) -> (StatusCode, &'static str) {
+    use igor_spine::custody::Failed;
+    match failed {
+        Failed::Refused(_) => (StatusCode::FORBIDDEN, "move_refused"),
+        Failed::Declined => (StatusCode::CONFLICT, "move_declined"),
+        Failed::OtherHistory(_) => (StatusCode::CONFLICT, "other_history"),
+        Failed::Before(_) => (StatusCode::BAD_GATEWAY, "node_unreachable"),
+        Failed::Unanswered(_) => (StatusCode::GATEWAY_TIMEOUT, "move_unanswered"),
+        Failed::Own(igor_spine::custody::Error::Refused(_)) => (StatusCode::CONFLICT, "not_custodian"),
+        Failed::Own(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Answers that are read as they come: commits and events.
 
 use super::{Address, Error};
-use crate::api::wire::{Event, Failure};
+use crate::api::wire::Failure;
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use igor_protocol::{Commit, limits::COMMIT_BYTES_MAX};
-use std::collections::VecDeque;
+use serde::de::DeserializeOwned;
+use std::{collections::VecDeque, marker::PhantomData};
 
 /// Longest line of events, in bytes: a log line and its JSON escapes.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -101,16 +102,16 @@ fn frame_length(held: &VecDeque<u8>) -> Option<usize> {
     Some(u32::from_be_bytes(length) as usize)
 }
 
-/// Events of an agent.
-pub struct EventStream(Pieces);
+/// Lines of JSON: the events of an agent, or of a move.
+pub struct LineStream<T>(Pieces, PhantomData<fn() -> T>);
 
-impl EventStream {
+impl<T: DeserializeOwned> LineStream<T> {
     pub(super) fn new(address: Address, body: Incoming) -> Self {
-        Self(Pieces { address, body, held: VecDeque::new() })
+        Self(Pieces { address, body, held: VecDeque::new() }, PhantomData)
     }
 
-    /// The next event; nothing at the end.
-    pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+    /// The next one; nothing at the end.
+    pub async fn next(&mut self) -> Result<Option<T>, Error> {
         let pieces = &mut self.0;
         // What was searched for a line's end need not be searched again.
         let mut searched = 0;

@@ -11,9 +11,11 @@ use std::{
 };
 
 mod grants;
+mod network;
 mod policy;
 
 pub use grants::{Capability, Grants, NotGranted};
+pub use network::NetworkConfig;
 pub use policy::{Admission, MetricsConfig, Policy};
 
 /// Longest configuration, in bytes.
@@ -35,6 +37,8 @@ pub struct Config {
     pub admission: Admission,
     /// `[api]`: how the API is reached beside the Unix socket.
     pub api: ApiConfig,
+    /// `[network]`: where other nodes are met.
+    pub network: NetworkConfig,
     /// `[metrics]`: how many series there are.
     pub metrics: MetricsConfig,
 }

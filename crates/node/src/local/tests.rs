@@ -40,14 +40,14 @@ async fn flags_are_remembered_and_damage_is_reported() {
         interval: Some(Nanos::ZERO),
         checkpoint_interval: Some(Nanos(9)),
     };
-    put_flags(&store, agent(1), said).unwrap();
+    put_flags(&store, agent(1), said).await.unwrap();
     assert_eq!(flags(&store, agent(1)).unwrap(), said);
     assert_eq!(flags(&store, agent(2)).unwrap(), Flags::default());
     // As it was written before there was more to say.
     store.put_local(&flags_value(agent(2)), br#"{"version":1,"paused":true,"forgiven":null}"#).unwrap();
     assert_eq!(flags(&store, agent(2)).unwrap(), Flags { paused: true, ..Flags::default() });
     assert_eq!(stored(&store, agent(1)).unwrap(), None);
-    put_stored(&store, agent(1), u64::MAX).unwrap();
+    put_stored(&store, agent(1), u64::MAX).await.unwrap();
     assert_eq!(stored(&store, agent(1)).unwrap(), Some(u64::MAX));
     for broken in [&b"{"[..], b"", br#"{"version":2,"paused":true,"forgiven":null}"#, br#"{"version":1}"#] {
         store.put_local(&flags_value(agent(1)), broken.to_vec()).await.unwrap();

@@ -3,7 +3,7 @@
 use super::peers::NodeLink;
 use crate::Node;
 use futures_util::future::{BoxFuture, FutureExt};
-use igor_network::{Event, Handler, Request, Response, Status, Stream, Why};
+use igor_network::{Event, Handler, Request, Response, Stream, Why};
 use igor_protocol::{NodeId, custody::Tidings};
 use std::sync::{Arc, Weak};
 

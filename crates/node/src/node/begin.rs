@@ -190,18 +190,15 @@ impl Node {
         let bytes = (program.len() + encoded.len()) as u64;
         self.store.put_blob(program).await?;
         self.store.put_blob(encoded).await?;
-        let (node, alias) = (self.clone(), name.clone());
-        blocking(move || {
-            if flags != Flags::default() {
-                local::put_flags(&node.store, agent, flags)?;
-            }
-            local::put_name(&node.store, &alias, agent)
-        })
-        .await?;
+        if flags != Flags::default() {
+            local::put_flags(&*self.store, agent, flags).await?;
+        }
+        local::put_name(&*self.store, &name, agent).await?;
         let stored = self.admission.count_of(agent, 0);
         stored.add(bytes);
         let body = genesis.body.clone();
         let life = Life::create(self.parts(loaded, &stored), genesis, manifest.clone()).await?;
+        self.steward.claim(agent).await?;
         tracing::info!(%agent, name, owner = %body.owner, "an agent was created");
         self.carry(Start { name, genesis: body, manifest, wishes, resumed: false, place, stored }, life).await
     }
@@ -218,7 +215,14 @@ impl Node {
         }
     }
 
-    fn own_genesis(&self, name: &str, program: Hash, manifest: &Manifest, budget: Credits, terms: Terms) -> Genesis {
+    pub(super) fn own_genesis(
+        &self,
+        name: &str,
+        program: Hash,
+        manifest: &Manifest,
+        budget: Credits,
+        terms: Terms,
+    ) -> Genesis {
         let mut nonce = [0; 16];
         RealWorld.random(&mut nonce);
         let body = GenesisBody {

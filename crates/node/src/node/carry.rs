@@ -13,7 +13,7 @@ use crate::{
     local::{self, Flags},
     stored::{self, Shelf, Stored},
 };
-use igor_protocol::{AgentId, Manifest, Seq, Tick, entry::GenesisBody, limits::PROGRAM_BYTES_MAX};
+use igor_protocol::{AgentId, Manifest, Seq, Tick, custody::Status as Custody, entry::GenesisBody, limits::PROGRAM_BYTES_MAX};
 use igor_sandbox::WasmProgram;
 use igor_spine::{Ending, Life, Parts, Settings, command::Command, inspect};
 use igor_store::Store;
@@ -69,13 +69,9 @@ pub(super) struct Start {
 }
 
 /// What an agent needs to go on.
-struct Prepared {
-    name: String,
-    genesis: GenesisBody,
-    manifest: Manifest,
-    program: WasmProgram,
-    place: Place,
-    stored: Arc<Stored>,
+pub(super) struct Prepared {
+    pub(super) start: Start,
+    pub(super) program: WasmProgram,
 }
 
 impl Node {
@@ -85,6 +81,7 @@ impl Node {
     /// Comes back when each had its turn.
     pub async fn carry_all(self: &Arc<Self>) -> Result<Carried, Error> {
         self.carrying.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.wake_all().await?;
         let mut turns = JoinSet::new();
         for agent in self.store.list()? {
             let node = self.clone();
@@ -137,14 +134,11 @@ impl Node {
 
     /// Whether nothing speaks against an agent's life: neither its journal nor its operator. Waits for disks.
     fn should_live(&self, agent: AgentId) -> Result<bool, Error> {
-        if self.store.is_archive(agent) {
-            return Ok(false);
-        }
         let flags = local::flags(&*self.store, agent)?;
         let book = self.book(agent)?;
         let ledger = book.ledger();
         let suspended = ledger.is_suspended() && flags.forgiven != Some(ledger.tick);
-        Ok(!flags.stopped && !suspended && ledger.ended.is_none() && book.genesis().custodian == self.id())
+        Ok(!flags.stopped && !suspended && ledger.ended.is_none() && self.steward.status(agent)? == Custody::Custodian)
     }
 
     /// Keeps and tells why an agent that should live does not. Where that may pass, it is tried again.
@@ -180,26 +174,27 @@ impl Node {
         if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
             return Err(Error::Running { name: life.name().to_owned() });
         }
-        if self.store.is_archive(agent) {
-            return Err(igor_store::Error::Archived { agent }.into());
-        }
         let node = self.clone();
-        let Prepared { name, genesis, manifest, program, place, stored } =
-            blocking(move || node.prepare(agent)).await?;
-        let life = Life::open(self.parts(Arc::new(program), &stored), agent).await?;
-        self.carry(Start { name, genesis, manifest, wishes, resumed: true, place, stored }, life).await
+        let Prepared { start, program } = blocking(move || node.prepare(agent, wishes)).await?;
+        self.steward.claim(agent).await?;
+        let life = match Life::open(self.parts(Arc::new(program), &start.stored), agent).await {
+            Ok(life) => life,
+            Err(e) => {
+                self.steward.release(agent).await;
+                return Err(e.into());
+            }
+        };
+        self.carry(start, life).await
     }
 
-    /// Reads what an agent needs to go on, and compiles it unless that was done before.
-    fn prepare(&self, agent: AgentId) -> Result<Prepared, Error> {
+    /// Reads what an agent needs to go on, and compiles it unless that was done before. Whether it may go on here is
+    /// custody's to say.
+    pub(super) fn prepare(&self, agent: AgentId, wishes: Wishes) -> Result<Prepared, Error> {
         self.tail(agent)?;
         // Read when the life begins; what cannot be read is refused before anything is paid for.
         local::flags(&*self.store, agent)?;
         let first = self.store.read(agent, Seq(0))?.next().ok_or(igor_spine::Error::NoJournal(agent))??;
         let genesis = inspect::genesis::<igor_store::Error>(&first)?.body;
-        if genesis.custodian != self.id() {
-            return Err(Error::NotCustodian { agent, custodian: genesis.custodian });
-        }
         let blob = |what, hash, max| {
             let bytes = self.store.get_blob(hash, max)?;
             bytes.ok_or(Error::Life(igor_spine::Error::MissingBlob { what, hash }))
@@ -214,7 +209,6 @@ impl Node {
             None => {
                 let before = stored::measure(&self.store, agent, bytes.len() as u64, encoded.len() as u64)?;
                 self.admission.found(before);
-                local::put_stored(&self.store, agent, before)?;
                 before
             }
         };
@@ -224,7 +218,7 @@ impl Node {
         }
         let program = self.sandbox.load(&bytes, &manifest)?;
         let name = self.name_of(agent, &genesis)?;
-        Ok(Prepared { name, genesis, manifest, program, place, stored })
+        Ok(Prepared { start: Start { name, genesis, manifest, wishes, resumed: true, place, stored }, program })
     }
 
     /// The name that an agent has here: nearly always the one in its Genesis. Waits for disks.
@@ -275,6 +269,7 @@ impl Node {
             let ended = node.accompany(&carried, &stored, running).await;
             // Whoever waits for the end finds room.
             drop(place);
+            node.steward.release(agent).await;
             over.send_replace(Some(ended.clone()));
             if let Err(e) = &*ended
                 && e.may_pass()
@@ -294,8 +289,7 @@ impl Node {
     ) -> crate::Over {
         let (agent, name) = (life.agent(), life.name());
         let note = async || {
-            let (node, stored) = (self.clone(), stored.clone());
-            if let Err(e) = blocking(move || stored.note(&node.store)).await {
+            if let Err(e) = stored.note(&self.store).await {
                 tracing::warn!(%agent, error = %e, "what an agent has stored was not written down");
             }
         };
@@ -303,7 +297,8 @@ impl Node {
         let ended = loop {
             tokio::select! {
                 ended = &mut running => break ended,
-                () = stored.news() => note().await,
+                () = stored.news() => {}
+                () = life.abandoned() => running.abort(),
             }
             if let (false, Some(why)) = (stopping, stored.excess()) {
                 stopping = true;
@@ -312,6 +307,7 @@ impl Node {
                 // It may be over already.
                 drop(life.command(Command::Stop).await);
             }
+            note().await;
         };
         note().await;
         let ended = ended.map_or(Err(Error::Vanished), |ended| ended.map_err(Error::from));

@@ -5,17 +5,20 @@
 //! - While a handoff has no answer it is asked for, with pauses, until it has.
 //! - What the operator's policy refuses is refused before anything of the agent is kept.
 
-use super::{Node, blocking, carry::Start};
+use super::{
+    Node, blocking,
+    carry::{Prepared, Start},
+};
 use crate::{
     Error, Wishes,
     api::wire::{MoveEvent, NodeRow, NodeStatus},
     local,
-    moves::{Gate, NodeSteward},
+    moves::{Gate, NodePeers, NodeSteward},
     stored::Shelf,
 };
 use igor_network::{Config, Network};
 use igor_protocol::{
-    AgentId, NodeId, Seq,
+    AgentId, Manifest, NodeId, Seq,
     custody::Status,
     limits::BLOB_BYTES_MAX,
     transfer::{Offer, Reason, Refusal},
@@ -61,13 +64,34 @@ impl Waiting {
 }
 
 impl Node {
+    fn peers(&self) -> &Arc<NodePeers> {
+        self.steward.peers()
+    }
+
+    /// Compiles a program, or finds that it was compiled before. Waits for disks and for the compiler.
+    pub(crate) fn load(&self, program: &[u8], manifest: &Manifest) -> Result<WasmProgram, Error> {
+        Ok(self.sandbox.load(program, manifest)?)
+    }
+
     /// The custody of this node's agents.
     pub(crate) const fn steward(&self) -> &Arc<NodeSteward> {
         &self.steward
     }
 
-    /// Joins the network. From now on agents can come and go.
-    pub async fn join(self: &Arc<Self>, config: Config) -> Result<Network, Error> {
+    /// Joins the network, where the configuration names one. From now on agents can come and go.
+    pub async fn join(self: &Arc<Self>) -> Result<Option<Network>, Error> {
+        let said = &self.config().network;
+        if !said.is_on() {
+            return Ok(None);
+        }
+        let mut config = Config::new(&self.key.seed())?;
+        config.listen.clone_from(&said.listen);
+        config.bootstrap.clone_from(&said.peers);
+        config.mdns = said.mdns;
+        config.private = said.private;
+        // Whom the operator takes agents from is never kept out for want of room.
+        config.allow = said.allow.iter().chain(&self.config().policy.nodes).copied().collect();
+        config.deny = said.deny.iter().copied().collect();
         let network = Network::start(config, Arc::new(Gate(Arc::downgrade(self)))).await?;
         self.peers().join(network.clone());
         if let Some(mut hearing) = self.hearing.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -82,7 +106,7 @@ impl Node {
                 }
             });
         }
-        Ok(network)
+        Ok(Some(network))
     }
 
     /// After a restart: finishes what was interrupted, and lets peers say what this node slept through.
@@ -130,7 +154,7 @@ impl Node {
     ) -> Result<MoveEvent, Error> {
         let given = self.steward.give(agent, to, |progress| {
             tell(match progress {
-                Progress::Offered { has } => MoveEvent::Offer { has },
+                Progress::Offered { has } => MoveEvent::Offer { has: has.0 },
                 Progress::Ahead { round, bytes } => MoveEvent::Precopy { round, bytes },
                 Progress::Frozen => MoveEvent::Freeze,
                 Progress::Given { bytes } => MoveEvent::Transfer { bytes },
@@ -253,8 +277,7 @@ impl Node {
     pub(crate) async fn restore(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
         let _slot = self.slot().await?;
         let node = self.clone();
-        let prepared = blocking(move || node.prepare_any(agent)).await?;
-        let (start, program) = prepared;
+        let Prepared { start, program } = blocking(move || node.prepare(agent, Wishes::default())).await?;
         let restored = Restored::new(self.parts(Arc::new(program), &start.stored), agent).await?;
         self.waiting.put(agent, Ready { restored, start });
         Ok(())

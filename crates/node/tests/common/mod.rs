@@ -3,8 +3,10 @@
 #![allow(dead_code, unreachable_pub)] // each test binary uses its part
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
 
+pub mod owner;
+
 use igor_node::{
-    Creation, Error, Hosted, Node, Wishes,
+    Carried, Creation, Error, Hosted, Node, Wishes,
     api::{self, Server},
     client::{Address, Client},
 };
@@ -105,6 +107,30 @@ impl Running {
         let server = api::serve(&node, limits).await.unwrap();
         let client = Client::new(Address::Socket(server.socket().clone()));
         Self { node, server, client }
+    }
+
+    /// A node that carries all agents of its home, which `node.toml` says more about.
+    pub async fn daemon(home: &Path, config: &str) -> (Self, Carried) {
+        std::fs::write(home.join("node.toml"), config).unwrap();
+        let running = Self::open(home).await;
+        let carried = within(running.node.carry_all()).await.unwrap();
+        (running, carried)
+    }
+
+    /// The status of an agent, and why.
+    pub async fn status(&self, name: &str) -> (String, Option<String>) {
+        let info = self.client.agent(name).await.unwrap();
+        (info.status, info.cause)
+    }
+
+    /// Comes back once an agent has made so many ticks.
+    pub async fn ticked(&self, name: &str, tick: u64) {
+        within(async {
+            while self.client.agent(name).await.unwrap().tick.0 < tick {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
     }
 
     pub async fn create(&self, creation: Creation) -> Arc<Hosted> {

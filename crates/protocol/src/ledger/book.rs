@@ -285,7 +285,7 @@ impl Book {
 
     /// Whether the journal ends with a handoff that has no answer yet: nobody may run the agent.
     pub fn is_given(&self) -> bool {
-        let last = self.ledger.custody.as_ref().and_then(Standing::last);
+        let last = self.ledger.custody.as_ref().and_then(|standing| standing.last());
         last.is_some_and(|record| matches!(record.phase, Phase::Handoff(_)))
     }
 
@@ -295,7 +295,7 @@ impl Book {
         Held {
             chain: self.chain,
             at: self.ledger.at,
-            standing: self.ledger.custody.clone().unwrap_or_else(first),
+            standing: self.ledger.custody.as_deref().cloned().unwrap_or_else(first),
             sealed: self.sealed,
             ended: self.ledger.ended,
             order_counter: self.ledger.order_counter,

@@ -112,9 +112,7 @@ pub(super) fn real(record: Record) -> Custody {
     let decline = |gift| Decline { given: given(gift), at: NOW };
     let phase = match record {
         Record::Handoff(gift) => Phase::Handoff(given(gift).handoff),
-        Record::Accept(gift) => {
-            Phase::Accept(Accept { place: after(gift, epoch(gift.epoch)), given: given(gift) })
-        }
+        Record::Accept(gift) => Phase::Accept(Accept { place: after(gift, epoch(gift.epoch)), given: given(gift) }),
         Record::Decline(gift) => Phase::Decline(decline(gift)),
         Record::Return(gift) => Phase::Return(Return {
             place: after(gift, epoch((gift.epoch.0, gift.epoch.1 + 1))),

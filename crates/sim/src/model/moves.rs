@@ -1,7 +1,8 @@
 //! What can happen next, and what then is.
 //!
 //! Invariants kept here:
-//! - A node does one action at a time, in the machine's order, and may be killed between any two.
+//! - A node does one action at a time, in the machine's order, and may be killed between any two. What is only sent goes
+//!   out with the action before it: a kill in between is no other than a message that never comes.
 //! - What was ever sent, told, asked or ordered stays in the network for ever: it comes any number of times, in any
 //!   order, late, or never.
 
@@ -128,7 +129,9 @@ impl Custody {
                 moves.push(Move::Order(ix));
             }
             if state.left.copies > 0 && node.disk.journal.is_none() {
-                moves.extend(others().filter(|from| state.node(*from).disk.journal.is_some()).map(|from| Move::Copy(from, ix)));
+                moves.extend(
+                    others().filter(|from| state.node(*from).disk.journal.is_some()).map(|from| Move::Copy(from, ix)),
+                );
             }
             if state.left.deletions > 0 {
                 moves.push(Move::Delete(ix));
@@ -164,7 +167,7 @@ impl Custody {
             Move::Carry(ix, taken) => self.happen(&mut next, ix, Happening::Ordered(taken)),
             Move::Copy(from, to) => {
                 next.left.copies -= 1;
-                next.node_mut(to).disk.journal = state.node(from).disk.journal.clone();
+                next.node_mut(to).disk.journal.clone_from(&state.node(from).disk.journal);
                 true
             }
             Move::Delete(ix) => {
@@ -182,7 +185,15 @@ impl Custody {
             Move::Restore(ix, part) => restore(&mut next, ix, part),
             Move::Lie(ix, to) => lie(&mut next, ix, to),
         };
-        (happened && next != *state).then_some(next)
+        if !happened {
+            return None;
+        }
+        for ix in all() {
+            while next.node(ix).queue.first().is_some_and(Act::is_sending) {
+                self.act(&mut next, ix, &mut vec![]);
+            }
+        }
+        (next != *state).then_some(next)
     }
 
     pub(super) fn restart(&self, state: &mut State, ix: NodeIx) {
@@ -219,7 +230,9 @@ impl Custody {
         };
         let idle = acts.iter().all(|act| match act {
             Act::Ask => state.asked[usize::from(ix)],
-            Act::Tell(_) | Act::Announce => self.memo.records(&node.disk).iter().all(|record| state.told.contains(record)),
+            Act::Tell(_) | Act::Announce => {
+                self.memo.records(&node.disk).iter().all(|record| state.told.contains(record))
+            }
             Act::Transfer(_) => ending(node.disk.journal.as_ref()).is_some_and(|gift| state.sent.contains_key(&gift)),
             Act::Stop => !node.running,
             Act::Start => node.running,
@@ -244,8 +257,8 @@ impl Custody {
             Act::Bury(record) => state.node_mut(ix).disk.keys.elsewhere = Some(record),
             Act::Suspend(heard, known) => state.node_mut(ix).disk.keys.evidence = Some((heard, known)),
             Act::Transfer(to) => {
-                if let Some((gift, journal)) = ending(state.node(ix).disk.journal.as_ref())
-                    .zip(state.node(ix).disk.journal.clone())
+                if let Some((gift, journal)) =
+                    ending(state.node(ix).disk.journal.as_ref()).zip(state.node(ix).disk.journal.clone())
                 {
                     posted.push((to, Message::Journal(gift)));
                     state.sent.insert(gift, journal);

@@ -50,7 +50,8 @@ fn word(record: &Record) -> (NodeIx, (u8, u8)) {
 }
 
 pub(super) fn one_runs(memo: &Memo, state: &State) -> bool {
-    let terms: Vec<_> = runners(state).map(|node| node.disk.journal.as_ref().map(|journal| memo.facts(journal).term)).collect();
+    let terms: Vec<_> =
+        runners(state).map(|node| node.disk.journal.as_ref().map(|journal| memo.facts(journal).term)).collect();
     terms.iter().enumerate().all(|(place, term)| !terms[..place].contains(term))
 }
 

@@ -87,6 +87,13 @@ pub enum Act {
     Ask,
 }
 
+impl Act {
+    /// Whether it changes nothing at this node.
+    pub(super) const fn is_sending(&self) -> bool {
+        matches!(self, Self::Transfer(_) | Self::Tell(_) | Self::Announce | Self::Ask)
+    }
+}
+
 /// The keystore's part, as [`igor_protocol::custody::Memory`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]

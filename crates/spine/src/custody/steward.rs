@@ -95,6 +95,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.key.public()
     }
 
+    /// The other nodes.
+    pub const fn peers(&self) -> &Arc<P> {
+        &self.peers
+    }
+
     /// What this node is to an agent.
     pub fn status(&self, agent: AgentId) -> Result<Status, Error> {
         Ok(self.known(agent, false)?.status(self.me()))

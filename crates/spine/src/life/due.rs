@@ -67,7 +67,8 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
 
     /// The next thing that time brings, and its moment on the monotonic clock.
     fn due(&self, course: &Course) -> Option<(Nanos, Next)> {
-        let seal = self.journal.seal_due().map(|moment| (moment, Next::Seal));
+        // While an append is under way there can be no other; the seal follows it.
+        let seal = self.journal.seal_due().filter(|_| !self.journal.is_flying()).map(|moment| (moment, Next::Seal));
         let tick = self.tick_due(course).map(|(moment, trigger)| (moment, Next::Tick(trigger)));
         let checkpoint = self.checkpoint_due(course).map(|moment| (moment, Next::Checkpoint));
         // On a tie the earlier in this list wins.

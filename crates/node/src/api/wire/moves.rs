@@ -1,6 +1,6 @@
 //! Moving an agent, and the nodes that it can move to.
 
-use igor_protocol::{NodeId, Seq};
+use igor_protocol::NodeId;
 use serde::{Deserialize, Serialize};
 
 use super::text;
@@ -21,7 +21,7 @@ pub enum MoveEvent {
     /// The other node would take it.
     Offer {
         /// It has the journal up to here already.
-        has: Seq,
+        has: u64,
     },
     /// Journal, program and state go ahead while the agent ticks.
     Precopy {

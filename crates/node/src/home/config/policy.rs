@@ -33,7 +33,7 @@ fn owners<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Publi
     keys(deserializer).map(Some)
 }
 
-fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PublicKey>, D::Error> {
+pub(super) fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PublicKey>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     if texts.len() > KEYS_MAX {
         return Err(D::Error::custom(format_args!("{} keys, at most {KEYS_MAX} are allowed", texts.len())));

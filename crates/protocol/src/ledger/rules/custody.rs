@@ -22,6 +22,6 @@ pub(crate) fn custody(book: &mut Book, record: &Custody, at: Timestamp, first: b
     if let Phase::Takeover(takeover) = &record.phase {
         book.ledger.order_counter = takeover.order.body.counter;
     }
-    book.ledger.custody = Some(held.standing.after(record));
+    book.ledger.custody = Some(Box::new(held.standing.after(record)));
     Ok(())
 }
