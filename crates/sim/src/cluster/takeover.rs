@@ -15,7 +15,7 @@ use super::{
 use crate::files::Crash;
 use igor_protocol::{
     Chain, Nanos, NodeId, Seq, Timestamp,
-    custody::{Event, Refusal, Status},
+    custody::{Refusal, Status},
     entry::{Action, OrderBody},
 };
 use igor_spine::custody::Error;
@@ -65,6 +65,9 @@ async fn return_to_hearing(stage: &Arc<Stage>, number: usize, old: &Arc<Machine>
     }
     stage.hold(HEARS);
     stage.net.calm(HEARS);
+    for machine in &stage.machines {
+        machine.spare();
+    }
     old.boot();
     stage.kernel.sleep(HEARS).await;
 }
@@ -147,13 +150,13 @@ async fn take_over(stage: &Arc<Stage>, number: usize, base: Chain, machine: &Arc
             let (told, heard) = oneshot::channel();
             let (of, on, id, order) = (stage.clone(), machine.index, agent.id, order.clone());
             machine.spawn(async move {
-                let taken = node.steward.happen(id, Event::Ordered(order)).await;
+                let taken = node.steward.take_over(id, order).await;
                 of.oracle.log(|| format!("n{on} takes {} over from {} {}: {taken:?}", short(id), base.epoch, base.next));
                 drop(told.send(taken));
             });
             match heard.await {
-                Ok(Ok(_) | Err(Error::Refused(Refusal::Known))) => return Fate::Taken,
-                Ok(Err(Error::Refused(_))) if !tried => return Fate::Refused,
+                Ok(Ok(()) | Err(Error::Refused(Refusal::Known))) => return Fate::Taken,
+                Ok(Err(Error::Refused(_) | Error::Host(_))) if !tried => return Fate::Refused,
                 // It was signed the first time, or not: whoever refuses it now would have finished it.
                 Ok(Err(Error::Refused(_))) => {
                     let term = order_term(&action, stage, agent.id, base);
