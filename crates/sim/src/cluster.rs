@@ -44,7 +44,7 @@ use std::{
     },
 };
 
-pub use rest::STEPS_MIN;
+pub use rest::{MOVES_MIN, STEPS_MIN};
 
 /// Polls after which a seed counts as one that never ends.
 const STEPS_MAX: u64 = 2_000_000;

@@ -171,6 +171,11 @@ impl SimDisk {
         state.failing = Some((point, reached + nth));
     }
 
+    /// Lets no sync fail.
+    pub fn spare(&self) {
+        self.state().failing = None;
+    }
+
     /// Whether a sync failed since this was asked last.
     pub fn take_failed(&self) -> bool {
         std::mem::take(&mut self.state().failed)

@@ -102,11 +102,9 @@ impl SimHost {
         settings: Settings,
     ) -> Result<Ending, Error> {
         let kept = lock(&self.kept).remove(&agent);
-        let life = match kept {
-            Some(mut kept) => {
-                kept.follow()?;
-                kept.live().await?
-            }
+        // What went on since it was restored is restored anew.
+        let life = match kept.and_then(|mut kept| kept.follow().is_ok().then_some(kept)) {
+            Some(kept) => kept.live().await?,
             None => Life::open(self.parts(), agent).await?,
         };
         let (node, oracle) = (self.machine.index, self.machine.oracle.clone());

@@ -18,7 +18,7 @@ use super::{
 use crate::files::{Crash, SimDisk};
 use igor_protocol::{AgentId, KeyPair, Nanos, NodeId, Terms, custody::Rules};
 use igor_spine::custody::Steward;
-use igor_store::Error;
+use igor_store::{Error, Store};
 use std::{
     collections::BTreeSet,
     future::Future,
@@ -281,6 +281,12 @@ impl Machine {
         true
     }
 
+    /// Lets its disk do what it promises, though it was to fail.
+    pub fn spare(&self) {
+        self.disk.crash_at(None);
+        self.disk.spare();
+    }
+
     /// Takes it out of service for good.
     pub fn retire(self: &Arc<Self>) {
         self.kill(Crash::Process, None);
@@ -307,6 +313,10 @@ impl Machine {
         };
         self.oracle.log(|| format!("n{} is up", self.index));
         store.check_recovered(&self.oracle);
+        for name in store.list_local().unwrap_or_default() {
+            // What was durable before anybody was told of it.
+            store.get_local(&name).ok().flatten().iter().for_each(|bytes| self.noted(bytes));
+        }
         self.state().removing.clear();
         let host = Arc::new(SimHost::new(self.clone(), world.clone(), store.clone()));
         let peers = Arc::new(SimPeers::new(self.net.clone(), self.index));

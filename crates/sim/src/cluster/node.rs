@@ -114,6 +114,7 @@ pub(super) fn judge_custody(machine: &Arc<Machine>, what: &str, error: &CustodyE
     let rotten = machine.oracle.is_rotten(machine.index);
     match error {
         CustodyError::Own(error) => judge(machine, what, error),
+        CustodyError::Record(_) if machine.oracle.any_rotten() => machine.counts.add("bit rot seen by another node"),
         CustodyError::Record(_) | CustodyError::Note { .. } if !rotten => {
             machine.oracle.violate(format!("{what} failed at node {}: {error}", machine.index));
         }

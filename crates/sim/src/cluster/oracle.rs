@@ -146,6 +146,11 @@ impl Oracle {
         self.lock().rotten.insert(node);
     }
 
+    /// Whether any has: what that tells the others is not what it signed.
+    pub fn any_rotten(&self) -> bool {
+        !self.lock().rotten.is_empty()
+    }
+
     /// Whether it has.
     pub fn is_rotten(&self, node: usize) -> bool {
         self.lock().rotten.contains(&node)

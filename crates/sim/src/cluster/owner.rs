@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 /// How long an answer is waited for.
 const ANSWER: Nanos = Nanos::from_secs(2);
 /// A balance that is soon used up.
-const POOR: u128 = 500_000;
+const POOR: u128 = 10_000;
 
 /// Starts what owners and senders do for all agents.
 pub(super) fn begin(stage: &Arc<Stage>) {
@@ -176,7 +176,7 @@ async fn fund(stage: &Arc<Stage>, number: usize) {
         if !poor || (!stage.is_calm() && dice.permille(500)) {
             continue;
         }
-        let added = if stage.is_calm() { 1 << 60 } else { dice.within(1_000_000, 4_000_000) };
+        let added = if stage.is_calm() { 1 << 60 } else { dice.within(30_000, 150_000) };
         let Some(total) = now.funded.checked_add(Credits::from_units(u128::from(added))) else { continue };
         let (term, at) = (now.chain.epoch.term, Timestamp(stage.kernel.now().0));
         let body = OrderBody { agent: agent.id, term, counter: agent.next_order(), at, action: Action::Fund { total } };

@@ -196,7 +196,7 @@ impl Plan {
             let when = When::At(Nanos(at + dice.below(COURSE.0 / moves as u64)));
             ops.push(op(&mut dice, Kind::Move, when, Who::Home(number % agents), nodes));
         }
-        let faults = 24 + dice.index(12);
+        let faults = 34 + dice.index(12);
         for _ in 0..faults {
             let kind = fault(&mut dice, rots);
             let op = match dice.below(2) {

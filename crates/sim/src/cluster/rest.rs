@@ -6,7 +6,7 @@ use super::{
     stage::{Stage, terms},
     takeover,
 };
-use crate::{cluster::dice::Dice, files::Crash};
+use crate::cluster::dice::Dice;
 use igor_protocol::Nanos;
 use igor_spine::custody::{Failed, Host};
 use std::sync::{Arc, atomic::Ordering};
@@ -15,6 +15,8 @@ use std::sync::{Arc, atomic::Ordering};
 const PATIENCE: Nanos = Nanos::from_secs(150);
 /// How often it is looked at.
 const LOOK: Nanos = Nanos::from_millis(400);
+/// Moves of a seed, at least.
+pub const MOVES_MIN: u64 = 5;
 /// Steps of a seed, at least.
 pub const STEPS_MIN: u64 = 10_000;
 
@@ -28,9 +30,16 @@ pub(super) async fn settle(stage: &Arc<Stage>) {
     if !rests(stage).await {
         return;
     }
-    for number in 0..stage.agents.len() {
-        if !tour(stage, number).await {
-            return;
+    loop {
+        let moves = stage.counts.of("accept");
+        for number in 0..stage.agents.len() {
+            if !tour(stage, number).await {
+                return;
+            }
+        }
+        let moved = stage.counts.of("accept");
+        if moved >= MOVES_MIN || moved == moves {
+            break;
         }
     }
     while stage.kernel.steps() < STEPS_MIN {
@@ -116,20 +125,15 @@ fn is_open(stage: &Stage, number: usize) -> Option<String> {
 /// Whether every journal of an agent was on disks that rotted, or none of it was ever elsewhere.
 pub(super) fn is_lost(stage: &Stage, number: usize) -> bool {
     let agent = &stage.agents[number];
-    let rotten = stage.machines.iter().any(|machine| stage.oracle.is_rotten(machine.index));
-    rotten && !stage.machines.iter().any(|machine| has_journal(machine, agent.id))
+    stage.oracle.any_rotten() && !stage.machines.iter().any(|machine| has_journal(machine, agent.id))
 }
 
-/// Orders a takeover where the custodian is gone for good.
+/// Orders a takeover where the node that has custody, or is to answer for it, is gone for good.
 async fn rescue(stage: &Arc<Stage>, number: usize) {
     let agent = &stage.agents[number];
-    let custodian = stage.oracle.custodian(agent.id).unwrap_or(agent.genesis.body.custodian);
-    let Some(gone) = stage.machines.iter().find(|machine| machine.id() == custodian) else { return };
-    if gone.is_ruined()
-        && !agent.taken.swap(true, Ordering::Relaxed)
-        && (stage.oracle.forks() || takeover::is_settled(stage, number, gone.index))
-    {
-        if takeover::order(stage, number, Some(gone.index)).await {
+    let gone = takeover::gone_for_good(stage);
+    if takeover::is_settled(stage, number, &gone) && !agent.taken.swap(true, Ordering::Relaxed) {
+        if takeover::order(stage, number, None).await {
             stage.counts.add("takeover of a ruined node");
         }
         agent.taken.store(false, Ordering::Relaxed);
@@ -157,7 +161,10 @@ async fn tour(stage: &Arc<Stage>, number: usize) -> bool {
                     Some(Err(failed)) => last = failed.to_string(),
                     None => "the node went down".clone_into(&mut last),
                 },
-                None => "it lives nowhere".clone_into(&mut last),
+                None => {
+                    rescue(stage, number).await;
+                    "it lives nowhere".clone_into(&mut last);
+                }
             }
             if came {
                 break;
@@ -194,5 +201,4 @@ async fn freeze(stage: &Arc<Stage>) {
         }
         stage.settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((number, home));
     }
-    let _ = Crash::Process;
 }

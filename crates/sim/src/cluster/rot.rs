@@ -11,6 +11,10 @@ use std::sync::Arc;
 /// Changes one bit of a file, and reads everything. Says whether there was a file.
 pub(super) fn run(stage: &Stage, machine: &Arc<Machine>, choice: u64) -> bool {
     let Some(node) = machine.node() else { return false };
+    // One disk of a cluster: what all disks lost nobody can bring back.
+    if stage.oracle.any_rotten() && !stage.oracle.is_rotten(machine.index) {
+        return false;
+    }
     // The last group of the log may look as if it had never been written: the newest two segments stay whole.
     let mut names = machine.disk.list();
     let newest: Vec<String> = names.iter().filter(|name| name.starts_with("log/")).rev().take(2).cloned().collect();

@@ -19,8 +19,7 @@ pub fn shrink(options: &Options, failing: Outcome) -> Outcome {
             less.prints = false;
             runs += 1;
             let outcome = run(best.seed, &less);
-            // A plan without faults that is too short is another failure.
-            if outcome.violation.is_some() {
+            if kind(&outcome) == kind(&best) {
                 best = outcome;
             } else {
                 at = end;
@@ -29,4 +28,11 @@ pub fn shrink(options: &Options, failing: Outcome) -> Outcome {
         size = if size == 1 { 0 } else { size.div_ceil(2) };
     }
     best
+}
+
+/// What failed, whatever the agent, the node and the place.
+fn kind(outcome: &Outcome) -> Option<Vec<&str>> {
+    let violation = outcome.violation.as_ref()?;
+    let words = violation.split_whitespace().filter(|word| word.chars().all(|c| c.is_ascii_alphabetic()));
+    Some(words.take(6).collect())
 }

@@ -1,6 +1,6 @@
 //! Many seeds, and what they come to together.
 
-use super::{Options, Outcome, STEPS_MIN, plan::Kind, run};
+use super::{MOVES_MIN, Options, Outcome, STEPS_MIN, plan::Kind, run};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -12,8 +12,6 @@ use std::{
 
 /// Faults of a seed, at least.
 pub const FAULTS_MIN: u64 = 20;
-/// Moves of a seed, at least.
-pub const MOVES_MIN: u64 = 5;
 /// With so many seeds everything must have happened.
 pub const SEEDS_FOR_ALL: u64 = 300;
 

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::files::Crash;
 use igor_protocol::{
-    Chain, Nanos, Seq, Timestamp,
-    custody::{Event, Refusal, Status},
+    Chain, Nanos, NodeId, Seq, Timestamp,
+    custody::{Refusal, Status},
     entry::{Action, OrderBody},
 };
 use igor_spine::custody::Error;
@@ -43,7 +43,7 @@ pub(super) async fn run(stage: &Arc<Stage>, op: Op) {
         let crash = if op.choice.is_multiple_of(2) { Crash::Power } else { Crash::Process };
         if old.kill(crash, None) {
             stage.rest(SETTLES).await;
-            if is_settled(stage, number, home) && order(stage, number, Some(home)).await {
+            if is_settled(stage, number, &[old.id()]) && order(stage, number, Some(home)).await {
                 stage.counts.add("takeover of a dead node");
                 stage.rest(Nanos(op.time.0 / 2)).await;
             }
@@ -65,29 +65,38 @@ async fn return_to_hearing(stage: &Arc<Stage>, number: usize, old: &Arc<Machine>
     }
     stage.hold(HEARS);
     stage.net.calm(HEARS);
+    for machine in &stage.machines {
+        machine.spare();
+    }
     old.boot();
     stage.kernel.sleep(HEARS).await;
 }
 
-/// Whether nobody but the node that is down can come to run the agent without an owner's order.
-pub(super) fn is_settled(stage: &Stage, number: usize, down: usize) -> bool {
+/// The machines that never come back.
+pub(super) fn gone_for_good(stage: &Stage) -> Vec<NodeId> {
+    stage.machines.iter().filter(|machine| machine.is_ruined()).map(|machine| machine.id()).collect()
+}
+
+/// Whether nobody but these, which are down, can come to run the agent without an owner's order.
+pub(super) fn is_settled(stage: &Stage, number: usize, down: &[NodeId]) -> bool {
     let agent = stage.agents[number].id;
     if !stage.oracle.lives(agent).is_empty() {
         return false;
     }
-    let custodian = stage.oracle.custodian(agent).unwrap_or_else(|| stage.agents[number].genesis.body.custodian);
-    let down = stage.machines[down].id();
-    let safe = |status| match status {
-        Status::Absent | Status::Elsewhere | Status::Undecided => true,
-        Status::Given(to) => to == down,
-        Status::Custodian | Status::Unfinished | Status::Suspended(_) => false,
-    };
-    custodian == down
-        && stage
-            .machines
-            .iter()
-            .filter_map(|machine| machine.node())
-            .all(|node| node.steward.status(agent).is_ok_and(safe))
+    let custodian = stage.oracle.custodian(agent).unwrap_or(stage.agents[number].genesis.body.custodian);
+    let mut settled = down.contains(&custodian);
+    for machine in &stage.machines {
+        let Some(node) = machine.node() else { continue };
+        match node.steward.status(agent) {
+            Ok(Status::Absent | Status::Elsewhere | Status::Undecided) => {}
+            // It waits for its owner, since it cannot tell.
+            Ok(Status::Suspended(_)) if stage.oracle.forks() || stage.oracle.any_rotten() => settled = true,
+            // Nobody else answers.
+            Ok(Status::Given(to)) if down.contains(&to) => settled = true,
+            _ => return false,
+        }
+    }
+    settled
 }
 
 /// Orders the best node that there is to take over. Says whether it did.
@@ -141,14 +150,13 @@ async fn take_over(stage: &Arc<Stage>, number: usize, base: Chain, machine: &Arc
             let (told, heard) = oneshot::channel();
             let (of, on, id, order) = (stage.clone(), machine.index, agent.id, order.clone());
             machine.spawn(async move {
-                let taken = node.steward.happen(id, Event::Ordered(order)).await;
-                of.oracle
-                    .log(|| format!("n{on} takes {} over from {} {}: {taken:?}", short(id), base.epoch, base.next));
+                let taken = node.steward.take_over(id, order).await;
+                of.oracle.log(|| format!("n{on} takes {} over from {} {}: {taken:?}", short(id), base.epoch, base.next));
                 drop(told.send(taken));
             });
             match heard.await {
-                Ok(Ok(_) | Err(Error::Refused(Refusal::Known))) => return Fate::Taken,
-                Ok(Err(Error::Refused(_))) if !tried => return Fate::Refused,
+                Ok(Ok(()) | Err(Error::Refused(Refusal::Known))) => return Fate::Taken,
+                Ok(Err(Error::Refused(_) | Error::Host(_))) if !tried => return Fate::Refused,
                 // It was signed the first time, or not: whoever refuses it now would have finished it.
                 Ok(Err(Error::Refused(_))) => {
                     let term = order_term(&action, stage, agent.id, base);

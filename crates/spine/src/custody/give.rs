@@ -260,6 +260,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// The archive ends with the accept, so that it says by itself where the agent went.
     async fn extend(&self, agent: AgentId, commit: Commit) -> Result<(), Error> {
+        // If the agent is on its way back already, that brings the accept along.
+        let Some(_coming) = self.begin(agent) else { return Ok(()) };
         let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
         if commit.next() <= book.chain().next {
             return Ok(());

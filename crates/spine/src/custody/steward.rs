@@ -134,7 +134,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     /// Whose agent it is, as far as is known here.
-    fn owner(&self, agent: AgentId) -> Result<OwnerId, Error> {
+    pub(super) fn owner(&self, agent: AgentId) -> Result<OwnerId, Error> {
         if let Some(note) = self.note(agent)? {
             return Ok(note.owner);
         }

@@ -13,7 +13,8 @@ use crate::{
 use igor_protocol::{
     AgentId, Commit, Hash, NodeId, Seq,
     custody::{Event, Refusal as StepRefusal, Status, Tidings},
-    entry::{Body, Phase},
+    entry::{Body, Order, Phase},
+    ledger::Fault,
     transfer::{Frame, Offer, Reason, Refusal, Welcome},
 };
 use igor_store::Store;
@@ -90,6 +91,26 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 Err(error)
             }
         }
+    }
+
+    /// Carries out the owner's order to go on with an agent from the journal that is here. Refused where that cannot be
+    /// gone on from: nobody runs an agent that a node took and cannot restore.
+    pub async fn take_over(&self, agent: AgentId, order: Order) -> Result<(), Error> {
+        if !order.is_signed_by(&self.owner(agent)?) {
+            return Err(Fault::Signature("the takeover order").into());
+        }
+        let ran_here = match self.status(agent)? {
+            Status::Custodian | Status::Unfinished | Status::Given(_) => true,
+            Status::Absent | Status::Undecided | Status::Elsewhere | Status::Suspended(_) => false,
+        };
+        if !ran_here {
+            self.host.restore(agent).await.map_err(|refusal| Error::Host(refusal.to_string()))?;
+        }
+        let taken = self.happen(agent, Event::Ordered(order)).await;
+        if taken.is_err() {
+            self.host.forget(agent);
+        }
+        taken.map(drop)
     }
 
     async fn taken(&self, from: NodeId, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Taken, Ended> {
