@@ -110,7 +110,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
 }
 
 fn play(stage: &Arc<Stage>, numbers: &[usize], options: &Options) {
-    stage.machines.iter().for_each(|machine| machine.boot());
+    stage.machines.iter().for_each(machine::Machine::boot);
     owner::begin(stage);
     ops::begin(stage, numbers);
     let done = Arc::new(AtomicBool::new(false));
@@ -137,6 +137,8 @@ fn play(stage: &Arc<Stage>, numbers: &[usize], options: &Options) {
 #[allow(clippy::print_stdout)] // it was asked for
 fn say(stage: &Stage, options: &Options) {
     if options.prints {
-        stage.oracle.take_log().iter().for_each(|line| println!("{line}"));
+        for line in &stage.oracle.take_log() {
+            println!("{line}");
+        }
     }
 }

@@ -21,10 +21,10 @@ impl Node {
     fn start(from: Option<&Self>) -> Self {
         let home = Home::new();
         fs::create_dir_all(home.path()).expect("a home can be made");
-        let mut toml = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n".to_owned();
-        if let Some(from) = from {
-            toml += &format!("peers = [\"{}\"]\n[policy]\nnodes = [\"{}\"]\n", from.address, from.key);
-        }
+        let met = from.map_or_else(String::new, |from| {
+            format!("peers = [\"{}\"]\n[policy]\nnodes = [\"{}\"]\n", from.address, from.key)
+        });
+        let toml = format!("[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n{met}");
         fs::write(home.path().join("node.toml"), toml).expect("a configuration can be written");
         let (actor, row) = begin(&home);
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
@@ -37,7 +37,7 @@ impl Node {
         self.actor.kill().expect("it can be killed");
         let (actor, row) = begin(&self.home);
         self.actor = actor;
-        self.address = row["network"][0].as_str().expect("an address").to_owned();
+        row["network"][0].as_str().expect("an address").clone_into(&mut self.address);
     }
 
     fn show(&self) -> Value {

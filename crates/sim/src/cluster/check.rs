@@ -73,7 +73,9 @@ fn agent(stage: &Stage, number: usize, home: usize) -> Result<(), String> {
         let found = if stage.oracle.is_rotten(machine.index) { found.unwrap_or_default() } else { found? };
         for commits in found {
             stands(&commits, machine)?;
-            commits.iter().for_each(|commit| place(&mut orphans, commit));
+            for commit in &commits {
+                place(&mut orphans, commit);
+            }
         }
         let Some(other) = machine.node().filter(|_| machine.index != home) else { continue };
         if other.store.tail(id).ok().flatten().is_none() {
@@ -88,7 +90,9 @@ fn agent(stage: &Stage, number: usize, home: usize) -> Result<(), String> {
                 return Err(format!("node {} has another journal of it from seq {seq} on", machine.index));
             }
         }
-        commits.iter().for_each(|commit| place(&mut orphans, commit));
+        for commit in &commits {
+            place(&mut orphans, commit);
+        }
     }
     for told in stage.oracle.told(id) {
         told_is_there(stage, &canon, &orphans, told)?;
@@ -193,7 +197,8 @@ fn told_is_there(stage: &Stage, canon: &Canon, orphans: &Places, told: Told) -> 
         (*from == told.term && told.seq >= *seq)
             || (told.term < *to && *from != told.term && !canon.has_term(told.term))
     });
-    if !left && !(stage.oracle.forks() && !canon.has_term(told.term)) {
+    let orphaned = stage.oracle.forks() && !canon.has_term(told.term);
+    if !left && !orphaned {
         return Err(format!("{of}, is not in the canonical journal"));
     }
     stage.counts.add("told on an orphaned branch");

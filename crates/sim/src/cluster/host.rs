@@ -264,7 +264,9 @@ impl Host for SimHost {
         let slot = lock(&self.lives).remove(&agent);
         if let Some(slot) = slot {
             let task = lock(&slot.task).take();
-            task.into_iter().for_each(|task| self.machine.kernel.abort(task));
+            if let Some(task) = task {
+                self.machine.kernel.abort(task);
+            }
             slot.over.send_replace(Some(Ok(())));
         }
     }
@@ -289,7 +291,7 @@ impl Host for SimHost {
         let guard = self.machine.oracle.begins(self.machine.index, agent, term);
         let carried = slot.clone();
         let task = self.machine.spawn(async move {
-            let ended = host.carry(agent, &carried).await;
+            let ended = Box::pin(host.carry(agent, &carried)).await;
             drop(guard);
             carried.over.send_replace(Some(ended));
         });

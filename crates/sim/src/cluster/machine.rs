@@ -315,7 +315,9 @@ impl Machine {
         store.check_recovered(&self.oracle);
         for name in store.list_local().unwrap_or_default() {
             // What was durable before anybody was told of it.
-            store.get_local(&name).ok().flatten().iter().for_each(|bytes| self.noted(bytes));
+            if let Some(bytes) = store.get_local(&name).ok().flatten() {
+                self.noted(&bytes);
+            }
         }
         self.state().removing.clear();
         let host = Arc::new(SimHost::new(self.clone(), world.clone(), store.clone()));

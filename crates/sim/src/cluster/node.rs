@@ -37,7 +37,7 @@ fn serve(machine: &Arc<Machine>, node: &Arc<Node>, incoming: Incoming) {
     let (on, steward) = (machine.clone(), node.steward.clone());
     machine.spawn(async move {
         match incoming {
-            Incoming::Stream(from, mut link) => match steward.take(from, &mut link).await {
+            Incoming::Stream(from, mut link) => match Box::pin(steward.take(from, &mut link)).await {
                 Ok(taken) => on.oracle.log(|| format!("n{} took: {taken:?}", on.index)),
                 Err(error) => judge_custody(&on, "a move that comes in", &error),
             },

@@ -167,11 +167,15 @@ async fn part(stage: &Arc<Stage>, machine: &Arc<Machine>, op: Op) {
             _ => ways.push((other, me)),
         }
     }
-    ways.iter().for_each(|(from, to)| stage.net.block(*from, *to));
+    for (from, to) in &ways {
+        stage.net.block(*from, *to);
+    }
     stage.counts.add(op.kind.name());
     stage.faults.fetch_add(1, Ordering::Relaxed);
     stage.rest(op.time).await;
-    ways.iter().for_each(|(from, to)| stage.net.unblock(*from, *to));
+    for (from, to) in &ways {
+        stage.net.unblock(*from, *to);
+    }
 }
 
 /// Moves an agent, from wherever it is.

@@ -52,7 +52,9 @@ async fn deploy(stage: &Arc<Stage>, number: usize) {
             let me = machine.id();
             machine.spawn(async move {
                 let there = node.store.tail(id).ok().flatten().is_some();
-                let may = may_begin(me, node.world.wall_clock(), &genesis.body, &Default::default()).is_ok();
+                let may =
+                    may_begin(me, node.world.wall_clock(), &genesis.body, &igor_protocol::custody::Memory::default())
+                        .is_ok();
                 let begun = there || (may && node.host.create(genesis, manifest, PROGRAM.to_vec()).await.is_ok());
                 if begun {
                     drop(node.steward.happen(id, Event::Timer).await);

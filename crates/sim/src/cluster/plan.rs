@@ -199,19 +199,16 @@ impl Plan {
         let faults = 34 + dice.index(12);
         for _ in 0..faults {
             let kind = fault(&mut dice, rots);
-            let op = match dice.below(2) {
-                0 => {
-                    let (number, phase) = (dice.index(moves), u8::try_from(dice.below(4)).unwrap_or(0));
-                    let after = Nanos(dice.below(120_000_000) >> dice.below(6));
-                    let who = dice.pick(&[Who::Source, Who::Target]).unwrap_or(Who::Source);
-                    op(&mut dice, kind, When::InMove { number, phase, after }, who, nodes)
-                }
-                _ => {
-                    let when = When::At(Nanos(dice.within(1_000_000_000, COURSE.0)));
-                    let (node, home) = (dice.index(nodes), dice.index(agents));
-                    let who = dice.pick(&[Who::Number(node), Who::Home(home)]).unwrap_or(Who::Source);
-                    op(&mut dice, kind, when, who, nodes)
-                }
+            let op = if dice.below(2) == 0 {
+                let (number, phase) = (dice.index(moves), u8::try_from(dice.below(4)).unwrap_or(0));
+                let after = Nanos(dice.below(120_000_000) >> dice.below(6));
+                let who = dice.pick(&[Who::Source, Who::Target]).unwrap_or(Who::Source);
+                op(&mut dice, kind, When::InMove { number, phase, after }, who, nodes)
+            } else {
+                let when = When::At(Nanos(dice.within(1_000_000_000, COURSE.0)));
+                let (node, home) = (dice.index(nodes), dice.index(agents));
+                let who = dice.pick(&[Who::Number(node), Who::Home(home)]).unwrap_or(Who::Source);
+                op(&mut dice, kind, when, who, nodes)
             };
             ops.push(op);
         }

@@ -68,7 +68,7 @@ async fn heal(stage: &Arc<Stage>) {
     }
     // Those that were taken over from start when the others can tell them.
     stage.kernel.sleep(Nanos::from_secs(15)).await;
-    stage.machines.iter().for_each(|machine| machine.boot());
+    stage.machines.iter().for_each(super::machine::Machine::boot);
 }
 
 /// Waits until every agent lives once, with nothing open. Says whether that came.

@@ -77,10 +77,13 @@ pub struct Agent {
     pub sent: AtomicU64,
 }
 
+/// Source, target, and the moment of each phase.
+type Begun = (usize, usize, [Option<Nanos>; 4]);
+
 #[derive(Default)]
 struct Phases {
     /// Source and target of each move that was begun, and when it came to each phase.
-    moves: Vec<Option<(usize, usize, [Option<Nanos>; 4])>>,
+    moves: Vec<Option<Begun>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -171,7 +174,7 @@ impl Stage {
 
     /// Drops everything, so that nothing holds on to anything else.
     pub fn strike(&self) {
-        self.machines.iter().for_each(|machine| machine.retire());
+        self.machines.iter().for_each(super::machine::Machine::retire);
         self.kernel.clear();
     }
 

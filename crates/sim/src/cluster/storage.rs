@@ -170,8 +170,12 @@ async fn run_log(store: Arc<NodeStore>, world: Arc<NodeWorld>, mut requests: mps
         let flushed = store.with(Core::flush);
         if flushed.is_ok() {
             let oracle = &store.machine.oracle;
-            commits.iter().for_each(|commit| oracle.committed(store.machine.index, commit));
-            removed.iter().for_each(|agent| oracle.removed(store.machine.index, *agent));
+            for commit in &commits {
+                oracle.committed(store.machine.index, commit);
+            }
+            for agent in &removed {
+                oracle.removed(store.machine.index, *agent);
+            }
         }
         for answer in waiting {
             let result = match &flushed {

@@ -151,7 +151,8 @@ async fn take_over(stage: &Arc<Stage>, number: usize, base: Chain, machine: &Arc
             let (of, on, id, order) = (stage.clone(), machine.index, agent.id, order.clone());
             machine.spawn(async move {
                 let taken = node.steward.take_over(id, order).await;
-                of.oracle.log(|| format!("n{on} takes {} over from {} {}: {taken:?}", short(id), base.epoch, base.next));
+                of.oracle
+                    .log(|| format!("n{on} takes {} over from {} {}: {taken:?}", short(id), base.epoch, base.next));
                 drop(told.send(taken));
             });
             match heard.await {
