@@ -8,6 +8,7 @@ mod forged;
 mod home;
 mod imports;
 mod lives;
+mod node;
 mod orders;
 mod refused;
 mod runtimes;
