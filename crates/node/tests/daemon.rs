@@ -239,18 +239,15 @@ async fn who_works_without_end_starves_nobody() {
         let body = owner.body(&info, name, &program, &busy);
         send(client, &body.deploy(&owner.0), &busy, &program).await.unwrap();
     }
-    let t = std::time::Instant::now();
     let quiet: Vec<String> = (0..60).map(|n| format!("quiet-{n}")).collect();
     for name in &quiet {
         owner.deploy(client, name, COUNTER).await.unwrap();
-        println!("deployed {name} {:?}", t.elapsed());
     }
     for name in &quiet {
         running.ticked(name, TICKS).await;
-        println!("ticked {name} {:?}", t.elapsed());
     }
     for name in ["burner-1", "burner-2", "burner-3", "burner-4"] {
         assert_eq!(running.status(name).await.0, "running");
     }
-    within(running.close()).await;
+    // Those who still work end with this process, as in a kill.
 }

@@ -256,6 +256,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         tell(self.journal.land().await?, outbox);
         self.journal.launch(seal)?;
         tell(self.journal.land().await?, outbox);
+        self.turn.begin(&*self.journal.world);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod home;
 mod imports;
 mod lives;
 mod moves;
+mod node;
 mod orders;
 mod refused;
 mod runtimes;

@@ -46,23 +46,28 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         self.commands_in_row = 0;
         let (world, flying) = (self.journal.world.clone(), self.journal.is_flying());
         let due = self.due(course).filter(|_| !self.journal.is_full());
+        let waits = due.as_ref().is_none_or(|(moment, _)| *moment > world.monotonic());
         let in_time = async {
             match due {
                 None => std::future::pending().await,
                 Some((moment, next)) => {
-                    if moment > world.monotonic() {
+                    if waits {
                         world.sleep_until(moment).await;
                     }
                     next
                 }
             }
         };
-        tokio::select! {
+        let next = tokio::select! {
             biased;
             landed = self.journal.land(), if flying => Next::Landed(landed),
             next = in_time => next,
             command = commands.recv() => Next::Command(command.unwrap_or(Command::Stop)),
+        };
+        if waits {
+            self.turn.begin(&*world);
         }
+        next
     }
 
     /// The next thing that time brings, and its moment on the monotonic clock.

@@ -16,6 +16,11 @@ pub(super) struct Turn {
 }
 
 impl Turn {
+    /// It has waited for something, and others had their turn.
+    pub(super) fn begin<W: World>(&mut self, world: &W) {
+        self.began = world.monotonic();
+    }
+
     /// Between two runs: goes to the end of the line if the turn has taken long.
     pub(super) async fn end<W: World>(&mut self, world: &W) {
         if world.monotonic().saturating_sub(self.began) < TURN {
@@ -30,6 +35,6 @@ impl Turn {
             Poll::Pending
         })
         .await;
-        self.began = world.monotonic();
+        self.begin(world);
     }
 }
