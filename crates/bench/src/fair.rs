@@ -86,7 +86,7 @@ fn begin(life: Life<WasmProgram, Disk, RealWorld>, interval: Nanos) -> Begun {
     let (commands, commanded) = mpsc::channel(1);
     let checkpoint_interval = Nanos::from_secs(3600);
     let settings = Settings { interval, checkpoint_interval, ticks: None, paused: false, forgive: false };
-    let running = tokio::spawn(async move { drop(life.run(settings, commanded, Quiet::default()).await) });
+    let running = tokio::spawn(async move { drop(Box::pin(life.run(settings, commanded, Quiet::default())).await) });
     (commands, running)
 }
 
