@@ -12,7 +12,6 @@ use common::{
 use igor_node::{
     api::wire::{DEPLOY_BYTES_MAX, NodeInfo},
     client::{Client, Error, Pace},
-    local,
 };
 use igor_protocol::{
     Manifest, Nanos, Terms, Timestamp,

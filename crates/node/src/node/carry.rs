@@ -83,7 +83,7 @@ impl Node {
     /// Comes back when each had its turn.
     pub async fn carry_all(self: &Arc<Self>) -> Result<Carried, Error> {
         self.carrying.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.wake_all().await?;
+        Box::pin(self.wake_all()).await?;
         let mut turns = JoinSet::new();
         for agent in self.store.list()? {
             let node = self.clone();

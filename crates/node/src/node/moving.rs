@@ -112,7 +112,7 @@ impl Node {
     /// After a restart: finishes what was interrupted, and lets peers say what this node slept through.
     pub(super) async fn wake_all(self: &Arc<Self>) -> Result<(), Error> {
         for agent in self.store.list()? {
-            match self.steward.wake(agent).await {
+            match Box::pin(self.steward.wake(agent)).await {
                 Ok(Status::Given(to)) => self.pursue(agent, to),
                 Ok(_) => {}
                 Err(error) => tracing::error!(%agent, %error, "an agent's custody cannot be told; it does not run"),

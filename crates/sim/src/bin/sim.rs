@@ -1,4 +1,5 @@
 //! Runs the seeded cluster: many seeds, or one again.
+#![allow(clippy::cast_precision_loss)] // rates that people read
 
 use igor_sim::cluster::{
     Options, Outcome,
