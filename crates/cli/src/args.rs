@@ -61,6 +61,9 @@ pub(crate) enum Verb {
     #[command(after_help = DEPLOY_EXAMPLES)]
     Deploy(Deploy),
     /// Be a node that carries agents
+    #[command(
+        after_help = "Examples:\n  igor node start            # until Ctrl-C; `igor node start --help` says more"
+    )]
     Node {
         /// What the node does
         #[command(subcommand)]

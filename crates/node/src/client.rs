@@ -70,7 +70,7 @@ impl std::fmt::Display for Address {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No node listens there. Nothing happened.
-    #[error("no node at {address} ({source}); start one with `igor node start`")]
+    #[error("no node at {address} ({source}); start one with `igor node start`, or an agent with `igor run`")]
     Unreachable {
         /// Where.
         address: Address,

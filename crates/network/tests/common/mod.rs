@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Long enough for any machine; a test that waits so long has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 
 pub(crate) fn times() -> Times {
     Times {

@@ -177,7 +177,11 @@ impl Node {
             return Err(Error::Running { name: life.name().to_owned() });
         }
         let node = self.clone();
-        let Prepared { start, program } = blocking(move || node.prepare(agent, wishes)).await?;
+        let Prepared { start, program } = blocking(move || {
+            node.check_custody(agent)?;
+            node.prepare(agent, wishes)
+        })
+        .await?;
         self.steward.claim(agent).await?;
         let life = match Life::open(self.parts(Arc::new(program), &start.stored), agent).await {
             Ok(life) => life,
