@@ -149,7 +149,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Says that an agent is coming in; nothing if it is already.
     pub(super) fn begin(&self, agent: AgentId) -> Option<Coming<'_>> {
         let begun = self.coming.lock().unwrap_or_else(PoisonError::into_inner).insert(agent);
-        begun.then_some(Coming { coming: &self.coming, agent })
+        begun.then(|| Coming { coming: &self.coming, agent })
     }
 
     /// How the agent began, and what it may do.
