@@ -2,7 +2,7 @@
 //!
 //! Invariants kept here:
 //! - What was sent comes in order, or the stream is cut: then some last frames never come.
-//! - A stream over which nothing comes for [`PATIENCE`] is lost to whoever waits.
+//! - A stream over which nothing comes for `PATIENCE` is lost to whoever waits.
 
 use super::net::{Net, PATIENCE};
 use igor_protocol::Nanos;

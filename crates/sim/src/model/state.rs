@@ -1,6 +1,6 @@
 //! What a state of the model is made of: small copies of the protocol's records, so that millions of states fit.
 //!
-//! Invariant kept here: each small record stands for exactly one of the protocol's ([`super::bridge`]).
+//! Invariant kept here: each small record stands for exactly one of the protocol's (`super::bridge`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
