@@ -2,6 +2,7 @@
 //!
 //! Invariants kept here:
 //! - An agent that is welcome has a place from then on.
+//! - Every node that connects is asked what it knows of the agents here; those that are listed, before any agent lives.
 //! - What the operator's policy refuses is refused before anything of the agent is kept.
 
 use super::{
@@ -29,13 +30,15 @@ use igor_spine::{
 };
 use igor_store::Store;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 /// Time that peers have to say what they know of an agent, before a node that was down goes on with it.
 const PEERS_WITHIN: Duration = Duration::from_secs(2);
+/// How often they are asked what they know of the agents here; also whenever one connects.
+const ASK_EVERY: Duration = Duration::from_mins(5);
 /// Agents that are handed on at once when the node drains.
 const DRAIN_AT_ONCE: usize = 4;
 
@@ -102,6 +105,14 @@ impl Node {
                 }
             });
         }
+        let node = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(ASK_EVERY).await;
+                let Some(node) = node.upgrade() else { return };
+                node.peers().all().into_iter().for_each(|peer| node.ask_of_all(peer));
+            }
+        });
         Ok(Some(network))
     }
 
@@ -114,9 +125,25 @@ impl Node {
             }
         }
         if self.peers().network().is_some() && !self.store.list()?.is_empty() {
-            tokio::time::sleep(PEERS_WITHIN).await;
+            // Those who are listed are worth waiting for; who else may know is not known.
+            let listed: BTreeSet<_> = self.config().policy.nodes.iter().chain(&self.config().network.allow).copied().collect();
+            let all = async {
+                if listed.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                self.peers().answered_by(&listed).await;
+            };
+            drop(tokio::time::timeout(PEERS_WITHIN, all).await);
         }
         Ok(())
+    }
+
+    /// Asks a node what it knows of all agents that are here.
+    pub(crate) fn ask_of_all(&self, peer: NodeId) {
+        match self.store.list() {
+            Ok(agents) => self.peers().ask_all(peer, agents),
+            Err(error) => tracing::warn!(%peer, %error, "a node is not asked what it knows"),
+        }
     }
 
     /// Hands an agent to another node. `tell` is told how far that is; the last event is returned.
