@@ -156,7 +156,9 @@ async fn ask(network: &Network, to: NodeId, questions: &Questions, heard: &mpsc:
             }
         }
     }
-    questions.answered.send_modify(|answered| drop(answered.insert(to)));
+    questions.answered.send_modify(|answered| {
+        answered.insert(to);
+    });
 }
 
 impl Link for NodeLink {
