@@ -18,7 +18,7 @@ pub mod local;
 mod metrics;
 mod moves;
 mod node;
-pub pub mod portable;
+pub mod portable;
 mod reply;
 mod stored;
 mod world;

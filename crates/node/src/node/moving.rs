@@ -26,7 +26,7 @@ use igor_protocol::{
 use igor_sandbox::{RUNTIME_ID, WasmProgram};
 use igor_spine::{
     Restored,
-    custody::{Admission, Progress},
+    custody::{Admission, Peers, Progress},
 };
 use igor_store::Store;
 use std::{
