@@ -343,6 +343,7 @@ async fn orders_and_moves_at_once_leave_one_agent_with_all_its_money() {
     within(a.node().give(agent, b.id(), |_| ())).await.unwrap();
     let last = within(funds).await.unwrap();
     within(pauses).await.unwrap();
+    b.until("it is there", async |b: &Member| b.node().life(agent).is_some()).await;
     let there = b.running.client.agent("a").await.unwrap();
     if let Some(total) = last {
         assert_eq!(there.funded, total, "what was taken on is in the journal that moved");

@@ -9,6 +9,7 @@ use igor_network::{
 };
 use igor_protocol::{AgentId, NodeId, custody::Tidings};
 use std::sync::{Arc, Weak};
+use tokio::sync::watch;
 
 /// The node's side of the network.
 pub(crate) struct Gate(pub(crate) Weak<Node>);
@@ -51,8 +52,10 @@ impl Handler for Gate {
     fn transfer(&self, peer: NodeId, stream: Stream) -> BoxFuture<'_, ()> {
         async move {
             let Ok(node) = self.node() else { return };
-            let taken =
-                tokio::spawn(async move { Box::pin(node.steward().take(peer, &mut NodeLink(stream))).await }).await;
+            // Dropped with this future, when the network ends: what waits for the other node then need not.
+            let (_here, network) = watch::channel(());
+            let mut link = NodeLink::incoming(stream, network);
+            let taken = tokio::spawn(async move { Box::pin(node.steward().take(peer, &mut link)).await }).await;
             match taken {
                 Ok(Ok(taken)) => tracing::info!(%peer, ?taken, "an incoming move came to its end"),
                 Ok(Err(error)) => tracing::warn!(%peer, %error, "an incoming move broke off"),

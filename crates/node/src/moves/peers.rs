@@ -60,7 +60,27 @@ impl Questions {
 }
 
 /// A stream to another node.
-pub(crate) struct NodeLink(pub(crate) Stream);
+pub(crate) struct NodeLink {
+    stream: Stream,
+    /// Closed when the network has ended, of a stream that another node began.
+    network: Option<watch::Receiver<()>>,
+}
+
+impl NodeLink {
+    /// A stream that another node began, until the network ends.
+    pub(crate) const fn incoming(stream: Stream, network: watch::Receiver<()>) -> Self {
+        Self { stream, network: Some(network) }
+    }
+}
+
+/// Comes back when the network has ended.
+async fn ended(network: &mut Option<watch::Receiver<()>>) {
+    match network {
+        // Nothing is ever sent.
+        Some(network) => while network.changed().await.is_ok() {},
+        None => std::future::pending().await,
+    }
+}
 
 impl NodePeers {
     /// Nobody yet; and what comes in as answers.
@@ -110,7 +130,7 @@ impl Peers for NodePeers {
         let network = self
             .network()
             .ok_or_else(|| Cut::Lost("this node is on no network; see `[network]` in node.toml".into()))?;
-        network.open(to).await.map(NodeLink).map_err(|e| lost(&e))
+        network.open(to).await.map(|stream| NodeLink { stream, network: None }).map_err(|e| lost(&e))
     }
 
     fn tell(&self, to: NodeId, tidings: Tidings) {
@@ -163,11 +183,16 @@ async fn ask(network: &Network, to: NodeId, questions: &Questions, heard: &mpsc:
 
 impl Link for NodeLink {
     async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Cut> {
-        self.0.send(&bytes).await.map_err(|e| lost(&e))
+        self.stream.send(&bytes).await.map_err(|e| lost(&e))
     }
 
     async fn receive(&mut self) -> Result<Vec<u8>, Cut> {
-        match self.0.receive().await {
+        let received = tokio::select! {
+            biased;
+            () = ended(&mut self.network) => return Err(Cut::Lost("the network here has ended".into())),
+            received = self.stream.receive() => received,
+        };
+        match received {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err(Cut::Lost("the other node ended it".into())),
             Err(error) => Err(lost(&error)),
