@@ -2,7 +2,7 @@
 
 use super::{
     forge::{Past, entries, record, rewrite},
-    scene::{Attacker, Place, Real, Scene, until_logged},
+    scene::{Attacker, Place, Real, Scene, until, until_logged},
 };
 use igor_network::{Error, Request, Why};
 use igor_protocol::{
@@ -21,7 +21,13 @@ async fn scene_and_node(others: &[NodeId]) -> (Scene, Real, Past) {
     let scene = Scene::begin(&nodes, "").await;
     let node = Real::start(place, &[&scene.host], &[scene.host.id()], "").await;
     let agent = node.agent("x").await;
-    let past = Past::of(&node, agent);
+    // With a tick in it that is sealed.
+    let mut past = Past::of(&node, agent);
+    until("a tick is sealed", || {
+        past = Past::of(&node, agent);
+        past.book().ledger().tick.0 > 0
+    })
+    .await;
     (scene, node, past)
 }
 
@@ -137,7 +143,7 @@ pub(crate) async fn other_than_the_one_that_is_here() {
 pub(crate) async fn of_before_to_a_node_that_lost_its_home() {
     let (scene, node, _) = scene_and_node(&[]).await;
     let old = Real::start(Place::new(), &[], &[], "").await;
-    let (agent, liar) = (old.agent("begun here").await, node);
+    let (agent, liar) = (old.agent("begun").await, node);
     let past = Past::of(&old, agent);
     let Place { home: lost, key } = old.close().await;
     // All that is left of it.

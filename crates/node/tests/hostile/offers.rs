@@ -117,7 +117,7 @@ pub(crate) async fn of_an_agent_that_is_somebody_elses() {
     assert!(why.contains("another agent"), "{why}");
     // With a manifest that allows more than the owner signed.
     let mut greedy = own.offer(vec![], false);
-    greedy.manifest.memory_bytes += 1;
+    greedy.manifest.limits.memory_bytes += 1;
     let mut talk = attacker.say(Frame::Offer(Box::new(greedy))).await;
     let why = talk.refused(Reason::History).await;
     assert!(why.contains("manifest"), "{why}");
@@ -125,8 +125,8 @@ pub(crate) async fn of_an_agent_that_is_somebody_elses() {
     let mut talk = attacker.say(Frame::Offer(Box::new(own.offer(vec![handoff; 5], true)))).await;
     assert_eq!(talk.hear().await, None, "that is no offer");
     // In its own name, the journal of another agent.
-    let (mut talk, _) = offer(&attacker, &own).await;
-    theirs.ship(&mut talk, &Welcome { has_program: false, ..welcome_from_nothing(&own) }).await;
+    let (mut talk, welcome) = offer(&attacker, &own).await;
+    theirs.ship(&mut talk, &welcome).await;
     talk.send(Frame::Reached(theirs.end().next)).await;
     talk.refused(Reason::History).await;
     for past in [&own, &theirs] {
@@ -134,17 +134,6 @@ pub(crate) async fn of_an_agent_that_is_somebody_elses() {
     }
     scene.until_refused(theirs.agent, Reason::History, "has the agent").await;
     scene.end("somebody else's agent").await;
-}
-
-/// What a node says that has nothing.
-fn welcome_from_nothing(past: &Past) -> Welcome {
-    let begin = igor_protocol::Chain::begin(past.agent);
-    Welcome {
-        terms: Terms { price_per_ns: 1, price_per_fuel: 0 },
-        next: begin.next,
-        head: begin.head,
-        has_program: true,
-    }
 }
 
 /// It says little and sends much: what is kept is what the operator gives one agent.
