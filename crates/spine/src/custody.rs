@@ -15,6 +15,7 @@
 mod books;
 mod give;
 mod lease;
+mod offered;
 mod seams;
 mod steward;
 mod take;

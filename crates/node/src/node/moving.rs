@@ -63,7 +63,7 @@ impl Waiting {
 }
 
 impl Node {
-    fn peers(&self) -> &Arc<NodePeers> {
+    pub(super) fn peers(&self) -> &Arc<NodePeers> {
         self.steward.peers()
     }
 
@@ -164,6 +164,7 @@ impl Node {
         let given = given.await;
         // A handoff without an answer is attended to already.
         self.settled(agent).await;
+        self.metrics.peers.went(given.as_ref());
         match given {
             Ok(moved) => {
                 tracing::info!(%agent, node = %to, pause_ns = moved.pause.0, bytes = moved.bytes, "an agent moved");

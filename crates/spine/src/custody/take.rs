@@ -7,7 +7,7 @@
 //!   the agent goes on where it was.
 //! - One move of an agent at a time comes in here.
 
-use super::{Admission, Error, Host, Peers, Steward};
+use super::{Admission, Error, Host, Peers, Steward, offered};
 use crate::{
     World,
     moving::{Cut, Keeper, NotKept, receive, send},
@@ -22,14 +22,14 @@ use igor_protocol::{
 use igor_store::Store;
 
 /// How an incoming move ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// The agent lives here now.
     Accepted(AgentId),
     /// It was declined, durably.
     Declined(AgentId),
     /// It was refused before it was given; nothing binds anybody.
-    Refused(AgentId, Reason),
+    Refused(AgentId, Refusal),
 }
 
 /// An agent that was admitted is forgotten when this is dropped, unless it lives then.
@@ -91,15 +91,14 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         match self.taken(from, agent, &offer, link).await {
             Ok(taken) => Ok(taken),
             Err(Ended::Refused(refusal)) => {
-                let reason = refusal.reason;
-                if let Some(declined) = self.decline(from, agent, &offer, reason).await? {
+                if let Some(declined) = self.decline(from, agent, &offer, refusal.reason).await? {
                     // Where it expects something else than an answer, it asks again.
                     drop(send(link, &Frame::Declined(Box::new(declined))).await);
                     return Ok(Taken::Declined(agent));
                 }
                 // Whoever does not hear it asks again.
-                drop(send(link, &Frame::Refused(refusal)).await);
-                Ok(Taken::Refused(agent, reason))
+                drop(send(link, &Frame::Refused(refusal.clone())).await);
+                Ok(Taken::Refused(agent, refusal))
             }
             Err(Ended::Cut(cut)) => Err(Error::Host(cut.to_string())),
             Err(Ended::Own(error)) => {
@@ -130,19 +129,32 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     async fn taken(&self, from: NodeId, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Taken, Ended> {
-        if !offer.genesis.is_signed() {
-            return Err(Refusal::new(Reason::History, "Genesis is not signed by owner and first custodian").into());
+        offered::check(offer, from, self.me())?;
+        let busy = || Refusal::new(Reason::Busy, "the agent is coming in already");
+        let _coming = self.coming.begin(agent).ok_or_else(busy)?;
+        let mut admitted = None;
+        if self.is_unknown(agent)? {
+            // Whoever may not bring an agent leaves no trace of one that nobody here knows.
+            admitted = Some(self.admit(from, offer)?);
+            if offer.first_custodian() == self.me() {
+                let why = "this node began the agent and has lost what it knew of it; only the owner can decide";
+                return Err(Refusal::new(Reason::Epoch, why).into());
+            }
         }
-        let _coming = self.coming.begin(agent).ok_or_else(|| Refusal::new(Reason::Busy, "the agent is coming in already"))?;
         // What it proves by itself may be news: a takeover that this node slept through, say.
-        self.hear(Tidings { agent, records: offer.records.clone() }).await?;
+        self.hear(Tidings { agent, records: offer.records.clone() }).await.map_err(|error| match error {
+            Error::Record(fault) => Ended::Refused(Refusal::new(Reason::History, fault)),
+            error => Ended::Own(error),
+        })?;
         self.leave_buried(agent).await?;
         if let Some(taken) = self.answered(agent, offer, link).await? {
             return Ok(taken);
         }
         self.may_come(agent, offer)?;
-        let admission = self.host.admit(from, offer)?;
-        let _admitted = Admitted { host: &*self.host, agent };
+        let (admission, _admitted) = match admitted {
+            Some(admitted) => admitted,
+            None => self.admit(from, offer)?,
+        };
         let mut keeper =
             Keeper::open(self.store.clone(), &offer.genesis, offer.manifest.clone(), admission.bytes_max).await?;
         let end = keeper.end();
@@ -170,6 +182,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         keeper.flush().await?;
         self.prepare(program, offer, &mut prepared).await?;
         self.decide(from, agent, &keeper, (admission, manner), link).await
+    }
+
+    fn admit(&self, from: NodeId, offer: &Offer) -> Result<(Admission, Admitted<'_, H>), Refusal> {
+        let admission = self.host.admit(from, offer)?;
+        Ok((admission, Admitted { host: &*self.host, agent: offer.agent() }))
     }
 
     async fn prepare(&self, program: Hash, offer: &Offer, prepared: &mut bool) -> Result<(), Ended> {
