@@ -244,7 +244,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             return Ok(None);
         }
         let Some(mut journal) = self.known(agent, false)?.held else { return Ok(None) };
-        record.check(&self.owner(agent)?)?;
+        if record.check(&self.owner(agent)?).is_err() {
+            return Ok(None);
+        }
         match journal.standing.pending() {
             Some(pending) if pending == given => {}
             None if journal.standing.custodian == from
