@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use igor_network::{Record, Error, Event, Refusal, Request, Response, Why, frame, limits};
+use igor_network::{Error, Event, Record, Refusal, Request, Response, Why, frame, limits};
 use igor_protocol::{AgentId, Hash};
 use std::{
     collections::BTreeSet,

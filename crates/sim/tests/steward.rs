@@ -220,11 +220,7 @@ impl Stage {
         self.run_beside(work, &mut [])
     }
 
-    fn run_beside<T>(
-        &self,
-        work: impl Future<Output = T>,
-        others: &mut [Pin<Box<dyn Future<Output = ()> + '_>>],
-    ) -> T {
+    fn run_beside<T>(&self, work: impl Future<Output = T>, others: &mut [Pin<Box<dyn Future<Output = ()> + '_>>]) -> T {
         match executor::run(&self.world, None, work, others).0 {
             Run::Done(done) => done,
             Run::Crashed => unreachable!("nobody kills it"),

@@ -5,8 +5,8 @@
 pub(crate) mod raw;
 
 use futures_util::future::BoxFuture;
-use igor_network::{Record, 
-    Config, Event, Handler, Multiaddr, Network, Request, Response, Status, Stream, Times, Why, address_of,
+use igor_network::{
+    Config, Event, Handler, Multiaddr, Network, Record, Request, Response, Status, Stream, Times, Why, address_of,
 };
 use igor_protocol::{NodeId, Terms};
 use std::{

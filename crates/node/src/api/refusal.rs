@@ -72,9 +72,9 @@ impl From<Error> for Refusal {
             Error::Running { .. } => (StatusCode::CONFLICT, "running"),
             Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
             Error::Ended { .. } => (StatusCode::GONE, "ended"),
-            Error::NotCustodian { .. } | Error::Overtaken { .. } | Error::Custody(igor_spine::custody::Error::Refused(_)) => {
-                (StatusCode::CONFLICT, "not_custodian")
-            }
+            Error::NotCustodian { .. }
+            | Error::Overtaken { .. }
+            | Error::Custody(igor_spine::custody::Error::Refused(_)) => (StatusCode::CONFLICT, "not_custodian"),
             Error::Move(failed) => moving(failed),
             Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Error::Rejected(rejected) => rejection(rejected),

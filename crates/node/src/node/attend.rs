@@ -73,7 +73,9 @@ impl Node {
     pub(super) async fn settled(self: &Arc<Self>, agent: AgentId) {
         match self.steward.status(agent) {
             // One that stays without a life gives its place away.
-            Ok(Status::Custodian) if !matches!(Box::pin(self.tend(agent)).await, Ok(true)) => drop(self.kept.take(agent)),
+            Ok(Status::Custodian) if !matches!(Box::pin(self.tend(agent)).await, Ok(true)) => {
+                drop(self.kept.take(agent))
+            }
             Ok(Status::Absent | Status::Elsewhere) => {
                 drop(self.kept.take(agent));
                 if let Err(error) = self.leave_nothing_said(agent).await {

@@ -126,7 +126,8 @@ impl Node {
         }
         if self.peers().network().is_some() && !self.store.list()?.is_empty() {
             // Those who are listed are worth waiting for; who else may know is not known.
-            let listed: BTreeSet<_> = self.config().policy.nodes.iter().chain(&self.config().network.allow).copied().collect();
+            let listed: BTreeSet<_> =
+                self.config().policy.nodes.iter().chain(&self.config().network.allow).copied().collect();
             let all = async {
                 if listed.is_empty() {
                     std::future::pending::<()>().await;

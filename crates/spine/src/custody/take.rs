@@ -199,8 +199,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// Gives the answer again that was given before.
     async fn answered(&self, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Option<Taken>, Ended> {
-        let Some(given) = offer.records.last().and_then(Custody::given).filter(|_| offer.given)
-        else {
+        let Some(given) = offer.records.last().and_then(Custody::given).filter(|_| offer.given) else {
             return Ok(None);
         };
         let signed = self.known(agent, false)?.memory;

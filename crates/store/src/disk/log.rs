@@ -327,6 +327,7 @@ impl Log {
 fn is_last_wish(commit: &[u8]) -> bool {
     let Ok(commit) = Commit::decode(commit) else { return false };
     commit.entries().any(|(_, _, entry)| {
-        Entry::decode(entry).is_ok_and(|entry| matches!(entry.body, Body::Checkpoint(_) | Body::Custody(_) | Body::End(_)))
+        Entry::decode(entry)
+            .is_ok_and(|entry| matches!(entry.body, Body::Checkpoint(_) | Body::Custody(_) | Body::End(_)))
     })
 }

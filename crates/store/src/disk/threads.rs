@@ -40,7 +40,11 @@ pub(crate) enum ToLog {
     Remove(AgentId, Answer<()>),
     /// Answered when what came before is.
     Settle(Answer<()>),
-    Watermarks { covered: u64, held: Vec<Held>, answer: SyncSender<Result<(), Error>> },
+    Watermarks {
+        covered: u64,
+        held: Vec<Held>,
+        answer: SyncSender<Result<(), Error>>,
+    },
     Stop,
 }
 
@@ -236,7 +240,9 @@ fn run_files(home: &Home, spares: &Spares, requests: &Receiver<ToFiles>) {
             let Some(current) = request else { break };
             match current {
                 ToFiles::PutBlob(bytes, answer) => blobs.push((small::write_blob(home, spares, &bytes), answer)),
-                ToFiles::PutLocal(name, bytes, answer) => drop(answer.send(small::put_local(home, spares, &name, &bytes))),
+                ToFiles::PutLocal(name, bytes, answer) => {
+                    drop(answer.send(small::put_local(home, spares, &name, &bytes)))
+                }
                 ToFiles::RemoveLocal(name, answer) => drop(answer.send(small::remove_local(home, &name))),
                 ToFiles::Stop => return name_blobs(home, blobs),
             }
