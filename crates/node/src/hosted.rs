@@ -17,7 +17,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::wire;
 
@@ -40,7 +40,6 @@ pub struct Hosted {
     now: watch::Receiver<Snapshot>,
     over: watch::Receiver<Option<Over>>,
     waiting: Arc<Waiting>,
-    abandon: Notify,
 }
 
 /// What a life is at its beginning, and the ends of its channels.
@@ -69,8 +68,7 @@ impl Hosted {
         let (told_over, over) = watch::channel(None);
         let waiting = Arc::new(Waiting::default());
         let outbox = Told { store, now: told_now, ahead: VecDeque::new(), waiting: waiting.clone(), metrics };
-        let hosted =
-            Self { name, genesis, wishes, began, resumed, commands, now, over, waiting, abandon: Notify::new() };
+        let hosted = Self { name, genesis, wishes, began, resumed, commands, now, over, waiting };
         (hosted, Ends { commands: commanded, outbox, over: told_over })
     }
 
@@ -159,17 +157,6 @@ impl Hosted {
         // One that is over has nothing to stop.
         drop(self.commands.send(Command::Stop).await);
         self.over().await
-    }
-
-    /// Ends it at once, in the middle of whatever it does, and waits until nothing of it is left.
-    pub(crate) async fn abandon(&self) {
-        self.abandon.notify_one();
-        self.over().await;
-    }
-
-    /// Comes back when it is to be ended so.
-    pub(crate) async fn abandoned(&self) {
-        self.abandon.notified().await;
     }
 
     /// Comes back once the message at this position is closed, and an error if the life is over before. Begin to wait

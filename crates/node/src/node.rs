@@ -7,7 +7,7 @@
 
 use crate::{
     Error,
-    admission::Admission,
+    admission::{Admission, Kept},
     api::wire::{AgentInfo, Fill, NodeInfo, Room},
     custody,
     home::{self, Config, Home, NotGranted, Role},
@@ -41,8 +41,9 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
+mod attend;
 mod begin;
 mod carry;
 mod flags;
@@ -108,6 +109,12 @@ pub struct Node {
     /// What peers answer about custody, until somebody listens.
     hearing: Mutex<Option<mpsc::Receiver<Tidings>>>,
     draining: AtomicBool,
+    /// Places of agents that come or go.
+    kept: Kept,
+    /// A life that was about to begin has, or will not.
+    opened: Notify,
+    /// Agents whose custody is being settled, and whether more came up meanwhile.
+    attended: Mutex<BTreeMap<AgentId, bool>>,
 }
 
 impl Node {
@@ -146,6 +153,9 @@ impl Node {
             waiting: moving::Waiting::default(),
             hearing: Mutex::new(Some(hearing)),
             draining: AtomicBool::new(false),
+            kept: Kept::default(),
+            opened: Notify::new(),
+            attended: Mutex::default(),
             home,
             terms,
             store,
@@ -321,7 +331,7 @@ impl Node {
         if order.body.agent != agent {
             return Err(Error::Order(Fault::Order("it is for another agent")));
         }
-        let busy = match self.life(agent).filter(|life| !life.is_over()) {
+        match self.life(agent).filter(|life| !life.is_over()) {
             Some(life) => {
                 let (answer, answered) = oneshot::channel();
                 life.command(Command::Order { order, answer }).await?;
@@ -331,10 +341,15 @@ impl Node {
                     other => Error::Refused(other),
                 });
             }
-            None => self.occupy(&agent.to_string())?,
-        };
-        let seq = crate::order::commit(&self.store, &self.key, order).await?;
-        drop(busy);
+            None => {
+                let node = self.clone();
+                blocking(move || node.check_custody(agent)).await?;
+            }
+        }
+        let seq = self.steward.order(order).await.map_err(|error| match error {
+            igor_spine::custody::Error::Order(fault) => Error::Order(fault),
+            other => other.into(),
+        })?;
         // One that ended for want of money lives again. The order counts, whatever comes of that.
         drop(self.tend(agent).await);
         Ok(seq)
@@ -342,7 +357,8 @@ impl Node {
 
     /// Whether an agent with this name, or this id, is being created or started, or takes an order, now.
     pub(crate) fn is_starting(&self, what: &str) -> bool {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).contains(what)
+        let opening = what.parse().is_ok_and(|agent| self.lives().opening.contains(&agent));
+        opening || self.busy.lock().unwrap_or_else(PoisonError::into_inner).contains(what)
     }
 
     fn occupy(self: &Arc<Self>, what: &str) -> Result<Occupied, Error> {
