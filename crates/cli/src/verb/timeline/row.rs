@@ -319,6 +319,7 @@ fn run_words(run: &igor_protocol::entry::Run, purse: &Purse) -> String {
         match request {
             Request::WakeAt(at) => parts.push(format!("wake at {}", time(*at))),
             Request::Finish => parts.push("it is done".to_owned()),
+            Request::MigrateTo(to) => parts.push(format!("asks to be moved to {to}")),
             Request::Reply { .. } => {}
         }
     }
