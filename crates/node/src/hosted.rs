@@ -5,7 +5,10 @@
 //! - Who waits for a reply is woken once its run is committed, or learns that the life is over.
 
 use crate::{Error, Wishes, events::Projector, follow::Follower, metrics::AgentMetrics};
-use igor_protocol::{AgentId, Credits, Entry, Nanos, Seq, entry::GenesisBody};
+use igor_protocol::{
+    AgentId, Credits, Entry, Nanos, Seq,
+    entry::{Destination, GenesisBody},
+};
 use igor_sandbox::RUNTIME_ID;
 use igor_spine::{
     Committed, Ending,
@@ -36,6 +39,7 @@ pub struct Hosted {
     /// What it was when it began: events are told from there.
     began: Snapshot,
     resumed: bool,
+    may_migrate: bool,
     commands: mpsc::Sender<Command>,
     now: watch::Receiver<Snapshot>,
     over: watch::Receiver<Option<Over>>,
@@ -51,6 +55,7 @@ pub(crate) struct Beginning {
     pub(crate) began: Snapshot,
     pub(crate) wishes: Wishes,
     pub(crate) resumed: bool,
+    pub(crate) may_migrate: bool,
     pub(crate) metrics: AgentMetrics,
 }
 
@@ -58,20 +63,38 @@ pub(crate) struct Beginning {
 pub(crate) struct Ends {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) outbox: Told,
+    /// Where the agent asked to be moved to.
+    pub(crate) asked: watch::Receiver<Option<Destination>>,
     pub(crate) over: watch::Sender<Option<Over>>,
 }
 
 impl Hosted {
     pub(crate) fn begin(beginning: Beginning) -> (Self, Ends) {
-        let Beginning { store, name, genesis, began, wishes, resumed, metrics } = beginning;
+        let Beginning { store, name, genesis, began, wishes, resumed, may_migrate, metrics } = beginning;
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let (told_now, now) = watch::channel(began.clone());
         let (told_over, over) = watch::channel(None);
+        let (wish, mut asked) = watch::channel(began.move_to);
+        // What was asked of a life that a kill ended is asked of this one.
+        if began.move_to.is_some() {
+            asked.mark_changed();
+        }
         let waiting = Arc::new(Waiting::default());
-        let outbox = Told { store, now: told_now, ahead: VecDeque::new(), waiting: waiting.clone(), metrics };
-        let hosted =
-            Self { name, genesis, wishes, began, resumed, commands, now, over, waiting, abandon: Notify::new() };
-        (hosted, Ends { commands: commanded, outbox, over: told_over })
+        let outbox = Told { store, now: told_now, ahead: VecDeque::new(), waiting: waiting.clone(), wish, metrics };
+        let hosted = Self {
+            name,
+            genesis,
+            wishes,
+            began,
+            resumed,
+            may_migrate,
+            commands,
+            now,
+            over,
+            waiting,
+            abandon: Notify::new(),
+        };
+        (hosted, Ends { commands: commanded, outbox, asked, over: told_over })
     }
 
     /// Whose life it is.
@@ -92,6 +115,16 @@ impl Hosted {
     /// Whether it was there before this life.
     pub const fn resumed(&self) -> bool {
         self.resumed
+    }
+
+    /// Whether its last tick, as far as it is durable, asked to be moved.
+    pub(crate) fn wishes_to_move(&self) -> bool {
+        self.now.borrow().move_to.is_some()
+    }
+
+    /// Whether it may ask to be moved.
+    pub(crate) const fn may_migrate(&self) -> bool {
+        self.may_migrate
     }
 
     /// What it was when this life began.
@@ -283,6 +316,7 @@ pub(crate) struct Told {
     /// What the life is already, but its journal is not durably yet: the oldest and the newest of it.
     ahead: VecDeque<Snapshot>,
     waiting: Arc<Waiting>,
+    wish: watch::Sender<Option<Destination>>,
     metrics: AgentMetrics,
 }
 
@@ -306,6 +340,7 @@ impl Outbox for Told {
             self.metrics.count(&event);
             match event {
                 Event::MessageClosed { message, .. } => self.waiting.close(message),
+                Event::Tick(tick) if tick.move_to.is_some() => drop(self.wish.send_replace(tick.move_to)),
                 Event::CheckpointRefused { tick, cause } => {
                     let agent = self.now.borrow().chain.agent;
                     tracing::warn!(%agent, %tick, cause, "a checkpoint was refused; the last one stays");

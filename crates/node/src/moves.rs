@@ -4,10 +4,12 @@
 //! - An agent lives here only while custody says so: [`Node::start`](crate::Node) asks before, and nothing else starts.
 //! - What another node sends is answered by the authenticated peer it came from, under the network's limits.
 
+mod around;
 mod handler;
 mod host;
 mod peers;
 
+pub(crate) use around::AgentWorld;
 pub(crate) use handler::Gate;
 pub(crate) use host::NodeHost;
 pub(crate) use peers::NodePeers;

@@ -8,9 +8,9 @@ use igor_protocol::{
     Timestamp, codec,
     commit::Error,
     entry::{
-        Accept, Action, Body, Call, Content, Custody, Decline, Declined, Destination, EndCause, Failure, Given, Handoff,
-        Listed, Message, MessageId, Observation, Order, OrderBody, Outcome, Phase, Place, Request, Return, Run, Seal, Sender, StoreKind,
-        Takeover, Trigger,
+        Accept, Action, Body, Call, Content, Custody, Decline, Declined, Destination, EndCause, Failure, Given,
+        Handoff, Listed, Message, MessageId, Observation, Order, OrderBody, Outcome, Phase, Place, Request, Return,
+        Run, Seal, Sender, StoreKind, Takeover, Trigger,
     },
 };
 use proptest::{collection::vec, prelude::*};
@@ -67,7 +67,8 @@ fn observation() -> impl Strategy<Value = Observation> {
         Just(Observation::NoRoom),
         any::<bool>().prop_map(Observation::Draining),
         vec((key(), any::<u64>(), any::<u64>()), 0..20).prop_map(|list| {
-            let listed = |(node, price_per_ns, price_per_fuel)| Listed { node, terms: Terms { price_per_ns, price_per_fuel } };
+            let listed =
+                |(node, price_per_ns, price_per_fuel)| Listed { node, terms: Terms { price_per_ns, price_per_fuel } };
             Observation::Nodes(list.into_iter().map(listed).collect())
         }),
     ]

@@ -11,8 +11,8 @@ use igor_protocol::{
     archive::{self, Part, Writer},
     entry::{
         Action, Body, Call, Checkpoint, CheckpointKind, Content, Destination, EndCause, Failure, Genesis, GenesisBody,
-        Listed, Message,
-        MessageId, Observation, Order, OrderBody, Outcome, Policy, Receipt, Request, Run, Seal, Sender, Trigger,
+        Listed, Message, MessageId, Observation, Order, OrderBody, Outcome, Policy, Receipt, Request, Run, Seal,
+        Sender, Trigger,
     },
     ledger::{CheckpointRef, OpenMessage},
     limits::INLINE_BYTES_MAX,

@@ -29,7 +29,9 @@ pub(super) fn define(linker: &mut Linker<Ctx>) -> Result<()> {
         .func_wrap(IGOR, "clock_now", |caller: Caller<'_, Ctx>| caller.data().number(&Ask::Clock))?
         .func_wrap(IGOR, "wallet_balance", |caller: Caller<'_, Ctx>| caller.data().number(&Ask::Balance))?
         .func_wrap(IGOR, "node_price", |caller: Caller<'_, Ctx>| caller.data().number(&Ask::Price))?
-        .func_wrap(IGOR, "wallet_receipt_count", |caller: Caller<'_, Ctx>| small_number(caller.data(), &Ask::ReceiptCount))?
+        .func_wrap(IGOR, "wallet_receipt_count", |caller: Caller<'_, Ctx>| {
+            small_number(caller.data(), &Ask::ReceiptCount)
+        })?
         .func_wrap(IGOR, "wallet_receipt", wallet_receipt)?
         .func_wrap(IGOR, "node_draining", |caller: Caller<'_, Ctx>| small_number(caller.data(), &Ask::Draining))?
         .func_wrap(IGOR, "node_list", node_list)?

@@ -146,6 +146,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(self.store.put_local(&Note::name(agent), note.encode()).await?)
     }
 
+    /// Whether agents are coming in.
+    pub fn is_expecting(&self) -> bool {
+        !self.coming.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Says that an agent is coming in; nothing if it is already.
     pub(super) fn begin(&self, agent: AgentId) -> Option<Coming<'_>> {
         let begun = self.coming.lock().unwrap_or_else(PoisonError::into_inner).insert(agent);

@@ -57,8 +57,7 @@ pub enum Capability {
 
 impl Capability {
     /// All that there are.
-    pub const ALL: [Self; 6] =
-        [Self::Clock, Self::Randomness, Self::Log, Self::Wallet, Self::Messages, Self::Migrate];
+    pub const ALL: [Self; 6] = [Self::Clock, Self::Randomness, Self::Log, Self::Wallet, Self::Messages, Self::Migrate];
 
     /// Its name in `agent.toml` and `node.toml`.
     pub const fn name(self) -> &'static str {
