@@ -20,7 +20,6 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 #[allow(dead_code)]
 #[path = "../src/verb/demo/audit.rs"]
 mod audit;
-#[allow(dead_code)]
 mod cluster;
 #[allow(dead_code)]
 #[path = "../src/verb/demo/stage.rs"]

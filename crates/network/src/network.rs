@@ -112,7 +112,7 @@ impl Network {
     }
 
     /// Keeps what a peer answered when it was asked for its status.
-    pub fn learn_status(&self, node: NodeId, status: Status) {
+    pub fn learn_status(&self, node: NodeId, status: crate::Status) {
         self.0.state.book().answered(node, status, Instant::now());
     }
 

@@ -63,7 +63,7 @@ pub(crate) struct Beginning {
 pub(crate) struct Ends {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) outbox: Told,
-    /// Where the agent asked to be moved to.
+    /// Where its last tick asked to be moved to.
     pub(crate) asked: watch::Receiver<Option<Destination>>,
     pub(crate) over: watch::Sender<Option<Over>>,
 }
@@ -74,11 +74,8 @@ impl Hosted {
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let (told_now, now) = watch::channel(began.clone());
         let (told_over, over) = watch::channel(None);
-        let (wish, mut asked) = watch::channel(began.move_to);
         // What was asked of a life that a kill ended is asked of this one.
-        if began.move_to.is_some() {
-            asked.mark_changed();
-        }
+        let (wish, asked) = watch::channel(began.move_to);
         let waiting = Arc::new(Waiting::default());
         let outbox = Told { store, now: told_now, ahead: VecDeque::new(), waiting: waiting.clone(), wish, metrics };
         let hosted = Self {
@@ -115,11 +112,6 @@ impl Hosted {
     /// Whether it was there before this life.
     pub const fn resumed(&self) -> bool {
         self.resumed
-    }
-
-    /// Whether its last tick, as far as it is durable, asked to be moved.
-    pub(crate) fn wishes_to_move(&self) -> bool {
-        self.now.borrow().move_to.is_some()
     }
 
     /// Whether it may ask to be moved.
@@ -340,7 +332,9 @@ impl Outbox for Told {
             self.metrics.count(&event);
             match event {
                 Event::MessageClosed { message, .. } => self.waiting.close(message),
-                Event::Tick(tick) if tick.move_to.is_some() => drop(self.wish.send_replace(tick.move_to)),
+                Event::Tick(tick) if tick.outcome.is_ok() => {
+                    self.wish.send_if_modified(|wish| std::mem::replace(wish, tick.move_to) != tick.move_to);
+                }
                 Event::CheckpointRefused { tick, cause } => {
                     let agent = self.now.borrow().chain.agent;
                     tracing::warn!(%agent, %tick, cause, "a checkpoint was refused; the last one stays");

@@ -11,9 +11,9 @@ const EAGER: &str = r#"(module
     (memory (export "memory") 1)
     (func (export "agent_init"))
     (func (export "agent_tick") (if (call $to (i32.const 0) (i32.const 0)) (then unreachable)))
-    (func (export "agent_checkpoint") (result i32) i32.const 0)
-    (func (export "agent_checkpoint_ptr") (result i32) i32.const 0)
-    (func (export "agent_alloc") (param i32) (result i32) i32.const 0)
+    (func (export "agent_checkpoint") (result i32) i32.const 1)
+    (func (export "agent_checkpoint_ptr") (result i32) i32.const 8)
+    (func (export "agent_alloc") (param i32) (result i32) i32.const 16)
     (func (export "agent_resume") (param i32 i32)))"#;
 
 fn report(member: &Member, id: &str) -> Value {

@@ -1,4 +1,5 @@
 //! Several nodes as processes of their own, on loopback, each of which takes agents from all others.
+#![allow(dead_code)] // each test uses its part
 
 use crate::stage::{Actor, Heard, Stage};
 use serde_json::Value;

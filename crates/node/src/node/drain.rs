@@ -9,7 +9,7 @@ use crate::{
     Hosted,
     api::wire::{AgentInfo, DrainEvent},
 };
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use igor_network::{Request, Response};
 use igor_protocol::{AgentId, NodeId, custody::Status};
 use igor_spine::event::Status as Shown;
@@ -56,23 +56,29 @@ impl Node {
             }
             // Those that choose for themselves have the time in which the others are handed on.
             new.sort_by_key(|life| life.may_migrate());
-            let tell = &tell;
-            let seen_off = futures_util::stream::iter(new).map(|life| async move {
-                let (agent, name) = (life.agent(), life.name().to_owned());
-                let event = match self.see_off(&life, since).await {
-                    Ok(to) => DrainEvent::Moved { agent, name, to },
-                    Err(why) => DrainEvent::Stays { agent, name, why },
-                };
-                tell(&event);
-                event
-            });
-            events.extend(seen_off.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
+            let part = new.into_iter().map(|life| self.part_with(life, since, &tell).boxed());
+            events.extend(futures_util::stream::iter(part).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
         }
         let node = self.clone();
         let resting = blocking(move || Ok::<_, crate::Error>(node.resting(&tried))).await.unwrap_or_default();
         resting.iter().for_each(&tell);
         events.extend(resting);
         events
+    }
+
+    async fn part_with(
+        self: &Arc<Self>,
+        life: Arc<Hosted>,
+        since: Instant,
+        tell: &(impl Fn(&DrainEvent) + Send + Sync),
+    ) -> DrainEvent {
+        let (agent, name) = (life.agent(), life.name().to_owned());
+        let event = match self.see_off(&life, since).await {
+            Ok(to) => DrainEvent::Moved { agent, name, to },
+            Err(why) => DrainEvent::Stays { agent, name, why },
+        };
+        tell(&event);
+        event
     }
 
     /// Agents of this node that have no life and have not ended: they stay where their operator looks for them. Waits

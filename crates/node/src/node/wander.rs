@@ -99,17 +99,19 @@ impl Node {
         takers
     }
 
-    /// Does what an agent that lives here wishes, to the end of its life. A wish that could not be granted is tried
-    /// again for as long as the agent's last tick has it.
+    /// Does what an agent that lives here wishes, to the end of its life. `asked` is what its last durable tick that
+    /// counts asked for; where nobody granted it, it is tried again for as long as it stands there.
     pub(super) async fn heed(self: Arc<Self>, life: Arc<Hosted>, mut asked: watch::Receiver<Option<Destination>>) {
-        let mut stands = false;
-        // What comes while this waits replaces what came before. The life's end is the end of what it tells.
-        while stands || asked.changed().await.is_ok() {
+        // The life's end is the end of what it tells.
+        while asked.wait_for(Option::is_some).await.is_ok() {
             self.until_free(&life).await;
-            let to = *asked.borrow_and_update();
-            let Some(to) = to.filter(|_| !life.is_over()) else { return };
-            self.carry_out(life.agent(), life.genesis(), to).await;
-            stands = life.wishes_to_move();
+            if life.is_over() {
+                return;
+            }
+            let to = *asked.borrow();
+            if let Some(to) = to {
+                self.carry_out(life.agent(), life.genesis(), to).await;
+            }
         }
     }
 
