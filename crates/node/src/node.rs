@@ -38,7 +38,7 @@ use igor_store::{
     disk::{Disk, Options},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::Path,
     sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool},
 };

@@ -9,6 +9,7 @@
 
 use super::Node;
 use crate::Hosted;
+use futures_util::future::{BoxFuture, FutureExt};
 use igor_protocol::{
     AgentId, NodeId,
     custody::Status,
@@ -101,18 +102,27 @@ impl Node {
 
     /// Does what an agent that lives here wishes, to the end of its life. `asked` is what its last durable tick that
     /// counts asked for; where nobody granted it, it is tried again for as long as it stands there.
-    pub(super) async fn heed(self: Arc<Self>, life: Arc<Hosted>, mut asked: watch::Receiver<Option<Destination>>) {
-        // The life's end is the end of what it tells.
-        while asked.wait_for(Option::is_some).await.is_ok() {
-            self.until_free(&life).await;
-            if life.is_over() {
-                return;
-            }
-            let to = *asked.borrow();
-            if let Some(to) = to {
-                self.carry_out(life.agent(), life.genesis(), to).await;
+    ///
+    /// A boxed future, since it may begin a life that is heeded in turn.
+    pub(super) fn heed(
+        self: Arc<Self>,
+        life: Arc<Hosted>,
+        mut asked: watch::Receiver<Option<Destination>>,
+    ) -> BoxFuture<'static, ()> {
+        async move {
+            // The life's end is the end of what it tells.
+            while asked.wait_for(Option::is_some).await.is_ok() {
+                self.until_free(&life).await;
+                if life.is_over() {
+                    return;
+                }
+                let to = *asked.borrow();
+                if let Some(to) = to {
+                    self.carry_out(life.agent(), life.genesis(), to).await;
+                }
             }
         }
+        .boxed()
     }
 
     /// Waits until the agent may go, or lives no more.
