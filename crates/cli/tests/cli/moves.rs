@@ -127,26 +127,3 @@ fn a_node_that_does_not_take_it_says_why_and_the_agent_goes_on() {
     let after = b.until("it ticks on", |row| row["tick"].as_u64() > before["tick"].as_u64().map(|tick| tick + 3));
     assert_eq!((&after["epoch"], &after["status"] == "archived"), (&Value::from("0.0"), false));
 }
-
-#[test]
-fn a_node_that_is_told_to_stop_hands_its_agents_on() {
-    let a = Node::start(None);
-    let b = Node::start(Some(&a));
-    a.home.get(&["deploy", STRATEGY, "--name", "s", "--budget", "1", "--interval", "20ms"]);
-    a.until("it ticks", |row| row["tick"].as_u64() > Some(2));
-    connected(&a, &b);
-    // Its price and room come with the first question, which is asked once they met.
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while a.home.ask(&["nodes"]).rows.iter().all(|row| row["status"].is_null()) {
-        assert!(Instant::now() < deadline, "it never said what it has room for");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let Node { home, actor, .. } = a;
-    actor.interrupt().expect("it can be told");
-    let rows = await_event(&actor, "drained");
-    assert_eq!(rows.last().map(|row| row["moved"].clone()), Some(Value::from(1)), "{rows:?}");
-    await_event(&actor, "stopped");
-    drop(actor);
-    assert_eq!(home.get(&["show", "s"])["status"], "archived");
-    b.until("it lives there", |row| row["custodian"] == b.key.as_str() && row["status"] != "archived");
-}

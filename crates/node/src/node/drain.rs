@@ -122,7 +122,7 @@ impl Node {
             // A move that began by then comes to its end.
             drop(self.leaving.of(agent).await);
         }
-        let mut why = "no other node is connected that has room and that its owner allows".to_owned();
+        let mut why = "no other node is connected that this one names in node.toml, has room, and is allowed by the agent's owner".to_owned();
         for taker in self.takers(life.genesis()) {
             match self.steward.status(agent) {
                 Ok(Status::Custodian) if !life.is_over() => {}

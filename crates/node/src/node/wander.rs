@@ -24,8 +24,10 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// How long an agent stays at least where custody came to, unless the node drains.
+/// How long an agent stays at least where custody came to, unless the node drains; and longer by a second for so many
+/// bytes of its state, since moving it costs the nodes that.
 const STAY: Duration = Duration::from_secs(10);
+const STAY_BYTES_PER_SECOND: u64 = 1 << 20;
 /// How long a node that did not take an agent is not shown to it.
 const REFUSED_FOR: Duration = Duration::from_mins(1);
 /// Pauses after attempts that failed: the first, and the longest.
@@ -82,14 +84,15 @@ impl Node {
         Around { draining: self.is_draining(), others }
     }
 
-    /// The nodes that might take an agent which began so, the cheapest first.
+    /// The nodes that might take an agent which began so, the cheapest first. Only those that the operator named: a
+    /// stranger who connects and asks for little gets no agents by that.
     pub(super) fn takers(&self, genesis: &GenesisBody) -> Vec<Listed> {
         let Some(network) = self.peers().network() else { return Vec::new() };
         let named = &genesis.policy.custodians;
         let mut takers: Vec<Listed> = network
             .peers()
             .into_iter()
-            .filter(|peer| peer.connected)
+            .filter(|peer| peer.connected && peer.listed)
             .filter_map(|peer| peer.status.map(|(status, _)| (peer.node, status)))
             .filter(|(_, status)| !status.draining && status.agents_free > 0)
             .map(|(node, status)| Listed { node, terms: status.prices })
@@ -129,7 +132,8 @@ impl Node {
     async fn until_free(&self, life: &Hosted) {
         let stay = life.began().came.map_or(Duration::ZERO, |came| {
             let stayed = crate::RealWorld.wall_clock().since(came).to_duration();
-            STAY.saturating_sub(stayed)
+            let moving = Duration::from_secs(life.began().checkpoint_bytes / STAY_BYTES_PER_SECOND);
+            (STAY + moving).saturating_sub(stayed)
         });
         let mut draining = self.draining.subscribe();
         let free = async {
