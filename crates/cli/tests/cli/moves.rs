@@ -127,3 +127,19 @@ fn a_node_that_does_not_take_it_says_why_and_the_agent_goes_on() {
     let after = b.until("it ticks on", |row| row["tick"].as_u64() > before["tick"].as_u64().map(|tick| tick + 3));
     assert_eq!((&after["epoch"], &after["status"] == "archived"), (&Value::from("0.0"), false));
 }
+
+#[test]
+fn a_node_empties_itself_only_to_nodes_that_it_names() {
+    let a = Node::start(None);
+    // It would take the agent, and asks as little as anybody; but nobody here named it.
+    let b = Node::start(Some(&a));
+    a.home.get(&["deploy", STRATEGY, "--name", "s", "--budget", "1", "--interval", "20ms"]);
+    let before = a.until("it ticks", |row| row["tick"].as_u64() > Some(2));
+    connected(&a, &b);
+    let answer = a.home.ask(&["node", "drain"]);
+    assert_eq!((answer.code, answer.rows.len()), (Some(1), 2), "{:?}", answer.rows);
+    assert!(answer.rows[0]["why"].as_str().is_some_and(|why| why.contains("names in node.toml")), "{:?}", answer.rows);
+    a.until("it goes on", |row| row["tick"].as_u64() > before["tick"].as_u64().map(|tick| tick + 3));
+    a.home.get(&["migrate", "s", &b.key]);
+    b.until("its operator may send it anywhere", |row| row["custodian"] == b.key.as_str());
+}
