@@ -20,7 +20,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::wire;
 
@@ -44,7 +44,6 @@ pub struct Hosted {
     now: watch::Receiver<Snapshot>,
     over: watch::Receiver<Option<Over>>,
     waiting: Arc<Waiting>,
-    abandon: Notify,
 }
 
 /// What a life is at its beginning, and the ends of its channels.
@@ -78,19 +77,7 @@ impl Hosted {
         let (wish, asked) = watch::channel(began.move_to);
         let waiting = Arc::new(Waiting::default());
         let outbox = Told { store, now: told_now, ahead: VecDeque::new(), waiting: waiting.clone(), wish, metrics };
-        let hosted = Self {
-            name,
-            genesis,
-            wishes,
-            began,
-            resumed,
-            may_migrate,
-            commands,
-            now,
-            over,
-            waiting,
-            abandon: Notify::new(),
-        };
+        let hosted = Self { name, genesis, wishes, began, resumed, may_migrate, commands, now, over, waiting };
         (hosted, Ends { commands: commanded, outbox, asked, over: told_over })
     }
 
@@ -184,17 +171,6 @@ impl Hosted {
         // One that is over has nothing to stop.
         drop(self.commands.send(Command::Stop).await);
         self.over().await
-    }
-
-    /// Ends it at once, in the middle of whatever it does, and waits until nothing of it is left.
-    pub(crate) async fn abandon(&self) {
-        self.abandon.notify_one();
-        self.over().await;
-    }
-
-    /// Comes back when it is to be ended so.
-    pub(crate) async fn abandoned(&self) {
-        self.abandon.notified().await;
     }
 
     /// Comes back once the message at this position is closed, and an error if the life is over before. Begin to wait

@@ -1,7 +1,8 @@
 //! Agents that come and go: what [`igor_spine::custody`] needs of this node and of the others.
 //!
 //! Invariants kept here:
-//! - An agent lives here only while custody says so: [`Node::start`](crate::Node) asks before, and nothing else starts.
+//! - An agent lives here only while custody says so: each life has a [`Lease`](igor_spine::custody::Lease), and ends when
+//!   that is taken back.
 //! - What another node sends is answered by the authenticated peer it came from, under the network's limits.
 
 mod around;

@@ -7,7 +7,7 @@
 
 use crate::{
     Error,
-    admission::Admission,
+    admission::{Admission, Kept},
     api::wire::{AgentInfo, Fill, NodeInfo, Room},
     custody,
     home::{self, Config, Home, NotGranted, Role},
@@ -38,12 +38,13 @@ use igor_store::{
     disk::{Disk, Options},
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+mod attend;
 mod begin;
 mod carry;
 mod drain;
@@ -106,8 +107,6 @@ pub struct Node {
     busy: Mutex<BTreeSet<String>>,
     /// Whose turn it is to say something about an agent.
     turns: Turns,
-    /// Whose turn it is to hand an agent on.
-    leaving: Turns,
     /// Who may run which agent.
     steward: Arc<NodeSteward>,
     /// Agents that were restored before they are this node's.
@@ -117,6 +116,12 @@ pub struct Node {
     draining: watch::Sender<bool>,
     /// What came of what agents wished.
     wishes: wander::Wishes,
+    /// Places of agents that come or go.
+    kept: Kept,
+    /// A life that was about to begin has, or will not.
+    opened: Notify,
+    /// Agents whose custody is being settled, and whether more came up meanwhile.
+    attended: Mutex<BTreeMap<AgentId, bool>>,
 }
 
 impl Node {
@@ -157,6 +162,9 @@ impl Node {
             draining: watch::Sender::new(false),
             wishes: wander::Wishes::default(),
             me: node.clone(),
+            kept: Kept::default(),
+            opened: Notify::new(),
+            attended: Mutex::default(),
             home,
             terms,
             store,
@@ -171,7 +179,6 @@ impl Node {
             lives: Mutex::default(),
             busy: Mutex::default(),
             turns: Turns::default(),
-            leaving: Turns::default(),
         }))
     }
 
@@ -333,7 +340,7 @@ impl Node {
         if order.body.agent != agent {
             return Err(Error::Order(Fault::Order("it is for another agent")));
         }
-        let busy = match self.life(agent).filter(|life| !life.is_over()) {
+        match self.life(agent).filter(|life| !life.is_over()) {
             Some(life) => {
                 let (answer, answered) = oneshot::channel();
                 life.command(Command::Order { order, answer }).await?;
@@ -343,10 +350,15 @@ impl Node {
                     other => Error::Refused(other),
                 });
             }
-            None => self.occupy(&agent.to_string())?,
-        };
-        let seq = crate::order::commit(&self.store, &self.key, order).await?;
-        drop(busy);
+            None => {
+                let node = self.clone();
+                blocking(move || node.check_custody(agent)).await?;
+            }
+        }
+        let seq = self.steward.order(order).await.map_err(|error| match error {
+            igor_spine::custody::Error::Order(fault) => Error::Order(fault),
+            other => other.into(),
+        })?;
         // One that ended for want of money lives again. The order counts, whatever comes of that.
         drop(self.tend(agent).await);
         Ok(seq)
@@ -354,7 +366,8 @@ impl Node {
 
     /// Whether an agent with this name, or this id, is being created or started, or takes an order, now.
     pub(crate) fn is_starting(&self, what: &str) -> bool {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).contains(what)
+        let opening = what.parse().is_ok_and(|agent| self.lives().opening.contains(&agent));
+        opening || self.busy.lock().unwrap_or_else(PoisonError::into_inner).contains(what)
     }
 
     fn occupy(self: &Arc<Self>, what: &str) -> Result<Occupied, Error> {

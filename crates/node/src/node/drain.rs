@@ -6,13 +6,13 @@
 
 use super::{Node, blocking};
 use crate::{
-    Hosted,
+    Error, Hosted,
     api::wire::{AgentInfo, DrainEvent},
 };
 use futures_util::{FutureExt, StreamExt};
 use igor_network::{Request, Response};
 use igor_protocol::{AgentId, NodeId, custody::Status};
-use igor_spine::event::Status as Shown;
+use igor_spine::{custody::Failed, event::Status as Shown};
 use std::{
     collections::BTreeSet,
     sync::Arc,
@@ -60,7 +60,7 @@ impl Node {
             events.extend(futures_util::stream::iter(part).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
         }
         let node = self.clone();
-        let resting = blocking(move || Ok::<_, crate::Error>(node.resting(&tried))).await.unwrap_or_default();
+        let resting = blocking(move || Ok::<_, Error>(node.resting(&tried))).await.unwrap_or_default();
         resting.iter().for_each(&tell);
         events.extend(resting);
         events
@@ -119,18 +119,27 @@ impl Node {
         if life.may_migrate() {
             let left = CHOOSE_WITHIN.saturating_sub(since.elapsed());
             drop(tokio::time::timeout(left, life.over()).await);
-            // A move that began by then comes to its end.
-            drop(self.leaving.of(agent).await);
         }
         let mut why = "no other node is connected that this one names in node.toml, has room, and is allowed by the agent's owner".to_owned();
         for taker in self.takers(life.genesis()) {
-            match self.steward.status(agent) {
-                Ok(Status::Custodian) if !life.is_over() => {}
-                _ => break,
-            }
-            match self.give(agent, taker.node, |_| ()).await {
-                Ok(_) => return Ok(taker.node),
-                Err(error) => why = error.to_string(),
+            let ended = loop {
+                // A move that began before, by the agent or its operator, comes to its end first.
+                while self.steward.is_handing_over(agent) {
+                    tokio::time::sleep(LOOK_AFTER).await;
+                }
+                match self.steward.status(agent) {
+                    Ok(Status::Custodian) if !life.is_over() => {}
+                    _ => break None,
+                }
+                match self.give(agent, taker.node, |_| ()).await {
+                    Ok(_) => return Ok(taker.node),
+                    Err(Error::Move(Failed::Moving)) => tokio::time::sleep(LOOK_AFTER).await,
+                    Err(error) => break Some(error.to_string()),
+                }
+            };
+            match ended {
+                Some(error) => why = error,
+                None => break,
             }
         }
         let answered = Instant::now() + ANSWER_WITHIN;
