@@ -8,7 +8,7 @@
 //! Invariants kept here:
 //! - In namespaces a node reaches nothing but the proxies: whatever else it sends or gets is dropped, and of the rest
 //!   one packet in a hundred, in each direction.
-//! - What was made is taken away again, whatever happens on the way.
+//! - What was made is taken away again when the test ends, however it does; only a kill of the test itself leaves it.
 
 use crate::proxy::Proxy;
 use std::{

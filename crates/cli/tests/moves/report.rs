@@ -37,11 +37,12 @@ impl Seen {
 each other over TCP through proxies that take {} ms each way, over links that lose 1% of the packets in each direction.
 Under the same load as above, most moves are struck at a random instant: one of the two nodes is killed with SIGKILL and
 started again, or cut off for up to 12 s. After each blow the agent must run again, at one node, without help. This is what
-its last full run saw (seed {seed}, {processors} processors, {} seconds).
+its last full run saw (seed {seed}, {processors} processors, {} seconds, {}).
 
 ",
             crate::ground::DELAY.as_millis(),
-            took.as_secs()
+            took.as_secs(),
+            build()
         );
         text += &self.table();
         let _ = writeln!(
@@ -109,4 +110,9 @@ fn short(time: Duration) -> String {
     } else {
         format!("{:.1} s", time.as_secs_f64())
     }
+}
+
+/// Which build was looked at; one that is named by `IGOR_BINARY` is of the same kind as this one.
+pub(crate) const fn build() -> &'static str {
+    if cfg!(debug_assertions) { "a debug build" } else { "a release build" }
 }

@@ -7,7 +7,10 @@
 //! Nothing is pruned by default, so the disk grows with every entry that is committed: what must not grow is what it
 //! takes *per entry*, and what lies beside journals and blobs.
 
-use crate::{report::Seen, trial::Trial};
+use crate::{
+    report::{Seen, build},
+    trial::Trial,
+};
 use std::{
     fmt::Write as _,
     fs, io,
@@ -143,17 +146,18 @@ impl Soak {
     pub(crate) fn in_words(&self, seen: &Seen, seed: u64, took: Duration) -> String {
         let mut text = format!(
             "
-`scripts/move-test --soak 60m` moves the agent around three nodes on loopback for an hour, under load, and kills one of two
-of them in about every second move. The third one is never killed: it is looked at every {} s, when nothing moves. The
-first quarter of the time is warming up; of the rest, the median of the last third is held against that of the first. The
-run fails if it is above the bound. This is what the last one saw (seed {seed}, {} minutes, {} looks).
+`scripts/move-test --soak TIME` moves the agent around three nodes on loopback, under load, and kills one of two of them in
+about every second move. The third one is never killed: it is looked at every {} s, when nothing moves. The first quarter
+of the time is warming up; of the rest, the median of the last third is held against that of the first. The run fails if it
+is above the bound. This is what the last one saw (seed {seed}, {} minutes, {} looks, {}).
 
 | what | first | last | bound |
 | --- | --- | --- | --- |
 ",
             LOOK_EVERY.as_secs(),
             took.as_secs() / 60,
-            self.looks.len()
+            self.looks.len(),
+            build()
         );
         for what in What::ALL {
             let (first, last) = self.ends(what);
