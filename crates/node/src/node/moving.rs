@@ -19,7 +19,6 @@ use crate::{
 use igor_network::{Config, Network};
 use igor_protocol::{
     AgentId, Manifest, NodeId, Seq,
-    custody::Status,
     limits::BLOB_BYTES_MAX,
     transfer::{Manner, Offer, Reason, Refusal},
 };
