@@ -161,6 +161,12 @@ impl Hosted {
         self.over().await
     }
 
+    /// Asks it to stop between two runs without a checkpoint, and waits until it did.
+    pub(crate) async fn freeze(&self) -> Over {
+        drop(self.commands.send(Command::Freeze).await);
+        self.over().await
+    }
+
     /// Ends it at once, in the middle of whatever it does, and waits until nothing of it is left.
     pub(crate) async fn abandon(&self) {
         self.abandon.notify_one();

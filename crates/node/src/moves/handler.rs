@@ -1,6 +1,5 @@
 //! What peers ask of this node.
 
-use super::peers::NodeLink;
 use crate::Node;
 use futures_util::future::{BoxFuture, FutureExt};
 use igor_network::{Event, Handler, Request, Response, Stream, Why};
@@ -53,8 +52,11 @@ impl Handler for Gate {
     fn transfer(&self, peer: NodeId, stream: Stream) -> BoxFuture<'_, ()> {
         async move {
             let Ok(node) = self.node() else { return };
-            let taken =
-                tokio::spawn(async move { Box::pin(node.steward().take(peer, &mut NodeLink(stream))).await }).await;
+            let taken = tokio::spawn(async move {
+                let mut link = node.steward().peers().link(stream);
+                Box::pin(node.steward().take(peer, &mut link)).await
+            })
+            .await;
             match taken {
                 Ok(Ok(taken)) => tracing::info!(%peer, ?taken, "an incoming move came to its end"),
                 Ok(Err(error)) => tracing::warn!(%peer, %error, "an incoming move broke off"),

@@ -6,9 +6,14 @@ use igor_protocol::{
     limits::PROGRAM_BYTES_MAX,
     transfer::{Offer, Reason, Refusal},
 };
-use igor_spine::custody::{Admission, Host};
+use igor_sandbox::RUNTIME_ID;
+use igor_spine::{
+    command::Command,
+    custody::{Admission, Host},
+};
 use igor_store::Store;
 use std::sync::{Arc, Weak};
+use tokio::sync::oneshot;
 
 /// The node around its steward.
 pub(crate) struct NodeHost(pub(crate) Weak<Node>);
@@ -20,10 +25,24 @@ impl NodeHost {
 }
 
 impl Host for NodeHost {
-    async fn freeze(&self, agent: AgentId) -> Result<(), String> {
+    fn runtime(&self) -> String {
+        RUNTIME_ID.to_owned()
+    }
+
+    async fn seal(&self, agent: AgentId) {
+        let Some(life) = self.node().ok().and_then(|node| node.life(agent)) else { return };
+        let (answer, sealed) = oneshot::channel();
+        // One that is over has sealed what it did.
+        if life.command(Command::Seal { answer }).await.is_ok() {
+            drop(sealed.await);
+        }
+    }
+
+    async fn freeze(&self, agent: AgentId, checkpoint: bool) -> Result<(), String> {
         let node = self.node()?;
         let Some(life) = node.life(agent).filter(|life| !life.is_over()) else { return Ok(()) };
-        match &*life.stop().await {
+        let ended = if checkpoint { life.stop().await } else { life.freeze().await };
+        match &*ended {
             Ok(_) => Ok(()),
             Err(error) => Err(error.to_string()),
         }

@@ -14,12 +14,12 @@ const HEARD_MAX: usize = 256;
 
 /// The other nodes.
 pub(crate) struct NodePeers {
-    network: OnceLock<Network>,
+    network: OnceLock<(Network, Option<u32>)>,
     heard: mpsc::Sender<Tidings>,
 }
 
 /// A stream to another node.
-pub(crate) struct NodeLink(pub(crate) Stream);
+pub(crate) struct NodeLink(Stream);
 
 impl NodePeers {
     /// Nobody yet; and what comes in as answers.
@@ -28,14 +28,20 @@ impl NodePeers {
         (Self { network: OnceLock::new(), heard }, hearing)
     }
 
-    /// From now on there is a network.
-    pub(crate) fn join(&self, network: Network) {
+    /// From now on there is a network, over which each transfer takes at most so many bytes a second each way.
+    pub(crate) fn join(&self, network: Network, bytes_per_second: Option<u32>) {
         // A node joins once.
-        let _ = self.network.set(network);
+        let _ = self.network.set((network, bytes_per_second));
     }
 
     pub(crate) fn network(&self) -> Option<&Network> {
-        self.network.get()
+        self.network.get().map(|(network, _)| network)
+    }
+
+    /// A stream for a move, at the pace that the operator set.
+    pub(crate) fn link(&self, mut stream: Stream) -> NodeLink {
+        stream.limit_rate(self.network.get().and_then(|(_, pace)| *pace));
+        NodeLink(stream)
     }
 }
 
@@ -46,7 +52,7 @@ impl Peers for NodePeers {
         let network = self
             .network()
             .ok_or_else(|| Cut::Lost("this node is on no network; see `[network]` in node.toml".into()))?;
-        network.open(to).await.map(NodeLink).map_err(|e| lost(&e))
+        network.open(to).await.map(|stream| self.link(stream)).map_err(|e| lost(&e))
     }
 
     fn tell(&self, to: NodeId, tidings: Tidings) {

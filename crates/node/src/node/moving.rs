@@ -21,7 +21,7 @@ use igor_protocol::{
     AgentId, Manifest, NodeId, Seq,
     custody::Status,
     limits::BLOB_BYTES_MAX,
-    transfer::{Offer, Reason, Refusal},
+    transfer::{FRAME_BYTES_MAX, Offer, Reason, Refusal},
 };
 use igor_sandbox::{RUNTIME_ID, WasmProgram};
 use igor_spine::{
@@ -42,6 +42,9 @@ const ASK_AFTER: Duration = Duration::from_millis(500);
 const ASK_AFTER_MAX: Duration = Duration::from_secs(15);
 /// Agents that are handed on at once when the node drains.
 const DRAIN_AT_ONCE: usize = 4;
+
+/// A commit is one frame: what a journal may hold, the network must carry.
+const _: () = assert!(FRAME_BYTES_MAX <= 16 << 20, "igor_network's limits allow no larger frame");
 
 /// Agents that were restored before this node has custody of them.
 #[derive(Default)]
@@ -88,12 +91,14 @@ impl Node {
         config.listen.clone_from(&said.listen);
         config.bootstrap.clone_from(&said.peers);
         config.mdns = said.mdns;
+        // A commit is one frame.
+        config.limits.frame_bytes = FRAME_BYTES_MAX;
         config.private = said.private;
         // Whom the operator takes agents from is never kept out for want of room.
         config.allow = said.allow.iter().chain(&self.config().policy.nodes).copied().collect();
         config.deny = said.deny.iter().copied().collect();
         let network = Network::start(config, Arc::new(Gate(Arc::downgrade(self)))).await?;
-        self.peers().join(network.clone());
+        self.peers().join(network.clone(), said.transfer_bytes_per_second);
         if let Some(mut hearing) = self.hearing.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let node = Arc::downgrade(self);
             tokio::spawn(async move {
@@ -272,8 +277,17 @@ impl Node {
         Ok(Admission { terms: self.terms(), bytes_max })
     }
 
-    /// Restores an agent that this node does not have custody of yet.
+    /// Restores an agent that this node does not have custody of yet. One that was restored follows its journal.
     pub(crate) async fn restore(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
+        if let Some(mut ready) = self.waiting.take(agent) {
+            match ready.restored.follow().await {
+                Ok(()) => {
+                    self.waiting.put(agent, ready);
+                    return Ok(());
+                }
+                Err(error) => tracing::warn!(%agent, %error, "an agent that comes in is restored anew"),
+            }
+        }
         let _slot = self.slot().await?;
         let node = self.clone();
         let Prepared { start, program } = blocking(move || node.prepare(agent, Wishes::default())).await?;
@@ -296,7 +310,7 @@ impl Node {
         let name = self.give_name(agent, &start.genesis.name).await?;
         let start = Start { name, ..start };
         self.steward.claim(agent).await?;
-        let life = match restored.follow() {
+        let life = match restored.follow().await {
             Ok(()) => restored.live().await,
             Err(error) => Err(error),
         };
@@ -341,7 +355,7 @@ impl Node {
             Some(blob.map(|bytes| (hash, bytes)))
         });
         crate::portable::write(&path, blobs, self.store.read(agent, Seq(0))?)?;
-        tracing::warn!(%agent, file = %path.display(), "an owner's takeover orphaned the end of this journal; it is kept as a file");
+        tracing::warn!(%agent, file = %path.display(), "this journal is not the branch that counts; it is kept as a file");
         Ok(())
     }
 }

@@ -37,9 +37,15 @@ pub struct Admission {
 
 /// The node around: the lives of its agents, and its operator's policy.
 pub trait Host: Send + Sync + 'static {
-    /// Checkpoints and ends the agent's life, if it has one; back once nothing of it runs. It is not started again by
-    /// anything but [`Host::start`].
-    fn freeze(&self, agent: AgentId) -> impl Future<Output = Result<(), String>> + Send;
+    /// What programs run with here: its runs can be followed where the journal names the same.
+    fn runtime(&self) -> String;
+
+    /// Seals what the agent's life did so far, if it has one: what goes ahead is kept only where a seal vouches for it.
+    fn seal(&self, agent: AgentId) -> impl Future<Output = ()> + Send;
+
+    /// Ends the agent's life, if it has one, between two runs, sealed and if asked for with a checkpoint; back once
+    /// nothing of it runs. It is not started again by anything but [`Host::start`].
+    fn freeze(&self, agent: AgentId, checkpoint: bool) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Ends the agent's life at once, without a checkpoint; back once nothing of it runs.
     fn stop(&self, agent: AgentId) -> impl Future<Output = ()> + Send;
@@ -54,13 +60,13 @@ pub trait Host: Send + Sync + 'static {
     fn prepare(&self, program: Hash, manifest: &Manifest) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Restores the agent at the end of its journal, which this node does not have custody of yet, and keeps the
-    /// instance for [`Host::start`].
+    /// instance for [`Host::start`]. One that is kept already follows the journal to its end.
     fn restore(&self, agent: AgentId) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Forgets what [`Host::restore`] kept.
     fn forget(&self, agent: AgentId);
 
-    /// Keeps the journal that is here as a file, before it leaves the store: a takeover from an earlier place orphaned
-    /// its end.
+    /// Keeps the journal that is here as a file, before it leaves the store: from `base` on it is not the branch that
+    /// counts.
     fn set_aside(&self, agent: AgentId, base: Chain) -> impl Future<Output = Result<(), String>> + Send;
 }
