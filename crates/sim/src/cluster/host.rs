@@ -178,7 +178,7 @@ impl SimHost {
                 }
                 Some(Command::Deliver { answer, .. }) => drop(answer.send(Err(Refused::Ended(cause.name())))),
                 Some(Command::Pause { answer } | Command::Resume { answer } | Command::Seal { answer }) => {
-                    drop(answer.send(()));
+                    let _ = answer.send(());
                 }
                 Some(Command::Lookup { .. }) => {}
             }
