@@ -189,7 +189,11 @@ pub(crate) fn run(_: &crate::rig::Rig) -> anyhow::Result<()> {
         let figures = measure(bytes)?;
         let (mut pause, mid) = (figures.pause.clone(), |values: &[f64]| median(values));
         println!("state of {name}");
-        println!("  pause of a move          p50 {:8.2} ms   longest {:.2} ms", mid(&pause), percentile(&mut pause, 100));
+        println!(
+            "  pause of a move          p50 {:8.2} ms   longest {:.2} ms",
+            mid(&pause),
+            percentile(&mut pause, 100)
+        );
         println!("  raw copy of its bytes    p50 {:8.2} ms   ratio {:.2}", mid(&figures.floor), mid(&figures.ratios));
         println!("  raw copy of the state    p50 {:8.2} ms", mid(&figures.floor_of_state));
         println!("  bytes in the pause       p50 {:8.0}", mid(&figures.last));

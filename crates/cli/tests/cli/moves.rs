@@ -174,13 +174,27 @@ fn large_states_and_large_commits_move_and_only_what_changed_comes_back() {
     // Each takes agents from the other.
     fs::write(
         a.home.path().join("node.toml"),
-        format!("[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\npeers = [\"{}\"]\n[policy]\nnodes = [\"{}\"]\n", b.address, b.key),
+        format!(
+            "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\npeers = [\"{}\"]\n[policy]\nnodes = [\"{}\"]\n",
+            b.address, b.key
+        ),
     )
     .expect("a configuration can be written");
     let mut a = a;
     a.kill();
     let wasm = a.home.wat("large.wasm", LARGE);
-    a.home.get(&["deploy", &wasm, "--name", "s", "--budget", "100", "--interval", "200ms", "--checkpoint-interval", "400ms"]);
+    a.home.get(&[
+        "deploy",
+        &wasm,
+        "--name",
+        "s",
+        "--budget",
+        "100",
+        "--interval",
+        "200ms",
+        "--checkpoint-interval",
+        "400ms",
+    ]);
     a.until("it ticks", |row| row["tick"].as_u64() > Some(4));
     connected(&a, &b);
     let bytes = |rows: &[Value], event: &str| {

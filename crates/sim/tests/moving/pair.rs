@@ -223,8 +223,7 @@ impl Side {
     fn new(seed: u8, world: &Arc<SimWorld>, store: Arc<MemoryStore>) -> Self {
         let key = Arc::new(KeyPair::from_seed(&[seed; 32]));
         let (kept, aside) = (Mutex::default(), Mutex::default());
-        let host =
-            Arc::new(Quiet { store: store.clone(), world: world.clone(), key: key.clone(), kept, aside });
+        let host = Arc::new(Quiet { store: store.clone(), world: world.clone(), key: key.clone(), kept, aside });
         let peers = Arc::new(Next::default());
         let steward = Steward::new(key.clone(), store.clone(), world.clone(), peers, host.clone());
         Self { store, host, key, steward }

@@ -62,7 +62,9 @@ impl From<NotKept> for Ended {
         match refused {
             NotKept::Own(error) => Self::Own(error.into()),
             NotKept::Quota { .. } | NotKept::Memory => Self::Refused(Refusal::new(Reason::Capacity, refused)),
-            NotKept::Bad { .. } | NotKept::Blob(_) | NotKept::Unsealed => Self::Refused(Refusal::new(Reason::History, refused)),
+            NotKept::Bad { .. } | NotKept::Blob(_) | NotKept::Unsealed => {
+                Self::Refused(Refusal::new(Reason::History, refused))
+            }
         }
     }
 }

@@ -320,8 +320,7 @@ impl<S: Store> Keeper<S> {
             return Err(NotKept::Bad { seq: first, fault: Fault::Link("it is another agent's") });
         }
         let bad = |seq| move |fault| NotKept::Bad { seq, fault };
-        let blobs =
-            AllBlobs { store: &*self.store, loose: &self.loose, ahead: [&self.vouched, &self.unsealed] };
+        let blobs = AllBlobs { store: &*self.store, loose: &self.loose, ahead: [&self.vouched, &self.unsealed] };
         let book = match &mut self.book {
             Some(book) => book,
             none => none.insert(verify::begin(&commit, &blobs).map_err(bad(first))?),
