@@ -151,16 +151,20 @@ fn a_node_that_is_told_to_stop_hands_its_agents_on() {
     b.until("it lives there", |row| row["custodian"] == b.key.as_str() && row["status"] != "archived");
 }
 
-/// Its state has 5 MiB, of which each tick changes a little, and each tick sees 1 MiB of random data, which its entry
-/// holds.
+/// Its state has 5 MiB, of which each tick changes a little; the entry of each tick holds more than 1 MiB: the random data
+/// that it saw, and log lines.
 const LARGE: &str = r#"(module
   (import "igor" "rand_bytes" (func $random (param i32 i32) (result i32)))
+  (import "igor" "log_emit" (func $log (param i32 i32)))
   (memory (export "memory") 100)
   (func (export "agent_init"))
   (func (export "agent_tick") (result i32)
     (i32.store (i32.const 65536) (i32.add (i32.load (i32.const 65536)) (i32.const 1)))
     (i32.store (i32.add (i32.const 131072) (i32.mul (i32.load (i32.const 65536)) (i32.const 8192))) (i32.const 7))
-    (drop (call $random (i32.const 5308416) (i32.const 1048576)))
+    (drop (call $random (i32.const 5308416) (i32.const 1040000)))
+    (call $log (i32.const 65600) (i32.const 4000))
+    (call $log (i32.const 65600) (i32.const 4000))
+    (call $log (i32.const 65600) (i32.const 4000))
     (i32.const 0))
   (func (export "agent_checkpoint") (result i32) (i32.const 5242880))
   (func (export "agent_checkpoint_ptr") (result i32) (i32.const 65536))
