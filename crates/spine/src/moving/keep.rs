@@ -3,7 +3,8 @@
 //! Invariants kept here:
 //! - A commit is appended only after it was verified on top of everything before it, with the blobs that it names, and
 //!   only once a signature of the custodian vouches for it: whoever never had custody cannot write anything here.
-//! - A blob is written only with the entry that names it. Of a move that breaks off nothing else stays, but the program.
+//! - A blob is written only when an entry names it, right before that. Of a move that breaks off nothing else stays, but
+//!   the program.
 //! - Bytes are counted against a quota before they are kept, and all that is in memory against a bound of all moves
 //!   ([`MEMORY_BYTES_MAX`](super::coming::MEMORY_BYTES_MAX)).
 
@@ -301,8 +302,7 @@ impl<S: Store> Keeper<S> {
             if self.unsealed.commits.first().is_some_and(|first| first.first() <= last.seq) {
                 return Err(NotKept::Unsealed);
             }
-            // Its checkpoint is durable before it: whoever was cut off in between asks for it.
-            self.flush().await?;
+            // Before its checkpoint is durable: from what is here an owner's takeover can go on.
             self.store.put_blob(bytes).await?;
             (self.state, self.base) = (Some(hash), None);
         } else if hash == self.program {
