@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const MOVES: usize = 16;
+const MOVES: usize = 12;
 const STATES: [(&str, usize); 3] = [("64 KiB", 64 << 10), ("1 MiB", 1 << 20), ("16 MiB", 16 << 20)];
 const COMMAND_WITHIN: Duration = Duration::from_mins(1);
 
@@ -243,7 +243,7 @@ fn measure(bytes: usize) -> anyhow::Result<Figures> {
         figures.floor.push(floor);
         figures.floor_of_state.push(raw.copy(bytes)?);
         figures.ratios.push(pause / floor);
-        to.ticks(20)?;
+        to.ticks(3)?;
         (from, to) = (to, from);
     }
     let verdict = from.ask(&["verify", "ledger", "--execute"])?.pop().context("a verdict")?;
