@@ -153,12 +153,11 @@ impl<'a, S: Store> Shipment<'a, S> {
         link: &mut impl Link,
     ) -> Result<(), Failed> {
         let (total, offset) = (blob.len() as u64, piece.offset as u64);
-        let frame = match base.filter(|_| piece.same) {
-            Some(base) => Frame::Same(Same { hash, total, offset, bytes: piece.bytes as u64, base }),
-            None => {
-                let bytes = blob[piece.offset..piece.offset + piece.bytes].to_vec();
-                Frame::Part(Part { hash, total, offset, bytes })
-            }
+        let frame = if let Some(base) = base.filter(|_| piece.same) {
+            Frame::Same(Same { hash, total, offset, bytes: piece.bytes as u64, base })
+        } else {
+            let bytes = blob[piece.offset..piece.offset + piece.bytes].to_vec();
+            Frame::Part(Part { hash, total, offset, bytes })
         };
         self.frame(&frame, link).await
     }
