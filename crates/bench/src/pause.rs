@@ -218,8 +218,11 @@ fn measure(bytes: usize) -> anyhow::Result<Figures> {
     let a = Node::start(home_a, key_a.clone(), &key_b, None)?;
     let b = Node::start(home_b, key_b, &key_a, Some(&a.address))?;
     let path = wasm.to_str().context("a path")?;
-    let deploy = ["deploy", path, "--name", "ledger", "--budget", "1000", "--interval", "5ms"];
-    a.ask(&[&deploy[..], &["--checkpoint-interval", "2s"]].concat())?;
+    // Named there, so that it is so on every node.
+    let manifest = folder.path().join("agent.toml");
+    std::fs::write(&manifest, "[tick]\ninterval = \"5ms\"\n[checkpoint]\ninterval = \"1s\"\n")?;
+    let manifest = manifest.to_str().context("a path")?;
+    a.ask(&["deploy", path, "--name", "ledger", "--budget", "1000", "--manifest", manifest])?;
     a.ticks(20)?;
     let deadline = Instant::now() + COMMAND_WITHIN;
     while !a.ask(&["nodes"])?.iter().any(|row| row["connected"] == true) {
@@ -243,7 +246,9 @@ fn measure(bytes: usize) -> anyhow::Result<Figures> {
         figures.floor.push(floor);
         figures.floor_of_state.push(raw.copy(bytes)?);
         figures.ratios.push(pause / floor);
-        to.ticks(3)?;
+        // Long enough for a checkpoint.
+        thread::sleep(Duration::from_millis(1500));
+        to.ticks(1)?;
         (from, to) = (to, from);
     }
     let verdict = from.ask(&["verify", "ledger", "--execute"])?.pop().context("a verdict")?;
