@@ -1,15 +1,15 @@
 //! The lives of this node's agents, as custody moves them.
 
-use crate::{Node, Wishes, node::blocking};
+use crate::{Node, node::blocking};
 use igor_protocol::{
     AgentId, Chain, Hash, Manifest, NodeId,
     limits::PROGRAM_BYTES_MAX,
-    transfer::{Offer, Reason, Refusal},
+    transfer::{Manner, Offer, Reason, Refusal},
 };
 use igor_sandbox::RUNTIME_ID;
 use igor_spine::{
     command::Command,
-    custody::{Admission, Host},
+    custody::{Admission, Host, Lease},
 };
 use igor_store::Store;
 use std::sync::{Arc, Weak};
@@ -39,30 +39,19 @@ impl Host for NodeHost {
     }
 
     async fn freeze(&self, agent: AgentId, checkpoint: bool) -> Result<(), String> {
-        let node = self.node()?;
-        let Some(life) = node.life(agent).filter(|life| !life.is_over()) else { return Ok(()) };
-        let ended = if checkpoint { life.stop().await } else { life.freeze().await };
-        match &*ended {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.to_string()),
+        self.node()?.freeze(agent, checkpoint).await.map_err(|error| error.to_string())
+    }
+
+    fn start(&self, agent: AgentId, lease: Lease) {
+        if let Ok(node) = self.node() {
+            node.live(agent, lease);
         }
     }
 
-    async fn stop(&self, agent: AgentId) {
-        let Ok(node) = self.node() else { return };
-        if let Some(life) = node.life(agent).filter(|life| !life.is_over()) {
-            life.abandon().await;
+    fn unsettled(&self, agent: AgentId) {
+        if let Ok(node) = self.node() {
+            node.attend(agent);
         }
-    }
-
-    async fn start(&self, agent: AgentId) {
-        let Ok(node) = self.node() else { return };
-        // Not waited for: custody goes on while the agent is restored.
-        tokio::spawn(async move {
-            if let Err(error) = Box::pin(node.live(agent, Wishes::default())).await {
-                tracing::error!(%agent, %error, "an agent that is this node's cannot live");
-            }
-        });
     }
 
     fn admit(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal> {
@@ -79,6 +68,14 @@ impl Host for NodeHost {
             node.load(&bytes, &manifest).map(drop)
         });
         loaded.await.map_err(|error| Refusal::new(Reason::Program, error))
+    }
+
+    fn manner(&self, agent: AgentId) -> Manner {
+        self.node().map(|node| node.manner(agent)).unwrap_or_default()
+    }
+
+    async fn heed(&self, agent: AgentId, manner: Manner) -> Result<(), String> {
+        self.node()?.heed(agent, manner).await.map_err(|error| error.to_string())
     }
 
     async fn restore(&self, agent: AgentId) -> Result<(), Refusal> {

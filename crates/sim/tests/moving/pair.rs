@@ -7,7 +7,7 @@ use igor_protocol::{
     archive::Part,
     custody::Tidings,
     entry::{Genesis, GenesisBody, Policy},
-    transfer::{Frame, Offer, Reason, Refusal},
+    transfer::{Frame, Manner, Offer, Reason, Refusal},
 };
 use igor_sim::{
     executor::{self, Run},
@@ -17,7 +17,7 @@ use igor_sim::{
 use igor_spine::{
     Committed, Life, Parts, Restored, Settings,
     command::Command,
-    custody::{Admission, Error, Failed, Host, Moved, Peers, Steward, Taken},
+    custody::{Admission, Error, Failed, Host, Lease, Moved, Peers, Steward, Taken},
     event::{Event, Outbox, Snapshot},
     guest::{Ended, Guest, Input, Membrane, Program, Report},
     moving::{Cut, Link},
@@ -172,9 +172,10 @@ impl Host for Quiet {
         Ok(())
     }
 
-    async fn stop(&self, _: AgentId) {}
+    // Whoever has no life gives the lease back.
+    fn start(&self, _: AgentId, _: Lease) {}
 
-    async fn start(&self, _: AgentId) {}
+    fn unsettled(&self, _: AgentId) {}
 
     fn admit(&self, _: NodeId, _: &Offer) -> Result<Admission, Refusal> {
         Ok(Admission { terms: TERMS, bytes_max: 64 << 20 })
@@ -182,6 +183,14 @@ impl Host for Quiet {
 
     async fn prepare(&self, program: Hash, _: &Manifest) -> Result<(), Refusal> {
         assert!(self.store.has_blob(program).expect("it reads"), "the program is here whole");
+        Ok(())
+    }
+
+    fn manner(&self, _: AgentId) -> Manner {
+        Manner::default()
+    }
+
+    async fn heed(&self, _: AgentId, _: Manner) -> Result<(), String> {
         Ok(())
     }
 
@@ -424,6 +433,7 @@ impl Pair {
             state_bytes: STATE_BYTES as u64,
             records: Vec::new(),
             given: false,
+            runtime: None,
         }))
     }
 

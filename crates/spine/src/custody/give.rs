@@ -5,6 +5,8 @@
 //! - In the pause only what was committed since goes over, and no state: the target follows the journal with an instance
 //!   of its own while the agent ticks here.
 //! - After it the agent is this node's again only with a signed decline. Without an answer it is asked for, for ever.
+//! - One move of an agent at a time goes out, and [`LEAVING_MAX`] of all agents. From the freeze to the handoff no life of
+//!   it begins, and nobody else writes to its journal.
 
 use super::{Error, Host, Peers, Steward};
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
 use futures_util::future::join;
 use igor_protocol::{
     AgentId, Chain, Commit, Entry, Nanos, NodeId, Seq,
-    custody::{Event, Status},
+    custody::{Event, Held, Refusal as Refused, Status},
     entry::{Body, Custody, Phase},
     transfer::{Frame, Offer, Reason, Refusal, Welcome},
 };
@@ -26,6 +28,9 @@ const REST_BYTES: u64 = 64 << 10;
 const ROUNDS_MIN: u32 = 2;
 /// Rounds of going ahead, at most: an agent that writes faster than the wire takes is frozen all the same.
 const ROUNDS_MAX: u32 = 8;
+
+/// Moves that go out at once: each reads its agent's journal, and holds a stream.
+const LEAVING_MAX: usize = 16;
 
 /// How far a move is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +73,12 @@ pub enum Failed {
     /// The target does not take it. The agent goes on here.
     #[error("the node does not take it: {0}")]
     Refused(Refusal),
+    /// The agent is on its way already.
+    #[error("the agent is on its way to another node already")]
+    Moving,
+    /// As many moves go out as may at once.
+    #[error("{LEAVING_MAX} agents are on their way to other nodes already; ask again when one has arrived")]
+    Busy,
     /// The target declined after the handoff. The agent is back here.
     #[error("the node declined after all; the agent is back here")]
     Declined,
@@ -110,6 +121,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         to: NodeId,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Moved, Failed> {
+        let _leaving = self.leaving.begin(agent).ok_or(Failed::Moving)?;
+        if self.leaving.len() > LEAVING_MAX {
+            return Err(Failed::Busy);
+        }
+        self.may_leave(agent, to)?;
         let mut link = self.peers.open(to).await.map_err(Failed::Before)?;
         let (welcome, offer) = self.offer(agent, false, &mut link).await?;
         let Some(welcome) = welcome else {
@@ -122,7 +138,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         }
         for round in 1..=ROUNDS_MAX {
             self.host.seal(agent).await;
-            let (until, before) = (self.end(agent)?, shipment.bytes);
+            let (until, before) = (self.end(agent).map_err(Error::from)?, shipment.bytes);
             shipment.journal(until, &mut link).await?;
             send(&mut link, &Frame::Reached(shipment.next)).await.map_err(Failed::Before)?;
             match receive(&mut link).await.map_err(Failed::Before)? {
@@ -137,18 +153,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         }
         let ahead = shipment.bytes;
         let frozen = self.world.monotonic();
-        self.freeze(agent, &welcome, || progress(Progress::Frozen)).await?;
-        // What was committed since goes over while the handoff becomes durable.
-        let until = self.end(agent)?;
-        let handing = self.happen(agent, Event::Give { to, terms: welcome.terms });
-        let (given, rest) = join(handing, async {
-            shipment.journal(until, &mut link).await?;
-            Ok::<_, ShipFailed>(send(&mut link, &Frame::Reached(shipment.next)).await?)
-        })
-        .await;
-        if let Err(error) = given {
-            return Err(self.go_on(agent, error).await);
-        }
+        let rest = self.freeze(agent, to, &welcome, (&mut shipment, &mut link), || progress(Progress::Frozen)).await?;
         let answer = match rest {
             Ok(()) => self.hand_over(agent, &mut link, &mut shipment).await,
             Err(failed) => Err(failed),
@@ -165,6 +170,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// well, or the status is another.
     pub async fn pursue(&self, agent: AgentId) -> Result<(), Failed> {
         let Status::Given(to) = self.status(agent)? else { return Ok(()) };
+        // A move that goes on brings the answer by itself.
+        let Some(_leaving) = self.leaving.begin(agent) else { return Ok(()) };
         let mut link = self.peers.open(to).await.map_err(Failed::Unanswered)?;
         let (welcome, offer) = match self.offer(agent, true, &mut link).await {
             Err(Failed::Before(cut)) => return Err(Failed::Unanswered(cut)),
@@ -183,6 +190,37 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.take_answer(agent, answer).await
     }
 
+    /// Tries to finish what is left to be done about the custody of an agent. Says whether nothing is any more; else call
+    /// it again after a pause, as also where it fails.
+    pub async fn settle(&self, agent: AgentId) -> Result<bool, Failed> {
+        self.leave_buried(agent).await?;
+        match self.status(agent)? {
+            Status::Unfinished => drop(self.happen(agent, Event::Timer).await?),
+            Status::Given(_) => match self.pursue(agent).await {
+                Ok(()) | Err(Failed::Declined) => {}
+                Err(failed) => return Err(failed),
+            },
+            Status::Absent | Status::Custodian | Status::Undecided | Status::Elsewhere | Status::Suspended(_) => {}
+        }
+        Ok(self.is_settled(agent)?)
+    }
+
+    /// Refuses at once what custody would refuse in the end.
+    fn may_leave(&self, agent: AgentId, to: NodeId) -> Result<(), Failed> {
+        let refused = |refusal| Failed::Own(Error::Refused(refusal));
+        let known = self.known(agent, false)?;
+        let held = match (known.status(self.me()), &known.held) {
+            (Status::Custodian, Some(held)) => held,
+            (Status::Given(_), _) => return Err(Failed::Moving),
+            (Status::Suspended(doubt), _) => return Err(refused(doubt.into())),
+            _ => return Err(refused(Refused::NotCustodian)),
+        };
+        // Its terms are not known yet; those of now are within the owner's policy. A life seals before it ends.
+        let held = Held { sealed: true, ..held.clone() };
+        held.handoff(to, held.standing.terms, self.world.wall_clock()).map_err(|fault| refused(fault.into()))?;
+        Ok(())
+    }
+
     /// Makes the offer. Nothing comes back where the target has answered the handoff before: its answer follows.
     async fn offer(&self, agent: AgentId, given: bool, link: &mut P::Link) -> Result<(Option<Welcome>, Offer), Failed> {
         let book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
@@ -195,6 +233,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             state_bytes: book.ledger().checkpoint.map_or(0, |checkpoint| checkpoint.bytes),
             records: book.held().standing.proofs,
             given,
+            runtime: book.ledger().runtime.clone(),
         };
         send(link, &Frame::Offer(Box::new(offer.clone()))).await.map_err(Failed::Before)?;
         let mut told = false;
@@ -214,30 +253,52 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         }
     }
 
-    /// Ends the agent's life here, sealed; if that fails it lives on.
-    async fn freeze(&self, agent: AgentId, welcome: &Welcome, frozen: impl FnOnce()) -> Result<(), Failed> {
-        let stands = async {
-            let runtime = self.books.look(&*self.store, agent, |book| book.ledger().runtime.clone())?.flatten();
+    /// Ends the agent's life here, and makes the handoff durable while what was committed since goes over; if that fails
+    /// the agent lives on. Fails with what ended the stream, if only that did.
+    async fn freeze(
+        &self,
+        agent: AgentId,
+        to: NodeId,
+        welcome: &Welcome,
+        (shipment, link): (&mut Shipment<'_, S>, &mut P::Link),
+        stands: impl FnOnce(),
+    ) -> Result<Result<(), ShipFailed>, Failed> {
+        let frozen = {
+            let _freezing = self.freezing.begin(agent).ok_or(Failed::Moving)?;
+            let runtime = self.books.look(&*self.store, agent, |book| book.ledger().runtime.clone());
+            let runtime = runtime.map_err(Error::from)?.flatten();
             // Whoever cannot execute what was run here begins from its end.
             let checkpoint = runtime.is_some_and(|runtime| runtime != welcome.runtime);
-            self.host.freeze(agent, checkpoint).await.map_err(Error::Host)?;
-            frozen();
-            self.seal(agent).await
+            // Not in the agent's turn: what is heard of it meanwhile counts.
+            match self.host.freeze(agent, checkpoint).await {
+                Ok(()) => {
+                    stands();
+                    let give = self.hand_off(agent, Event::Give { to, terms: welcome.terms });
+                    let until = self.end(agent);
+                    let (given, rest) = join(give, async {
+                        shipment.journal(until?, link).await?;
+                        Ok::<_, ShipFailed>(send(link, &Frame::Reached(shipment.next)).await?)
+                    })
+                    .await;
+                    given.map(|()| rest)
+                }
+                Err(why) => Err(Error::Host(why)),
+            }
         };
-        match stands.await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.go_on(agent, error).await),
+        // Only if the handoff is not signed: what is signed is finished.
+        if frozen.is_err() && self.status(agent)? == Status::Custodian {
+            self.happen(agent, Event::Timer).await?;
         }
+        Ok(frozen?)
     }
 
-    /// The agent lives on here, but only if the handoff is not signed: what is signed is finished.
-    async fn go_on(&self, agent: AgentId, error: Error) -> Failed {
-        match self.status(agent) {
-            Ok(Status::Custodian) => self.host.start(agent).await,
-            Ok(_) => {}
-            Err(error) => return error.into(),
-        }
-        error.into()
+    async fn hand_off(&self, agent: AgentId, give: Event) -> Result<(), Error> {
+        let turn = self.turn(agent);
+        let mut desk = turn.lock().await;
+        desk.take_back().await;
+        self.store.settle().await?;
+        self.seal(agent).await?;
+        self.happen_at(&mut desk, agent, give).await.map(drop)
     }
 
     /// Sends what is left and waits for the answer.
@@ -249,7 +310,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     ) -> Result<Answer, ShipFailed> {
         let until = self.store.tail(agent).map_err(crate::Error::from)?.unwrap_or(Chain::begin(agent));
         shipment.journal(until, link).await?;
-        send(link, &Frame::Last).await?;
+        send(link, &Frame::Last(self.host.manner(agent))).await?;
         loop {
             match receive(link).await? {
                 Frame::Have(_) => {}
@@ -276,7 +337,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The archive ends with the accept, so that it says by itself where the agent went.
     async fn extend(&self, agent: AgentId, commit: Commit) -> Result<(), Error> {
         // If the agent is on its way back already, that brings the accept along.
-        let Some(_coming) = self.begin(agent) else { return Ok(()) };
+        let Some(_coming) = self.coming.begin(agent) else { return Ok(()) };
         let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
         if commit.next() <= book.chain().next {
             return Ok(());
@@ -287,8 +348,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(())
     }
 
-    fn end(&self, agent: AgentId) -> Result<Chain, Error> {
-        self.store.tail(agent)?.ok_or(Error::Unknown(agent))
+    fn end(&self, agent: AgentId) -> Result<Chain, crate::Error> {
+        self.store.tail(agent)?.ok_or(crate::Error::NoJournal(agent))
     }
 
     /// The head before a position of the journal that is here; nothing where it does not reach there.
