@@ -10,7 +10,7 @@ mod peers;
 
 pub(crate) use handler::Gate;
 pub(crate) use host::NodeHost;
-pub(crate) use peers::NodePeers;
+pub(crate) use peers::{Heard, NodePeers};
 
 use crate::world::RealWorld;
 use igor_spine::custody::Steward;

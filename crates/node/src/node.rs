@@ -14,14 +14,13 @@ use crate::{
     hosted::Hosted,
     local,
     metrics::Metrics,
-    moves::{NodeHost, NodePeers, NodeSteward},
+    moves::{Heard, NodeHost, NodePeers, NodeSteward},
     stored::Shelf,
     world::RealWorld,
 };
 use carry::{Lives, Start};
 use igor_protocol::{
     AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
-    custody::Tidings,
     entry::{GenesisBody, Order},
     ledger::{Book, Fault},
     verify::Blobs,
@@ -106,7 +105,7 @@ pub struct Node {
     /// Agents that were restored before they are this node's.
     waiting: moving::Waiting,
     /// What peers answer about custody, until somebody listens.
-    hearing: Mutex<Option<mpsc::Receiver<Tidings>>>,
+    hearing: Mutex<Option<mpsc::Receiver<Heard>>>,
     draining: AtomicBool,
 }
 

@@ -13,7 +13,7 @@ use crate::{
     Error, Wishes,
     api::wire::{MoveEvent, NodeRow, NodeStatus},
     local,
-    moves::{Gate, NodePeers, NodeSteward},
+    moves::{Gate, Heard, NodePeers, NodeSteward},
     stored::Shelf,
 };
 use igor_network::{Config, Network};
@@ -26,7 +26,7 @@ use igor_protocol::{
 use igor_sandbox::{RUNTIME_ID, WasmProgram};
 use igor_spine::{
     Restored,
-    custody::{Admission, Failed, Progress},
+    custody::{Admission, Failed, Peers, Progress},
 };
 use igor_store::Store;
 use std::{
@@ -35,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-/// Time that peers have to say what they know of an agent, before a node that was down goes on with it.
+/// Longest time that peers have to say what they know of an agent, before a node that was down goes on with it.
 const PEERS_WITHIN: Duration = Duration::from_secs(2);
 /// Pauses between questions for the answer to a handoff: the first, and the longest.
 const ASK_AFTER: Duration = Duration::from_millis(500);
@@ -97,12 +97,13 @@ impl Node {
         if let Some(mut hearing) = self.hearing.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let node = Arc::downgrade(self);
             tokio::spawn(async move {
-                while let Some(tidings) = hearing.recv().await {
+                while let Some(Heard { tidings, question }) = hearing.recv().await {
                     let Some(node) = node.upgrade() else { return };
                     let agent = tidings.agent;
                     if let Err(error) = node.steward.hear(tidings).await {
                         tracing::warn!(%agent, %error, "what a node answered about an agent's custody is refused");
                     }
+                    drop(question);
                 }
             });
         }
@@ -118,9 +119,8 @@ impl Node {
                 Err(error) => tracing::error!(%agent, %error, "an agent's custody cannot be told; it does not run"),
             }
         }
-        if self.peers().network().is_some() && !self.store.list()?.is_empty() {
-            tokio::time::sleep(PEERS_WITHIN).await;
-        }
+        // Best effort: whoever does not answer in time is not waited for.
+        drop(tokio::time::timeout(PEERS_WITHIN, self.peers().answered()).await);
         Ok(())
     }
 
@@ -165,8 +165,13 @@ impl Node {
                 Ok(MoveEvent::Accepted { pause_ns: moved.pause.0, bytes: moved.bytes })
             }
             Err(error) => {
-                if matches!(error, Failed::Unanswered(_)) {
-                    self.pursue(agent, to);
+                match &error {
+                    Failed::Unanswered(_) => self.pursue(agent, to),
+                    // That node knows better than this one who has the agent, and can prove it.
+                    Failed::Refused(Refusal { reason: Reason::Epoch, .. }) | Failed::OtherHistory(_) => {
+                        self.peers().ask(to, agent);
+                    }
+                    _ => {}
                 }
                 Err(Error::Move(error))
             }
