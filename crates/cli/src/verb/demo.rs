@@ -7,6 +7,7 @@
 //! - No process and, unless it is asked for, no file of it is left when it ends.
 
 mod aim;
+#[allow(dead_code)] // tests look at journals with it too, and need more of it
 mod audit;
 mod checks;
 mod custody;
@@ -16,6 +17,7 @@ mod host;
 mod play;
 mod rogue;
 mod screen;
+#[allow(dead_code)] // the same, for processes
 mod stage;
 mod watcher;
 mod wire;
@@ -83,8 +85,8 @@ enum Told {
     },
     /// The connection of a move was cut.
     Cut { from: &'static str, to: &'static str, bytes: u64, goes_on: bool, said: String },
-    /// A copy of a home was refused.
-    Refused { code: i32, said: String, status: String, cause: String },
+    /// A copy of a home gave the agent away, and was refused.
+    Refused { code: i32, said: String, status: String, cause: String, evidence: String },
     /// A check.
     Check { check: &'static str, ok: bool, saw: String },
     /// It is over.
@@ -192,8 +194,10 @@ fn opening(play: &mut Play, folder: &Path, seed: u64) -> Result<(), Failure> {
     );
     for node in &nodes {
         let Node { node, price_per_second, price_per_fuel, .. } = node;
-        let _ =
-            writeln!(words, "  {node}  asks {price_per_second} credits a second, and {price_per_fuel} a unit of work");
+        let _ = writeln!(
+            words,
+            "  {node}  asks {price_per_second:>11} credits a second of computing and {price_per_fuel:>9} for each instruction or so"
+        );
     }
     let _ = write!(
         words,

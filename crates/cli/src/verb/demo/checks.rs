@@ -103,19 +103,16 @@ fn end_of(shown: &Value) -> Result<(u64, &str), String> {
     shown["seq"].as_u64().zip(shown["head"].as_str()).ok_or_else(|| format!("no end of a journal in {shown}"))
 }
 
-/// It was refused, it knows why, and what it did is in no journal.
+/// It was refused, and what it did is in no journal.
 fn refused(journal: &Journal, run: &Run) -> Result<String, String> {
     let refused = run.refused.as_ref().ok_or("no copy was presented")?;
     if refused.code != 3 {
         return Err(format!("it was not refused: exit code {}: {}", refused.code, refused.said));
     }
-    if refused.status != "suspended" {
-        return Err(format!("it is {} and not suspended: {}", refused.status, refused.cause));
-    }
     if journal.has(refused.seq, &refused.head) {
         return Err("its branch is in the journal".to_owned());
     }
-    Ok(format!("exit code 3; it is suspended; its branch, up to tick {}, is in no journal", refused.tick))
+    Ok(format!("exit code 3; it stands still, and its branch, up to tick {}, is in no journal", refused.tick))
 }
 
 fn ends(journal: &Journal) -> Result<String, String> {

@@ -154,6 +154,16 @@ impl Host {
 
     /// Waits until that is as it should be.
     pub(super) fn until(&self, what: &str, is: impl Fn(&Value) -> bool) -> Result<Value, String> {
+        self.until_every(LOOK_EVERY, what, is)
+    }
+
+    /// The same, looking less often.
+    pub(super) fn until_every(
+        &self,
+        pause: Duration,
+        what: &str,
+        mut is: impl FnMut(&Value) -> bool,
+    ) -> Result<Value, String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let shown = self.shown();
@@ -162,7 +172,7 @@ impl Host {
                 _ if Instant::now() < deadline => going_on()?,
                 other => return Err(format!("at node {} {what} for too long: {other:?}", self.letter)),
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(pause);
         }
     }
 

@@ -6,7 +6,10 @@ use super::{
     wire::Wire,
 };
 use serde_json::Value;
-use std::path::Path;
+use std::{path::Path, time::Duration};
+
+/// An agent that ticks every millisecond and has not for so long, stands still.
+const STANDS_FOR: Duration = Duration::from_millis(400);
 
 /// A node on a copied home. It knows one other node, which it cannot reach at first.
 pub(super) struct Rogue {
@@ -20,7 +23,7 @@ pub(super) struct Refused {
     /// How `igor migrate` exited, and what it said.
     pub(super) code: i32,
     pub(super) said: String,
-    /// What the copy itself says of the agent after that.
+    /// What the copy itself says of the agent after that, when it stands still.
     pub(super) status: String,
     pub(super) cause: String,
     /// The end of the journal that it made on its own.
@@ -55,8 +58,10 @@ impl Rogue {
     pub(super) fn present(&self, to: &Host) -> Result<Refused, String> {
         self.wire.open();
         let answer = self.host.stage().ask(&["migrate", NAME, &to.key])?;
-        let lives = |shown: &Value| ["running", "idle", "moving"].iter().any(|status| shown["status"] == *status);
-        let shown = self.host.until("the copy goes on", |shown| !lives(shown))?;
+        // It goes on until it has heard of the record with its own signature that it does not remember.
+        let mut before = Value::Null;
+        let stands = |shown: &Value| std::mem::replace(&mut before, shown["seq"].clone()) == shown["seq"];
+        let shown = self.host.until_every(STANDS_FOR, "the copy goes on", stands)?;
         let text = |field: &str| shown[field].as_str().unwrap_or_default().to_owned();
         let number = |field: &str| shown[field].as_u64().unwrap_or(0);
         Ok(Refused {

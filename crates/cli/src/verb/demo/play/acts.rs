@@ -4,7 +4,6 @@ use super::{A, Aim, B, Broken, C, Duration, Hit, Instant, NAME, PATIENCE, Play, 
 use crate::{
     verb::demo::{
         QUESTION,
-        host::going_on,
         screen::Doing,
         stage::{Actor, Answer, Heard},
     },
@@ -257,30 +256,48 @@ impl Play {
         let rogue = self.rogue.take().ok_or_else(|| "nobody copied A's home".to_owned())?;
         rogue.runs(COPY_TICKS)?;
         self.screen.words(
-            "A is switched off. The copy is from before the first move; it has A's key, and on its own it runs what it has:\n\
-             nobody can prevent that. But what it did there is in nobody's journal. Now it meets C, and gives it the agent:",
+            "A is switched off. The copy is from before the first move. It has A's key, and on its own it runs what it has:\n\
+             nobody can prevent that, but what it does there is in nobody else's journal. Now it meets C, and gives it the agent:",
         )?;
         let refused = rogue.present(&self.hosts[C])?;
-        going_on()?;
-        self.screen.tell(
-            &Told::Refused {
-                code: refused.code,
-                said: refused.said.clone(),
-                status: refused.status.clone(),
-                cause: refused.cause.clone(),
-            },
-            || {
-                let code = refused.code;
-                format!(
-                    "  igor migrate exits with {code}: {}\n  and the copy itself is {}: {}",
-                    words::safe(&refused.said, 300),
-                    refused.status,
-                    words::safe(&refused.cause, 300)
-                )
-            },
-        )?;
+        let evidence = self.evidence()?;
+        let (code, said) = (refused.code, refused.said.clone());
+        let (status, cause) = (refused.status.clone(), refused.cause.clone());
+        let told = Told::Refused { code, said, status, cause, evidence: evidence.clone() };
+        self.screen.tell(&told, || {
+            let cause = if refused.cause.is_empty() { String::new() } else { format!(": {}", refused.cause) };
+            format!(
+                "  igor migrate exits with {code}: {}\n  the evidence: {evidence}\n  it was sent that, and stands still at \
+                 tick {}{}",
+                words::safe(&refused.said, 300),
+                refused.tick,
+                words::safe(&cause, 300)
+            )
+        })?;
         self.run.refused = Some(refused);
         Ok(())
+    }
+
+    /// The newest record of custody that C has and A's key has signed: a copy from before does not know of it.
+    fn evidence(&self) -> Result<String, String> {
+        let key = self.hosts[A].key.as_str();
+        let mut newest = None;
+        self.hosts[C].stage().read(&["timeline", NAME], |row| {
+            let by = if row["phase"] == "accept" { &row["to"] } else { &row["from"] };
+            if row["kind"] == "custody" && by == key {
+                newest = Some(row);
+            }
+            Ok(())
+        })?;
+        let row = newest.ok_or("A's key has signed no record of custody")?;
+        let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+        let to = self.hosts.iter().find(|host| row["to"] == host.key.as_str()).map_or("?", |host| host.letter);
+        Ok(format!(
+            "entry {} of the journal, epoch {}: {} to {to}, signed with A's key",
+            row["seq"],
+            text("epoch"),
+            text("phase")
+        ))
     }
 
     /// All prices are in; the agent says what became of them. Then B is switched off too, and hands it to C, and C.
