@@ -56,7 +56,7 @@ const PRICES_FILE: &str = "prices.csv";
 const MANIFEST: &str = "[tick]\ninterval = \"1ms\"\n\n[checkpoint]\ninterval = \"3s\"\n";
 const MANIFEST_FILE: &str = "strategy.toml";
 /// The agent begins with this: enough for some hundred prices at A.
-const BUDGET: &str = "2";
+const BUDGET: &str = "3";
 /// The id of the last question.
 const QUESTION: &str = "how-did-it-go";
 

@@ -46,6 +46,7 @@ pub(super) struct Feeder {
 
 #[derive(Default)]
 struct Orders {
+    again: AtomicBool,
     hurry: AtomicBool,
     stop: AtomicBool,
 }
@@ -56,6 +57,11 @@ impl Feeder {
         let orders = Arc::new(Orders::default());
         let given = orders.clone();
         Self { thread: Some(thread::spawn(move || feed.send(&given))), orders }
+    }
+
+    /// A node is there again: whoever sends need not find out by itself, with pauses that grow.
+    pub(super) fn again(&self) {
+        self.orders.again.store(true, Ordering::Relaxed);
     }
 
     /// Sends the rest as fast as it is taken.
@@ -89,6 +95,7 @@ impl Feed {
     fn send(self, orders: &Orders) -> Result<String, String> {
         let mut place = 0;
         loop {
+            orders.again.store(false, Ordering::Relaxed);
             let hurry = orders.hurry.load(Ordering::Relaxed);
             let args = ["send", NAME, "--lines", &self.lines, "--rate", self.rate];
             let args = if hurry { &args[..4] } else { &args[..] };
@@ -120,11 +127,11 @@ impl Feed {
     }
 }
 
-/// Waits for the end of a sender, or until it is told to hurry. Gives the stream's name where all lines are there.
+/// Waits for the end of a sender, or until another one is to take its place. Gives the stream's name where all lines are there.
 fn wait(sender: &mut Actor, orders: &Orders, hurries: bool) -> Result<Option<String>, String> {
     loop {
         check(orders)?;
-        if !hurries && orders.hurry.load(Ordering::Relaxed) {
+        if (!hurries && orders.hurry.load(Ordering::Relaxed)) || orders.again.load(Ordering::Relaxed) {
             return Ok(None);
         }
         match sender.ended()? {

@@ -261,6 +261,9 @@ impl Play {
                 Heard::Row(row) if row["event"] == "carried" => {
                     self.recovering = false;
                     self.screen.picture.nodes[node].1 = Doing::Runs;
+                    if let Some(feeder) = &self.feeder {
+                        feeder.again();
+                    }
                 }
                 Heard::Row(_) => {}
                 Heard::Silence => break,
