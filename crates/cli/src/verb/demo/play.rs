@@ -351,14 +351,14 @@ impl Play {
         self.screen.picture.agent = Whereabouts::Ended(node);
         let tick = shown["tick"].as_u64().unwrap_or(0);
         self.screen.tell(&Told::Exhausted { tick }, || {
-            format!("\ntick {tick}: its money is spent. It wrote down its state and ended: nobody computes for nothing")
+            format!("tick {tick}: its money is spent. It wrote down its state and ended: nobody computes for nothing")
         })?;
         let funded = self.owner.at(&self.hosts[node].socket()?).ask(&["fund", NAME, FUND]).and_then(Answer::last)?;
         self.run.funded = true;
         self.screen.picture.agent = Whereabouts::At(node);
         let funded = funded["funded"].as_str().unwrap_or_default().to_owned();
         Ok(self.screen.tell(&Told::Funded { funded }, || {
-            format!("its owner gives it {FUND} credits (igor fund {NAME} {FUND}), and it lives again, where it was\n")
+            format!("its owner gives it {FUND} credits (igor fund {NAME} {FUND}), and it lives again, where it was")
         })?)
     }
 
