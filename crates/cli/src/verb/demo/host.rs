@@ -47,6 +47,8 @@ pub(super) struct Peer<'a> {
     pub(super) key: &'a str,
     /// Where it is met; nothing where it comes by itself.
     pub(super) port: Option<u16>,
+    /// Whether it may send agents here. Nodes that may are asked after a restart, and waited for.
+    pub(super) sends: bool,
 }
 
 impl Host {
@@ -81,7 +83,7 @@ impl Host {
         let mut toml = format!(
             "[price]\nper_second = \"{per_second}\"\nper_fuel = \"{per_fuel}\"\n\n[policy]\nowners = [\"{owner}\"]\nnodes = ["
         );
-        for peer in peers {
+        for peer in peers.iter().filter(|peer| peer.sends) {
             let _ = write!(toml, "\"{}\", ", peer.key);
         }
         let listen = if listens { format!("\"/ip4/127.0.0.1/tcp/{}\"", self.port) } else { String::new() };

@@ -119,12 +119,13 @@ impl Play {
         let mut hosts = [host(A)?, host(B)?, host(C)?];
         let wire = Wire::to(hosts[C].port, true)?;
         for (node, peers) in [
-            // B listens nowhere, so that nobody comes to it but over what it has dialled itself.
-            (A, [(B, None), (C, Some(hosts[C].port))]),
-            (B, [(A, Some(hosts[A].port)), (C, Some(wire.port))]),
-            (C, [(A, Some(hosts[A].port)), (B, None)]),
+            // B listens nowhere, so that nobody comes to it but over what it has dialled itself. Each takes the agent
+            // from the one that will have it before.
+            (A, [(B, None, false), (C, Some(hosts[C].port), true)]),
+            (B, [(A, Some(hosts[A].port), true), (C, Some(wire.port), false)]),
+            (C, [(A, Some(hosts[A].port), false), (B, None, true)]),
         ] {
-            let peers = peers.map(|(peer, port)| Peer { key: &hosts[peer].key, port });
+            let peers = peers.map(|(peer, port, sends)| Peer { key: &hosts[peer].key, port, sends });
             hosts[node].configure(&owner_key, node != B, &peers)?;
         }
         hosts.iter_mut().try_for_each(Host::start)?;
