@@ -10,6 +10,7 @@ use super::{
     machine::Machine,
     node::judge,
     oracle::{Oracle, short},
+    planted::{self, Planted},
     storage::NodeStore,
 };
 use crate::guest::SimProgram;
@@ -88,7 +89,7 @@ impl SimHost {
 
     fn parts(&self) -> Parts<SimProgram, NodeStore, NodeWorld> {
         Parts {
-            program: Arc::new(SimProgram::default()),
+            program: Arc::new(planted::program(self.machine.planted, self.machine.index)),
             store: self.store.clone(),
             world: self.world.clone(),
             key: self.machine.key.clone(),
@@ -108,7 +109,7 @@ impl SimHost {
             None => Life::open(self.parts(), agent).await?,
         };
         let (node, oracle) = (self.machine.index, self.machine.oracle.clone());
-        let outbox = Told { node, agent, store: self.store.clone(), oracle };
+        let outbox = Told { node, agent, oracle };
         let (never, closed) = mpsc::channel(1);
         drop(never);
         life.run(settings, std::mem::replace(commands, closed), outbox).await
@@ -143,6 +144,9 @@ impl SimHost {
                 }
                 Err(error) => {
                     judge(&self.machine, &format!("the life of {}", short(agent)), &error);
+                    if self.machine.planted == Some(Planted::NobodyStartsAgain) {
+                        return Ok(());
+                    }
                     if stopping {
                         return Err(error.to_string());
                     }
@@ -339,7 +343,6 @@ impl Host for SimHost {
 struct Told {
     node: usize,
     agent: AgentId,
-    store: Arc<NodeStore>,
     oracle: Oracle,
 }
 
@@ -353,13 +356,20 @@ impl Outbox for Told {
                     Some(tick.seq)
                 }
                 Event::MessageClosed { message, .. } => Some(*message),
+                Event::Started { resumed: true, replayed, .. } => {
+                    self.oracle.recovered(*replayed);
+                    None
+                }
+                Event::Checkpoint { .. } => {
+                    self.oracle.checkpointed();
+                    None
+                }
                 _ => None,
             };
             if told.is_some_and(|seq| seq >= durable) {
                 self.oracle.violate(format!("{event:?} was told at node {} before it was durable", self.node));
             }
         }
-        let _ = &self.store;
     }
 
     fn watch(&mut self, snapshot: &Snapshot) {

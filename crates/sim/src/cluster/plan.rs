@@ -196,7 +196,7 @@ impl Plan {
             let when = When::At(Nanos(at + dice.below(COURSE.0 / moves as u64)));
             ops.push(op(&mut dice, Kind::Move, when, Who::Home(number % agents), nodes));
         }
-        let faults = 34 + dice.index(12);
+        let faults = 40 + dice.index(12);
         for _ in 0..faults {
             let kind = fault(&mut dice, rots);
             let op = if dice.below(2) == 0 {
@@ -212,9 +212,15 @@ impl Plan {
             };
             ops.push(op);
         }
-        for kind in [Kind::Unwilling, Kind::Spoils, Kind::Price, Kind::Price] {
-            let when = When::At(Nanos(dice.within(1_000_000_000, COURSE.0)));
-            let who = Who::Number(dice.index(nodes));
+        for kind in [Kind::Unwilling, Kind::Unwilling, Kind::Spoils, Kind::Spoils, Kind::Price, Kind::Price] {
+            // Often between an offer and its answer.
+            let (when, who) = if dice.below(2) == 0 {
+                let (number, phase) = (dice.index(moves), u8::try_from(dice.below(3)).unwrap_or(0));
+                (When::InMove { number, phase, after: Nanos(dice.below(20_000_000) >> dice.below(8)) }, Who::Target)
+            } else {
+                let when = When::At(Nanos(dice.within(1_000_000_000, COURSE.0)));
+                (when, Who::Number(dice.index(nodes)))
+            };
             ops.push(op(&mut dice, kind, when, who, nodes));
         }
         for _ in 0..dice.index(3) {

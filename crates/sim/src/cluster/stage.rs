@@ -1,6 +1,7 @@
 //! Everything of one simulated cluster, and the agents that live on it.
 
 use super::{
+    Options,
     counts::Counts,
     dice::Dice,
     kernel::Kernel,
@@ -11,7 +12,6 @@ use super::{
 };
 use igor_protocol::{
     AgentId, Credits, Fuel, Hash, KeyPair, Manifest, Nanos, Terms, Timestamp,
-    custody::Rules,
     entry::{Genesis, GenesisBody, Policy},
 };
 use std::sync::{
@@ -92,16 +92,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Stage {
     /// The cluster of a seed. Nothing runs yet.
-    pub fn new(seed: u64, plan: Plan, rules: Rules, prints: bool) -> Arc<Self> {
+    pub fn new(seed: u64, plan: Plan, options: &Options) -> Arc<Self> {
         let mut dice = Dice::new(seed, 3);
         let kernel = Kernel::new(seed, plan.nodes);
         let counts = Counts::default();
-        let oracle = Oracle::new(kernel.clone(), counts.clone(), plan.forks, prints);
+        let oracle = Oracle::new(kernel.clone(), counts.clone(), plan.forks, options.prints);
         let names = (0..plan.nodes).map(|node| key(node).public()).collect();
         let net = Net::new(kernel.clone(), counts.clone(), Dice::new(seed, 4), names);
         let machines: Vec<_> = (0..plan.nodes)
             .map(|index| {
-                let make = Make { index, seed, terms: terms(&mut dice), rules };
+                let make = Make { index, seed, terms: terms(&mut dice), rules: options.rules, planted: options.planted };
                 Machine::new(&make, kernel.clone(), net.clone(), oracle.clone(), counts.clone())
             })
             .collect();

@@ -16,7 +16,7 @@ pub const FAULTS_MIN: u64 = 20;
 pub const SEEDS_FOR_ALL: u64 = 300;
 
 /// What must really happen, beside the kinds of faults.
-const EXPECTED: [&str; 23] = [
+const EXPECTED: [&str; 31] = [
     "give",
     "accept",
     "decline",
@@ -35,10 +35,18 @@ const EXPECTED: [&str; 23] = [
     "message lost",
     "message doubled",
     "message reordered",
+    "message over a partition",
+    "crash in a write",
+    "write refused by a full disk",
+    "sync that failed",
     "unsynced write lost",
     "write torn",
     "bit rot reported",
     "agent ended",
+    "agent suspended by failures",
+    "checkpoint",
+    "life recovered",
+    "run executed again",
     "funded",
 ];
 
@@ -152,4 +160,10 @@ fn long_enough(mut outcome: Outcome, options: &Options) -> Outcome {
         outcome.violation = Some(format!("it is too short: {steps} steps, {faults} faults, {moves} moves"));
     }
     outcome
+}
+
+/// The command that runs it again.
+pub fn replay(outcome: &Outcome) -> String {
+    let keep: Vec<String> = outcome.ops.iter().map(usize::to_string).collect();
+    format!("cargo run --release -p igor-sim -- --seed {} --keep {} --trace --plan", outcome.seed, keep.join(","))
 }

@@ -48,8 +48,16 @@ impl From<igor_store::Error> for Error {
     }
 }
 
-/// Whether an agent may run now; who holds the lock has its turn.
-type Turn = Arc<tokio::sync::Mutex<bool>>;
+/// What only this process knows of an agent; who holds the lock has its turn.
+#[derive(Default)]
+struct Volatile {
+    /// Whether the agent may run now.
+    running: bool,
+    /// A record that was heard and is not kept yet, since the disk was full, say. Until it is, nothing else happens.
+    news: Option<Custody>,
+}
+
+type Turn = Arc<tokio::sync::Mutex<Volatile>>;
 
 /// The custody of all agents at one node.
 pub struct Steward<S, W, P, H> {
@@ -65,7 +73,7 @@ pub struct Steward<S, W, P, H> {
     coming: Mutex<BTreeSet<AgentId>>,
 }
 
-/// The right to let an agent in.
+/// The right to let an agent in, and to remove the journal that is here.
 pub(super) struct Coming<'a> {
     coming: &'a Mutex<BTreeSet<AgentId>>,
     agent: AgentId,
@@ -187,7 +195,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Finishes what a crash interrupted, and asks the peers. An agent that is this node's is not started: that is for
     /// [`Event::Timer`] or [`Steward::claim`], once they had the time to answer.
     pub async fn wake(&self, agent: AgentId) -> Result<Status, Error> {
-        self.leave_buried(agent).await?;
+        if let Some(coming) = self.begin(agent) {
+            self.leave_buried(&coming).await?;
+        }
         self.happen(agent, Event::Restarted).await?;
         self.status(agent)
     }
@@ -195,9 +205,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The right to run an agent, for a life that the node begins by itself. Give it back with [`Steward::release`].
     pub async fn claim(&self, agent: AgentId) -> Result<(), Error> {
         let turn = self.turn(agent);
-        let mut running = turn.lock().await;
-        match self.known(agent, *running)?.status(self.me()) {
-            Status::Custodian => *running = true,
+        let mut turn = turn.lock().await;
+        self.keep_news(agent, &mut turn).await?;
+        match self.known(agent, turn.running)?.status(self.me()) {
+            Status::Custodian => turn.running = true,
             Status::Suspended(doubt) => return Err(Refusal::Doubt(doubt).into()),
             Status::Absent | Status::Unfinished | Status::Given(_) | Status::Undecided | Status::Elsewhere => {
                 return Err(Refusal::NotCustodian.into());
@@ -208,14 +219,41 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// The life is over.
     pub async fn release(&self, agent: AgentId) {
-        *self.turn(agent).lock().await = false;
+        self.turn(agent).lock().await.running = false;
     }
 
     /// Carries out what an event leads to. Returns the nodes that the journal is to be sent to.
     pub async fn happen(&self, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
         let turn = self.turn(agent);
-        let mut running = turn.lock().await;
-        let known = self.known(agent, *running)?;
+        let mut turn = turn.lock().await;
+        self.keep_news(agent, &mut turn).await?;
+        self.carry_out(agent, &mut turn, event).await
+    }
+
+    /// Keeps what ended the agent's life here, if it could not be kept when it was heard: without it the journal still
+    /// says that this node has custody.
+    async fn keep_news(&self, agent: AgentId, turn: &mut Volatile) -> Result<(), Error> {
+        let Some(record) = turn.news.clone() else { return Ok(()) };
+        match self.carry_out(agent, turn, Event::Heard(record)).await {
+            Ok(_) | Err(Error::Refused(_)) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn carry_out(&self, agent: AgentId, turn: &mut Volatile, event: Event) -> Result<Vec<NodeId>, Error> {
+        // Until it is done: whoever waits for this may go away in the middle.
+        if let Event::Heard(record) = &event {
+            turn.news = Some(record.clone());
+        }
+        let done = self.act(agent, turn, event).await;
+        if matches!(done, Ok(_) | Err(Error::Refused(_))) {
+            turn.news = None;
+        }
+        done
+    }
+
+    async fn act(&self, agent: AgentId, turn: &mut Volatile, event: Event) -> Result<Vec<NodeId>, Error> {
+        let known = self.known(agent, turn.running)?;
         let actions = step_by(self.rules, self.me(), self.world.wall_clock(), &known, event)?;
         let mut memory = known.memory;
         let mut transfers = Vec::new();
@@ -223,10 +261,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             match action {
                 Action::Stop => {
                     self.host.stop(agent).await;
-                    *running = false;
+                    turn.running = false;
                 }
                 Action::Start => {
-                    *running = true;
+                    turn.running = true;
                     self.host.start(agent).await;
                 }
                 // What arrived was appended as it was verified: the journal that is here is that one already.
@@ -242,7 +280,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 Action::Bury(record) => {
                     memory.elsewhere = Some(record.clone());
                     self.remember(agent, memory.clone()).await?;
-                    self.leave_branch(agent, &record).await?;
+                    // What comes in is written on the end of the journal that is here: that is left when it is over.
+                    if let Some(_nothing_comes) = self.begin(agent) {
+                        self.leave_branch(agent, &record).await?;
+                    }
                 }
                 Action::Suspend(evidence) => {
                     memory.evidence = Some(evidence);
@@ -290,9 +331,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(self.store.append(commit).await?)
     }
 
-    /// Leaves a branch that is over where that could not be done when its end was heard of: the process was killed, or
-    /// the disk was full.
-    pub(super) async fn leave_buried(&self, agent: AgentId) -> Result<(), Error> {
+    /// Leaves a branch that is over where that could not be done when its end was heard of: the process was killed, the
+    /// disk was full, or another move came in.
+    pub(super) async fn leave_buried(&self, coming: &Coming<'_>) -> Result<(), Error> {
+        let agent = coming.agent;
         let turn = self.turn(agent);
         let _turn = turn.lock().await;
         match self.note(agent)?.and_then(|note| note.memory.elsewhere) {

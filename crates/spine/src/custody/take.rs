@@ -117,10 +117,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         if !offer.genesis.is_signed() {
             return Err(Refusal::new(Reason::History, "Genesis is not signed by owner and first custodian").into());
         }
-        let _coming = self.begin(agent).ok_or_else(|| Refusal::new(Reason::Busy, "the agent is coming in already"))?;
+        let coming = self.begin(agent).ok_or_else(|| Refusal::new(Reason::Busy, "the agent is coming in already"))?;
         // What it proves by itself may be news: a takeover that this node slept through, say.
         self.hear(Tidings { agent, records: offer.records.clone() }).await?;
-        self.leave_buried(agent).await?;
+        self.leave_buried(&coming).await?;
         if let Some(taken) = self.answered(agent, offer, link).await? {
             return Ok(taken);
         }
