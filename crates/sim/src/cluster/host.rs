@@ -322,7 +322,12 @@ impl Host for SimHost {
             return Err(Refusal::new(Reason::Program, "it does not restore here today"));
         }
         let restored = Restored::new(self.parts(), agent).await.map_err(|error| {
-            judge(&self.machine, "a restore", &error);
+            // A journal may be here whose move was cut before the state of its last checkpoint came.
+            if let Error::MissingBlob { .. } = error {
+                self.machine.counts.add("takeover refused for want of a state");
+            } else {
+                judge(&self.machine, "a restore", &error);
+            }
             Refusal::new(Reason::Program, error)
         })?;
         lock(&self.kept).insert(agent, restored);

@@ -27,12 +27,8 @@ pub(super) async fn settle(stage: &Arc<Stage>) {
         stage.kernel.sleep(LOOK).await;
     }
     heal(stage).await;
-    // Nodes that take nobody, or cannot restore, say so for as long as they like: what was given to them comes back.
     if !rests(stage).await {
         return;
-    }
-    for machine in &stage.machines {
-        machine.change(|conduct| (conduct.refuses, conduct.spoils) = (false, false));
     }
     loop {
         let moves = stage.counts.of("accept");
@@ -60,7 +56,7 @@ async fn heal(stage: &Arc<Stage>) {
         machine.disk.set_capacity(None);
         machine.disk.crash_at(None);
         machine.change(|conduct| {
-            conduct.slow_disk = 1;
+            (conduct.refuses, conduct.spoils, conduct.slow_disk) = (false, false, 1);
             conduct.terms = terms(&mut Dice::new(stage.seed, machine.index as u64));
         });
         stage.net.slow(machine.index, 1);

@@ -59,7 +59,10 @@ async fn return_to_hearing(stage: &Arc<Stage>, number: usize, old: &Arc<Machine>
     loop {
         let homes = stage.oracle.lives(stage.agents[number].id);
         let can = |home: usize| stage.machines[home].is_up() && !stage.kernel.is_paused(home);
-        if homes.iter().copied().any(can) || stage.is_calm() {
+        if stage.is_calm() {
+            return; // it is started with those that are still down then, when the others have been up for a while
+        }
+        if homes.iter().copied().any(can) {
             break;
         }
         stage.rest(Nanos::from_millis(500)).await;

@@ -196,7 +196,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// [`Event::Timer`] or [`Steward::claim`], once they had the time to answer.
     pub async fn wake(&self, agent: AgentId) -> Result<Status, Error> {
         if let Some(coming) = self.begin(agent) {
-            self.leave_buried(&coming).await?;
+            self.leave_buried(&coming, &[]).await?;
         }
         self.happen(agent, Event::Restarted).await?;
         self.status(agent)
@@ -332,15 +332,18 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     /// Leaves a branch that is over where that could not be done when its end was heard of: the process was killed, the
-    /// disk was full, or another move came in.
-    pub(super) async fn leave_buried(&self, coming: &Coming<'_>) -> Result<(), Error> {
+    /// disk was full, or a move came in. A later tombstone may be what is remembered: then the takeover is looked for
+    /// among `told`, records that were heard.
+    pub(super) async fn leave_buried(&self, coming: &Coming<'_>, told: &[Custody]) -> Result<(), Error> {
         let agent = coming.agent;
         let turn = self.turn(agent);
         let _turn = turn.lock().await;
-        match self.note(agent)?.and_then(|note| note.memory.elsewhere) {
-            Some(record) => self.leave_branch(agent, &record).await,
-            None => Ok(()),
+        let Some(tombstone) = self.note(agent)?.and_then(|note| note.memory.elsewhere) else { return Ok(()) };
+        let known = |record: &&Custody| record.phase.agent() == agent && record.phase.epoch() <= tombstone.phase.epoch();
+        for record in told.iter().filter(known).chain([&tombstone]) {
+            self.leave_branch(agent, record).await?;
         }
+        Ok(())
     }
 
     /// Keeps the end of a journal that a takeover from before it orphaned aside, so that the branch that counts can

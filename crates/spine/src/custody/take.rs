@@ -120,7 +120,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let coming = self.begin(agent).ok_or_else(|| Refusal::new(Reason::Busy, "the agent is coming in already"))?;
         // What it proves by itself may be news: a takeover that this node slept through, say.
         self.hear(Tidings { agent, records: offer.records.clone() }).await?;
-        self.leave_buried(&coming).await?;
+        self.leave_buried(&coming, &offer.records).await?;
         if let Some(taken) = self.answered(agent, offer, link).await? {
             return Ok(taken);
         }
