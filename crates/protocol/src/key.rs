@@ -40,7 +40,9 @@ fn remember(memory: Option<[u8; 32]>) {
 }
 
 fn is_remembered(memory: Option<&[u8; 32]>) -> bool {
-    memory.is_some_and(|memory| REMEMBERED.with_borrow(|known| known.as_ref().is_some_and(|known| known.contains(memory))))
+    memory.is_some_and(|memory| {
+        REMEMBERED.with_borrow(|known| known.as_ref().is_some_and(|known| known.contains(memory)))
+    })
 }
 
 /// The key of an owner: signs Genesis and orders.

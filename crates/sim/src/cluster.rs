@@ -46,7 +46,7 @@ use std::{
     },
 };
 
-pub use rest::{MOVES_MIN, STEPS_MIN};
+pub use rest::{FAULTS_MIN, MOVES_MIN, STEPS_MIN};
 
 /// Polls after which a seed counts as one that never ends.
 const STEPS_MAX: u64 = 2_000_000;
@@ -106,9 +106,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
         steps: stage.kernel.steps(),
         trace: stage.kernel.trace(),
         time_ns: stage.kernel.now().0,
-        faults: stage.faults.load(Ordering::Relaxed)
-            + stage.counts.of("crash in a write")
-            + stage.counts.of("sync that failed"),
+        faults: stage.faults_done(),
         moves: stage.counts.of("accept"),
         counts: stage.counts.all(),
         ops: numbers,
@@ -125,6 +123,7 @@ fn play(stage: &Arc<Stage>, numbers: &[usize], options: &Options) {
     let (of, told) = (stage.clone(), done.clone());
     stage.kernel.spawn(None, async move {
         of.kernel.sleep_until(of.plan.until).await;
+        ops::more(&of).await;
         rest::settle(&of).await;
         told.store(true, Ordering::Relaxed);
     });

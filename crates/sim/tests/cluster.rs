@@ -4,12 +4,12 @@
 
 use igor_protocol::custody::{Rule, Rules};
 use igor_sim::cluster::{
-    MOVES_MIN, Options, Outcome, STEPS_MIN,
+    FAULTS_MIN, MOVES_MIN, Options, Outcome, STEPS_MIN,
     plan::{Kind, Wanted},
     planted::Planted,
     run,
     shrink::shrink,
-    sweep::{FAULTS_MIN, replay, sweep},
+    sweep::{replay, sweep},
 };
 use std::time::{Duration, Instant, SystemTime};
 

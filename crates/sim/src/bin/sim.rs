@@ -149,8 +149,7 @@ fn many(args: &Args) -> ExitCode {
         shrink(&args.options, failed.clone())
     });
     std::panic::set_hook(panics);
-    let whole = args.options.wanted.kinds.is_none() && args.options.wanted.keep.is_none();
-    let never = if whole { totals.never() } else { Vec::new() };
+    let never = if args.options.wanted.is_all() { totals.never() } else { Vec::new() };
     if args.json {
         say_json(&totals, &never, smallest.as_ref(), took.as_secs_f64());
     } else {

@@ -18,7 +18,7 @@ use igor_store::{Store, files::SyncPoint};
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::oneshot;
 
-use super::{dice::Dice, rot};
+use super::{FAULTS_MIN, dice::Dice, rot};
 
 /// How often one is tried.
 const ATTEMPTS_MAX: usize = 8;
@@ -34,6 +34,19 @@ pub(super) fn begin(stage: &Arc<Stage>, numbers: &[usize]) {
             }
             of.under_way.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+}
+
+/// What was planned may not have come to be, since machines were down, say: then some faults more follow.
+pub(super) async fn more(stage: &Arc<Stage>) {
+    let mut dice = Dice::new(stage.seed, 6);
+    while stage.plan.whole && stage.faults_done() < FAULTS_MIN {
+        let kind = dice.pick(&[Kind::Kill, Kind::PowerCut, Kind::Pause, Kind::Partition]).unwrap_or(Kind::Kill);
+        let (other, time) = (dice.index(stage.machines.len()), Nanos(dice.within(50_000_000, 1_500_000_000)));
+        let (when, number) = (When::At(stage.kernel.now()), dice.index(stage.machines.len()));
+        let op = Op { kind, when, who: Who::Number(number), other, time, choice: dice.number() };
+        stage.held().await;
+        carry_out(stage, &stage.machines[number], op, stage.plan.ops.len()).await;
     }
 }
 

@@ -164,6 +164,8 @@ pub struct Plan {
     pub ops: Vec<Op>,
     /// When it is over.
     pub until: Nanos,
+    /// Nothing was left out.
+    pub whole: bool,
 }
 
 /// What may be in a plan.
@@ -176,6 +178,11 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Whether nothing is left out.
+    pub const fn is_all(&self) -> bool {
+        self.kinds.is_none() && self.keep.is_none()
+    }
+
     fn has(&self, kind: Kind) -> bool {
         self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind) || !kind.is_fault())
     }
@@ -232,7 +239,7 @@ impl Plan {
         let numbered = numbered.filter(|(_, op)| wanted.has(op.kind));
         let kept = |number: &usize| wanted.keep.as_ref().is_none_or(|keep| keep.contains(number));
         let (numbers, ops) = numbered.filter(|(number, _)| kept(number)).unzip();
-        (Self { nodes, agents, forks, ops, until: Nanos(COURSE.0 + 2_000_000_000) }, numbers)
+        (Self { nodes, agents, forks, ops, until: Nanos(COURSE.0 + 2_000_000_000), whole: wanted.is_all() }, numbers)
     }
 }
 

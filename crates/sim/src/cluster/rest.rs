@@ -17,6 +17,8 @@ const PATIENCE: Nanos = Nanos::from_secs(150);
 const LOOK: Nanos = Nanos::from_millis(400);
 /// Moves of a seed, at least.
 pub const MOVES_MIN: u64 = 5;
+/// Faults of a seed, at least.
+pub const FAULTS_MIN: u64 = 20;
 /// Steps of a seed, at least.
 pub const STEPS_MIN: u64 = 10_000;
 

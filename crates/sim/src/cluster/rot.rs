@@ -17,9 +17,8 @@ pub(super) fn run(stage: &Stage, machine: &Arc<Machine>, choice: u64) -> bool {
     }
     let agents = node.store.list().unwrap_or_default();
     // What nobody else has a copy of would just be lost.
-    let elsewhere = |agent: &AgentId| {
-        stage.machines.iter().any(|other| other.index != machine.index && has_journal(other, *agent))
-    };
+    let elsewhere =
+        |agent: &AgentId| stage.machines.iter().any(|other| other.index != machine.index && has_journal(other, *agent));
     if !agents.iter().all(elsewhere) {
         return false;
     }

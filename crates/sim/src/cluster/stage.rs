@@ -46,7 +46,7 @@ pub struct Stage {
     hold_until: AtomicU64,
     /// Operations that are not over.
     pub under_way: AtomicU64,
-    /// Faults that were done.
+    /// Faults that were done at once, and not only prepared.
     pub faults: AtomicU64,
     /// Moves that came to their end.
     pub moves: AtomicU64,
@@ -101,7 +101,8 @@ impl Stage {
         let net = Net::new(kernel.clone(), counts.clone(), Dice::new(seed, 4), names);
         let machines: Vec<_> = (0..plan.nodes)
             .map(|index| {
-                let make = Make { index, seed, terms: terms(&mut dice), rules: options.rules, planted: options.planted };
+                let make =
+                    Make { index, seed, terms: terms(&mut dice), rules: options.rules, planted: options.planted };
                 Machine::new(&make, kernel.clone(), net.clone(), oracle.clone(), counts.clone())
             })
             .collect();
@@ -129,6 +130,12 @@ impl Stage {
             settled: Mutex::default(),
             phase: Notify::new(),
         })
+    }
+
+    /// Faults that really happened so far.
+    pub fn faults_done(&self) -> u64 {
+        let prepared = self.counts.of("crash in a write") + self.counts.of("sync that failed");
+        self.faults.load(Ordering::Relaxed) + prepared
     }
 
     /// Whether faults are over.

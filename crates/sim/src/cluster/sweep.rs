@@ -1,6 +1,10 @@
 //! Many seeds, and what they come to together.
 
-use super::{MOVES_MIN, Options, Outcome, STEPS_MIN, plan::Kind, run};
+use super::{
+    FAULTS_MIN, MOVES_MIN, Options, Outcome, STEPS_MIN,
+    plan::{Kind, Plan, Wanted},
+    run,
+};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -10,8 +14,6 @@ use std::{
     thread,
 };
 
-/// Faults of a seed, at least.
-pub const FAULTS_MIN: u64 = 20;
 /// With so many seeds everything must have happened.
 pub const SEEDS_FOR_ALL: u64 = 300;
 
@@ -153,7 +155,7 @@ pub fn sweep(
 
 /// A seed in which too little happens shows nothing.
 fn long_enough(mut outcome: Outcome, options: &Options) -> Outcome {
-    let whole = options.wanted.kinds.is_none() && options.wanted.keep.is_none();
+    let whole = options.wanted.is_all();
     let enough = outcome.steps >= STEPS_MIN && outcome.faults >= FAULTS_MIN && outcome.moves >= MOVES_MIN;
     if whole && !enough && outcome.violation.is_none() {
         let Outcome { steps, faults, moves, .. } = outcome;
@@ -164,6 +166,11 @@ fn long_enough(mut outcome: Outcome, options: &Options) -> Outcome {
 
 /// The command that runs it again.
 pub fn replay(outcome: &Outcome) -> String {
-    let keep: Vec<String> = outcome.ops.iter().map(usize::to_string).collect();
-    format!("cargo run --release -p igor-sim -- --seed {} --keep {} --trace --plan", outcome.seed, keep.join(","))
+    let (seed, ops) = (outcome.seed, &outcome.ops);
+    let keep = if *ops == Plan::new(seed, &Wanted::default()).1 {
+        String::new()
+    } else {
+        format!(" --keep {}", ops.iter().map(usize::to_string).collect::<Vec<_>>().join(","))
+    };
+    format!("cargo run --release -p igor-sim -- --seed {seed}{keep} --trace --plan")
 }

@@ -339,7 +339,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let turn = self.turn(agent);
         let _turn = turn.lock().await;
         let Some(tombstone) = self.note(agent)?.and_then(|note| note.memory.elsewhere) else { return Ok(()) };
-        let known = |record: &&Custody| record.phase.agent() == agent && record.phase.epoch() <= tombstone.phase.epoch();
+        let known =
+            |record: &&Custody| record.phase.agent() == agent && record.phase.epoch() <= tombstone.phase.epoch();
         for record in told.iter().filter(known).chain([&tombstone]) {
             self.leave_branch(agent, record).await?;
         }
