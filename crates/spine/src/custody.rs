@@ -11,6 +11,7 @@
 
 mod books;
 mod give;
+mod offered;
 mod seams;
 mod steward;
 mod take;

@@ -48,6 +48,9 @@ impl From<igor_store::Error> for Error {
     }
 }
 
+/// Turns that are kept before those that say nothing are dropped.
+const TURNS_KEPT: usize = 1024;
+
 /// What only this process knows of an agent; who holds the lock has its turn.
 #[derive(Default)]
 struct Volatile {
@@ -55,6 +58,13 @@ struct Volatile {
     running: bool,
     /// A record that was heard and is not kept yet, since the disk was full, say. Until it is, nothing else happens.
     news: Option<Custody>,
+}
+
+impl Volatile {
+    /// Whether it says anything.
+    const fn is_needed(&self) -> bool {
+        self.running || self.news.is_some()
+    }
 }
 
 type Turn = Arc<tokio::sync::Mutex<Volatile>>;
@@ -139,6 +149,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let bytes = self.store.get_local(&Note::name(agent))?;
         let decoded = bytes.map(|bytes| Note::decode(&bytes)).transpose();
         decoded.map_err(|e| Error::Note { agent, why: e.to_string() })
+    }
+
+    /// Whether nothing is known of the agent here, not even that it is elsewhere.
+    pub(super) fn is_unknown(&self, agent: AgentId) -> Result<bool, Error> {
+        Ok(self.note(agent)?.is_none() && self.store.tail(agent)?.is_none())
     }
 
     /// Whose agent it is, as far as is known here.
@@ -304,7 +319,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     fn turn(&self, agent: AgentId) -> Turn {
         // No update can fail in the middle.
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(agent).or_default().clone()
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.len() >= TURNS_KEPT {
+            // Those that nobody has or waits for, of agents that do not run, are as good as new ones.
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1 || turn.try_lock().is_ok_and(|kept| kept.is_needed()));
+        }
+        turns.entry(agent).or_default().clone()
     }
 
     /// Appends a record that this node signed, in a commit of its own.
