@@ -7,7 +7,7 @@
 use super::{
     clock::NodeWorld,
     machine::Machine,
-    node::judge,
+    node::{attend, judge},
     oracle::{Oracle, short},
     planted::{self, Planted},
     storage::NodeStore,
@@ -51,6 +51,8 @@ pub struct SimHost {
     store: Arc<NodeStore>,
     lives: Mutex<BTreeMap<AgentId, Arc<Slot>>>,
     kept: Mutex<BTreeMap<AgentId, Kept>>,
+    /// Agents whose custody is attended to, each with whether there is more to do since.
+    attended: Mutex<BTreeMap<AgentId, bool>>,
 }
 
 /// One life and those after it, until it is stopped.
@@ -67,13 +69,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SimHost {
     /// No lives yet.
     pub fn new(machine: Arc<Machine>, world: Arc<NodeWorld>, store: Arc<NodeStore>) -> Self {
-        Self { machine, world, store, lives: Mutex::default(), kept: Mutex::default() }
+        Self { machine, world, store, lives: Mutex::default(), kept: Mutex::default(), attended: Mutex::default() }
     }
 
     /// The way to the life of an agent, if it has one here.
     pub fn commands(&self, agent: AgentId) -> Option<mpsc::Sender<Command>> {
         let slot = lock(&self.lives).get(&agent).cloned()?;
         lock(&slot.commands).clone()
+    }
+
+    /// Whether somebody is to attend to an agent from now on, since nobody does.
+    pub fn begins_to_attend(&self, agent: AgentId) -> bool {
+        let mut attended = lock(&self.attended);
+        let begins = !attended.contains_key(&agent);
+        attended.insert(agent, !begins);
+        begins
+    }
+
+    /// Says that an agent was attended to, unless there is more to do.
+    pub fn has_attended(&self, agent: AgentId) -> bool {
+        let mut attended = lock(&self.attended);
+        let more = attended.get_mut(&agent).is_some_and(std::mem::take);
+        if !more {
+            attended.remove(&agent);
+        }
+        !more
     }
 
     /// Begins an agent. It lives when custody says so.
@@ -279,8 +299,11 @@ impl Host for SimHost {
         });
     }
 
-    // Every node here looks after its agents again and again.
-    fn unsettled(&self, _: AgentId) {}
+    fn unsettled(&self, agent: AgentId) {
+        if let Some(node) = self.machine.node() {
+            attend(&self.machine, &node, agent);
+        }
+    }
 
     fn admit(&self, _: NodeId, _: &Offer) -> Result<Admission, Refusal> {
         let conduct = self.machine.conduct();

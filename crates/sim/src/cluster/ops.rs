@@ -180,7 +180,8 @@ fn undo(stage: &Stage, machine: &Arc<Machine>, op: Op) {
         Kind::FullDisk => machine.disk.set_capacity(None),
         Kind::SlowDisk => machine.change(|conduct| conduct.slow_disk = 1),
         Kind::SlowPeer => stage.net.slow(machine.index, 1),
-        Kind::Unwilling => machine.change(|conduct| conduct.refuses = false),
+        // What is so when faults end stays so, until everything has come to rest.
+        Kind::Unwilling if !stage.is_calm() => machine.change(|conduct| conduct.refuses = false),
         Kind::Spoils => machine.change(|conduct| conduct.spoils = false),
         _ => {}
     }

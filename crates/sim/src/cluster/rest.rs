@@ -29,9 +29,11 @@ pub(super) async fn settle(stage: &Arc<Stage>) {
         stage.kernel.sleep(LOOK).await;
     }
     heal(stage).await;
+    // Nodes that take nobody say so for as long as they like: what was given to them comes back.
     if !rests(stage).await {
         return;
     }
+    stage.machines.iter().for_each(|machine| machine.change(|conduct| conduct.refuses = false));
     loop {
         let moves = stage.counts.of("accept");
         for number in 0..stage.agents.len() {
@@ -58,7 +60,7 @@ async fn heal(stage: &Arc<Stage>) {
         machine.disk.set_capacity(None);
         machine.disk.crash_at(None);
         machine.change(|conduct| {
-            (conduct.refuses, conduct.spoils, conduct.slow_disk) = (false, false, 1);
+            (conduct.spoils, conduct.slow_disk) = (false, 1);
             conduct.terms = terms(&mut Dice::new(stage.seed, machine.index as u64));
         });
         stage.net.slow(machine.index, 1);
