@@ -92,6 +92,9 @@ pub(crate) fn last_checkpoint<E, I: Iterator<Item = Result<Commit, E>>>(
 }
 
 fn checkpoint_in<E>(commit: &Commit) -> Result<Option<Last>, Error<E>> {
+    if !commit.entries().any(|(_, _, bytes)| Entry::is_checkpoint(bytes)) {
+        return Ok(None);
+    }
     let (mut chain, mut proof, mut last) = (commit.start(), None, None);
     for (seq, _, bytes) in commit.entries() {
         proof = match (decode(seq, bytes)?, proof) {

@@ -7,8 +7,9 @@
 use super::{
     clock::NodeWorld,
     machine::Machine,
-    node::judge,
+    node::{attend, judge},
     oracle::{Oracle, short},
+    planted::{self, Planted},
     storage::NodeStore,
 };
 use crate::guest::SimProgram;
@@ -50,6 +51,8 @@ pub struct SimHost {
     store: Arc<NodeStore>,
     lives: Mutex<BTreeMap<AgentId, Arc<Slot>>>,
     kept: Mutex<BTreeMap<AgentId, Kept>>,
+    /// Agents whose custody is attended to, each with whether there is more to do since.
+    attended: Mutex<BTreeMap<AgentId, bool>>,
 }
 
 /// One life and those after it, until it is stopped.
@@ -66,13 +69,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SimHost {
     /// No lives yet.
     pub fn new(machine: Arc<Machine>, world: Arc<NodeWorld>, store: Arc<NodeStore>) -> Self {
-        Self { machine, world, store, lives: Mutex::default(), kept: Mutex::default() }
+        Self { machine, world, store, lives: Mutex::default(), kept: Mutex::default(), attended: Mutex::default() }
     }
 
     /// The way to the life of an agent, if it has one here.
     pub fn commands(&self, agent: AgentId) -> Option<mpsc::Sender<Command>> {
         let slot = lock(&self.lives).get(&agent).cloned()?;
         lock(&slot.commands).clone()
+    }
+
+    /// Whether somebody is to attend to an agent from now on, since nobody does.
+    pub fn begins_to_attend(&self, agent: AgentId) -> bool {
+        let mut attended = lock(&self.attended);
+        let begins = !attended.contains_key(&agent);
+        attended.insert(agent, !begins);
+        begins
+    }
+
+    /// Says that an agent was attended to, unless there is more to do.
+    pub fn has_attended(&self, agent: AgentId) -> bool {
+        let mut attended = lock(&self.attended);
+        let more = attended.get_mut(&agent).is_some_and(std::mem::take);
+        if !more {
+            attended.remove(&agent);
+        }
+        !more
     }
 
     /// Begins an agent. It lives when custody says so.
@@ -86,7 +107,7 @@ impl SimHost {
 
     fn parts(&self) -> Parts<SimProgram, NodeStore, NodeWorld> {
         Parts {
-            program: Arc::new(SimProgram::default()),
+            program: Arc::new(planted::program(self.machine.planted, self.machine.index)),
             store: self.store.clone(),
             world: self.world.clone(),
             key: self.machine.key.clone(),
@@ -109,7 +130,7 @@ impl SimHost {
             None => Life::open(self.parts(), agent).await?,
         };
         let (node, oracle) = (self.machine.index, self.machine.oracle.clone());
-        let outbox = Told { node, agent, store: self.store.clone(), oracle };
+        let outbox = Told { node, agent, oracle };
         let (never, closed) = mpsc::channel(1);
         drop(never);
         life.run(settings, std::mem::replace(commands, closed), outbox).await
@@ -144,6 +165,9 @@ impl SimHost {
                 }
                 Err(error) => {
                     judge(&self.machine, &format!("the life of {}", short(agent)), &error);
+                    if self.machine.planted == Some(Planted::NobodyStartsAgain) {
+                        return Ok(());
+                    }
                     if stopping {
                         return Err(error.to_string());
                     }
@@ -292,8 +316,11 @@ impl Host for SimHost {
         });
     }
 
-    // Every node here looks after its agents again and again.
-    fn unsettled(&self, _: AgentId) {}
+    fn unsettled(&self, agent: AgentId) {
+        if let Some(node) = self.machine.node() {
+            attend(&self.machine, &node, agent);
+        }
+    }
 
     fn admit(&self, _: NodeId, _: &Offer) -> Result<Admission, Refusal> {
         let conduct = self.machine.conduct();
@@ -330,7 +357,12 @@ impl Host for SimHost {
             return Ok(());
         }
         let restored = Restored::new(self.parts(), agent).await.map_err(|error| {
-            judge(&self.machine, "a restore", &error);
+            // A journal may be here whose move was cut before the state of its last checkpoint came.
+            if let Error::MissingBlob { .. } = error {
+                self.machine.counts.add("takeover refused for want of a state");
+            } else {
+                judge(&self.machine, "a restore", &error);
+            }
             Refusal::new(Reason::Program, error)
         })?;
         lock(&self.kept).insert(agent, restored);
@@ -351,7 +383,6 @@ impl Host for SimHost {
 struct Told {
     node: usize,
     agent: AgentId,
-    store: Arc<NodeStore>,
     oracle: Oracle,
 }
 
@@ -365,13 +396,20 @@ impl Outbox for Told {
                     Some(tick.seq)
                 }
                 Event::MessageClosed { message, .. } => Some(*message),
+                Event::Started { resumed: true, replayed, .. } => {
+                    self.oracle.recovered(*replayed);
+                    None
+                }
+                Event::Checkpoint { .. } => {
+                    self.oracle.checkpointed();
+                    None
+                }
                 _ => None,
             };
             if told.is_some_and(|seq| seq >= durable) {
                 self.oracle.violate(format!("{event:?} was told at node {} before it was durable", self.node));
             }
         }
-        let _ = &self.store;
     }
 
     fn watch(&mut self, snapshot: &Snapshot) {

@@ -193,7 +193,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Tries to finish what is left to be done about the custody of an agent. Says whether nothing is any more; else call
     /// it again after a pause, as also where it fails.
     pub async fn settle(&self, agent: AgentId) -> Result<bool, Failed> {
-        self.leave_buried(agent).await?;
+        self.keep_news_now(agent).await?;
+        self.leave_buried_now(agent).await?;
         match self.status(agent)? {
             Status::Unfinished => drop(self.happen(agent, Event::Timer).await?),
             Status::Given(_) => match self.pursue(agent).await {

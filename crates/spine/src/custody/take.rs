@@ -135,7 +135,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     async fn taken(&self, from: NodeId, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Taken, Ended> {
         offered::check(offer, from, self.me())?;
         let busy = || Refusal::new(Reason::Busy, "the agent is coming in already");
-        let _coming = self.coming.begin(agent).ok_or_else(busy)?;
+        let coming = self.coming.begin(agent).ok_or_else(busy)?;
         let mut admitted = None;
         if self.is_unknown(agent)? {
             // Whoever may not bring an agent leaves no trace of one that nobody here knows.
@@ -150,7 +150,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             Error::Record(fault) => Ended::Refused(Refusal::new(Reason::History, fault)),
             error => Ended::Own(error),
         })?;
-        self.leave_buried(agent).await?;
+        self.leave_buried(&coming, &offer.records).await?;
         if let Some(taken) = self.answered(agent, offer, link).await? {
             return Ok(taken);
         }
