@@ -19,6 +19,7 @@ mod metrics;
 mod moves;
 mod node;
 pub mod order;
+pub mod orphans;
 pub mod portable;
 mod reply;
 mod stored;
@@ -28,7 +29,7 @@ pub use admission::NoRoom;
 pub use error::{Error, Rejected};
 pub use follow::Follower;
 pub use hosted::{Events, Hosted, Over};
-pub use node::{Carried, Creation, Deploy, Deployed, GENESIS_WITHIN, Node, Wishes};
+pub use node::{Carried, Creation, Deploy, Deployed, GENESIS_WITHIN, Import, Node, NotImported, Wishes};
 pub use world::RealWorld;
 
 /// For whoever makes the runtime that lives run on: turns that tasks have before a busy thread looks at clocks and

@@ -10,12 +10,14 @@
 //! - Nothing is told to another node that is not durable here.
 
 mod books;
+mod file;
 mod give;
 mod seams;
 mod steward;
 mod take;
 
+pub use file::{Arrived, NotArrived};
 pub use give::{Failed, Moved, Progress};
 pub use seams::{Admission, Host, Peers};
-pub use steward::{Error, Steward};
+pub use steward::{Coming, Error, Steward};
 pub use take::Taken;

@@ -6,14 +6,18 @@ mod demo;
 mod files;
 mod forged;
 mod home;
+mod hosts;
 mod imports;
 mod lives;
 mod moves;
 mod node;
 mod orders;
 mod refused;
+mod release;
 mod runtimes;
 mod scripts;
+mod sent_on;
+mod takeover;
 
 // The demo looks at processes from outside in the same way. Not all that it needs is needed here.
 #[allow(dead_code)]

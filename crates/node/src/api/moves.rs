@@ -9,6 +9,7 @@ use super::{
     streams::{LINES_TYPE, line, typed},
     wire::{Failure, Move, MoveEvent, Nodes},
 };
+use crate::node::blocking;
 use axum::{
     body::Body,
     extract::{Path, State},
@@ -30,6 +31,9 @@ pub(super) async fn begin(State(api): State<Shared>, name: Named, body: Body) ->
     let agent = api.resolve(&name)?;
     let bytes = read_body(body, MOVE_BYTES_MAX, api.limits.body_within).await?;
     let Move { to } = serde_json::from_slice(&bytes).map_err(|e| Refusal::bad_request("bad_json", e))?;
+    // Whoever asks the wrong node is told before anything is sent.
+    let node = api.node.clone();
+    blocking(move || node.check_custody(agent)).await?;
     let (tell, told) = mpsc::channel::<Result<MoveEvent, Refusal>>(EVENTS_MAX);
     let node = api.node.clone();
     tokio::spawn(async move {

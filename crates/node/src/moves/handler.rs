@@ -66,7 +66,12 @@ impl Handler for Gate {
 
     fn notice(&self, event: Event) {
         match event {
-            Event::Connected(peer) => tracing::info!(%peer, "a node is connected"),
+            Event::Connected(peer) => {
+                tracing::info!(%peer, "a node is connected");
+                if let Ok(node) = self.node() {
+                    tokio::spawn(async move { node.meet(peer).await });
+                }
+            }
             Event::Disconnected(peer) => tracing::info!(%peer, "a node is not connected any more"),
             Event::Impostor(address) => {
                 tracing::error!(%address, "another process has this node's key: its home was copied, or the key was stolen; nothing runs here until that one is gone");

@@ -38,6 +38,11 @@ impl Host for NodeHost {
 
     async fn start(&self, agent: AgentId) {
         let Ok(node) = self.node() else { return };
+        if !node.is_carrying() {
+            // A command has the home for a moment: the agent lives when a node carries it.
+            node.forget(agent);
+            return;
+        }
         // Not waited for: custody goes on while the agent is restored.
         tokio::spawn(async move {
             if let Err(error) = Box::pin(node.live(agent, Wishes::default())).await {
@@ -73,8 +78,8 @@ impl Host for NodeHost {
         }
     }
 
-    async fn set_aside(&self, agent: AgentId, _: Chain) -> Result<(), String> {
+    async fn set_aside(&self, agent: AgentId, base: Chain) -> Result<(), String> {
         let node = self.node()?;
-        blocking(move || node.write_orphan(agent)).await.map_err(|error| error.to_string())
+        blocking(move || node.keep_orphan(agent, base)).await.map_err(|error| error.to_string())
     }
 }

@@ -9,12 +9,13 @@
 
 use super::{Node, Start, blocking};
 use crate::{
-    Creation, Error, Hosted, Rejected, Wishes,
+    Creation, Error, Hosted, Rejected, Wishes, custody,
     local::{self, Flags},
     world::RealWorld,
 };
 use igor_protocol::{
     AgentId, Credits, Hash, Manifest, Nanos, Terms,
+    custody::may_begin,
     entry::{Deployment, Genesis, GenesisBody, Policy},
     ledger::Book,
     limits::PROGRAM_BYTES_MAX,
@@ -106,6 +107,8 @@ impl Node {
             if starting {
                 return Err(Error::Starting { name: deployment.body.name });
             }
+            let node = self.clone();
+            blocking(move || node.check_custody(agent)).await?;
             self.tend(agent).await?;
             return Ok(Deployed { agent, created: false });
         }
@@ -185,6 +188,13 @@ impl Node {
         let agent = genesis.body.agent_id();
         // Its journal is found from Genesis on, before its life is: nobody else may take it up meanwhile.
         let _busy_agent = self.occupy(&agent.to_string())?;
+        // One that was here and is elsewhere now does not begin a second time.
+        let known = custody::known(&*self.store, agent, None)?;
+        if let Some(elsewhere) = custody::elsewhere(&known, agent, Some(self.id())) {
+            return Err(Error::NotCustodian(Box::new(self.with_addresses(elsewhere))));
+        }
+        may_begin(self.id(), RealWorld.wall_clock(), &genesis.body, &known.memory)
+            .map_err(|refusal| Error::Custody(refusal.into()))?;
         // From here on things are kept, in the order that a restart relies on.
         let encoded = manifest.encode();
         let bytes = (program.len() + encoded.len()) as u64;

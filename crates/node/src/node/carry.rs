@@ -102,7 +102,7 @@ impl Node {
     }
 
     /// Whether this node carries all agents of its home, rather than those that a command names.
-    pub(super) fn is_carrying(&self) -> bool {
+    pub(crate) fn is_carrying(&self) -> bool {
         self.carrying.load(std::sync::atomic::Ordering::Relaxed)
     }
 

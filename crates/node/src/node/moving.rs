@@ -18,9 +18,8 @@ use crate::{
 };
 use igor_network::{Config, Network};
 use igor_protocol::{
-    AgentId, Manifest, NodeId, Seq,
+    AgentId, Manifest, NodeId,
     custody::Status,
-    limits::BLOB_BYTES_MAX,
     transfer::{Offer, Reason, Refusal},
 };
 use igor_sandbox::{RUNTIME_ID, WasmProgram};
@@ -64,7 +63,7 @@ impl Waiting {
 }
 
 impl Node {
-    fn peers(&self) -> &Arc<NodePeers> {
+    pub(super) fn peers(&self) -> &Arc<NodePeers> {
         self.steward.peers()
     }
 
@@ -124,16 +123,30 @@ impl Node {
         Ok(())
     }
 
-    /// Asks for the answer to a handoff until there is one.
-    fn pursue(self: &Arc<Self>, agent: AgentId, to: NodeId) {
+    /// Asks for the answer to a handoff until there is one: with pauses that grow, and whenever a node is met.
+    pub(super) fn pursue(self: &Arc<Self>, agent: AgentId, to: NodeId) {
+        if self.peers().network().is_none() {
+            tracing::info!(%agent, node = %to, "a handoff has no answer yet, and this node is on no network: a file can bring it");
+            return;
+        }
         let node = self.clone();
         tokio::spawn(async move {
-            let mut pause = ASK_AFTER;
+            let (mut pause, mut said, mut met) = (ASK_AFTER, String::new(), node.met.subscribe());
             loop {
-                tokio::time::sleep(pause).await;
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    Ok(()) = met.changed() => {}
+                }
                 match node.steward.pursue(agent).await {
                     Ok(()) | Err(Failed::Declined) => break,
-                    Err(error) => tracing::warn!(%agent, node = %to, %error, "a handoff has no answer yet"),
+                    // A node that is away for days fills no log.
+                    Err(error) if said == error.to_string() => {
+                        tracing::debug!(%agent, node = %to, %error, "a handoff has no answer yet");
+                    }
+                    Err(error) => {
+                        tracing::warn!(%agent, node = %to, %error, "a handoff has no answer yet");
+                        said = error.to_string();
+                    }
                 }
                 if !matches!(node.steward.status(agent), Ok(Status::Given(_))) {
                     break;
@@ -237,7 +250,7 @@ impl Node {
         }
     }
 
-    fn is_draining(&self) -> bool {
+    pub(super) fn is_draining(&self) -> bool {
         self.draining.load(std::sync::atomic::Ordering::Relaxed)
     }
 
@@ -323,25 +336,5 @@ impl Node {
         };
         local::put_name(&*self.store, &name, agent).await?;
         Ok(name)
-    }
-
-    /// Writes the journal that is here as a portable file among the orphans, before it leaves the store.
-    pub(crate) fn write_orphan(&self, agent: AgentId) -> Result<(), Error> {
-        let end = self.tail(agent)?;
-        let path = self.home().orphan(agent, end.epoch)?;
-        let mut hashes = std::collections::BTreeSet::new();
-        for commit in self.store.read(agent, Seq(0))? {
-            for (_, _, bytes) in commit?.entries() {
-                let entry = igor_protocol::Entry::decode(bytes).map_err(igor_spine::Error::from)?;
-                hashes.extend(entry.body.blobs().iter().map(igor_protocol::entry::Named::hash));
-            }
-        }
-        let blobs = hashes.into_iter().filter_map(|hash| {
-            let blob = self.store.get_blob(hash, BLOB_BYTES_MAX).transpose()?;
-            Some(blob.map(|bytes| (hash, bytes)))
-        });
-        crate::portable::write(&path, blobs, self.store.read(agent, Seq(0))?)?;
-        tracing::warn!(%agent, file = %path.display(), "an owner's takeover orphaned the end of this journal; it is kept as a file");
-        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     moving::{Cut, ShipFailed, Shipped, receive, send, ship, ship_blob},
 };
 use igor_protocol::{
-    AgentId, Chain, Commit, Entry, Nanos, NodeId, Seq,
+    AgentId, Chain, Commit, Entry, Nanos, NodeId, Seq, Terms,
     custody::{Event, Status},
     entry::{Body, Custody, Phase},
     limits::PROGRAM_BYTES_MAX,
@@ -135,7 +135,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             }
         }
         let frozen = self.world.monotonic();
-        self.freeze(agent, to, welcome).await?;
+        self.freeze(agent, to, welcome.terms).await?;
         progress(Progress::Frozen);
         let answer = self.hand_over(agent, sent, &mut link, shipped).await;
         let (answer, all) = answer.map_err(|failed| match failed {
@@ -206,11 +206,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     /// Ends the agent's life here and makes the handoff durable; if that fails it lives on.
-    async fn freeze(&self, agent: AgentId, to: NodeId, welcome: Welcome) -> Result<(), Failed> {
+    pub(super) async fn freeze(&self, agent: AgentId, to: NodeId, terms: Terms) -> Result<(), Error> {
         let given = async {
             self.host.freeze(agent).await.map_err(Error::Host)?;
             self.seal(agent).await?;
-            self.happen(agent, Event::Give { to, terms: welcome.terms }).await
+            self.happen(agent, Event::Give { to, terms }).await
         };
         match given.await {
             Ok(_) => Ok(()),
@@ -219,7 +219,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 if self.status(agent)? == Status::Custodian {
                     self.host.start(agent).await;
                 }
-                Err(error.into())
+                Err(error)
             }
         }
     }

@@ -66,7 +66,7 @@ pub struct Steward<S, W, P, H> {
 }
 
 /// The right to let an agent in.
-pub(super) struct Coming<'a> {
+pub struct Coming<'a> {
     coming: &'a Mutex<BTreeSet<AgentId>>,
     agent: AgentId,
 }

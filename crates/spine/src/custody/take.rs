@@ -13,7 +13,7 @@ use crate::{
 use igor_protocol::{
     AgentId, Commit, Hash, NodeId, Seq,
     custody::{Event, Refusal as StepRefusal, Status, Tidings},
-    entry::{Body, Order, Phase},
+    entry::{Body, Order, Phase, TAKEOVER_ORDER},
     ledger::Fault,
     transfer::{Frame, Offer, Reason, Refusal, Welcome},
 };
@@ -97,7 +97,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// gone on from: nobody runs an agent that a node took and cannot restore.
     pub async fn take_over(&self, agent: AgentId, order: Order) -> Result<(), Error> {
         if !order.is_signed_by(&self.owner(agent)?) {
-            return Err(Fault::Signature("the takeover order").into());
+            return Err(Fault::Signature(TAKEOVER_ORDER).into());
         }
         let ran_here = match self.status(agent)? {
             Status::Custodian | Status::Unfinished | Status::Given(_) => true,
@@ -223,7 +223,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         };
         let journal = book.held();
         let given = journal.standing.pending().map(|given| given.handoff);
-        let agreed = given.is_some_and(|handoff| handoff.from == from && handoff.terms == admission.terms);
+        let agreed = given.is_some_and(|handoff| handoff.from == from && handoff.terms.covers(&admission.terms));
         let admit = agreed && keeper.is_complete()? && self.host.restore(agent).await.is_ok();
         let decided = self.happen(agent, Event::Arrived { journal, extends: true, admit }).await;
         if !admit {
