@@ -124,9 +124,10 @@ pub fn read(kept: &Kept, name: Option<&str>) -> Orphan {
 fn fill(orphan: &mut Orphan, path: &Path) -> Result<(), String> {
     let words = |why: Unreadable| why.to_string();
     let archive = Archive::open(path, u64::MAX).map_err(|broken| words(broken.why))?;
-    for commit in archive.commits(orphan.from).map_err(words)? {
+    let from = orphan.from;
+    for commit in archive.commits(from).map_err(words)? {
         let commit = commit.map_err(words)?;
-        for (seq, _, bytes) in commit.entries().filter(|(seq, ..)| *seq >= orphan.from) {
+        for (seq, _, bytes) in commit.entries().filter(|(seq, ..)| *seq >= from) {
             let entry = Entry::decode(bytes).map_err(|e| format!("entry seq=`{seq}`: {e}"))?;
             orphan.entries += 1;
             take(orphan, seq, entry.body);

@@ -171,7 +171,7 @@ fn owner_keys(context: &Context) -> Result<Keys, Failure> {
 }
 
 fn missing_key(context: &Context) -> impl Fn(home::Error) -> Failure {
-    |why| match why {
+    move |why| match why {
         home::Error::Absent { .. } | home::Error::NoKey { .. } => Failure::refused(format!(
             "there is no owner key in {}; name the home that has it with --home, and the node with --node",
             context.path.display()

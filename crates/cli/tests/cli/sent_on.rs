@@ -65,7 +65,7 @@ fn a_sender_follows_the_agent_and_each_line_counts_once() {
     owner.deploy(&a);
     a.meets(&b);
     let both = format!("{},{}", a.api(), b.api());
-    let mut sender = owner.home.start(&["send", "s", "--lines", PRICES, "--rate", "1500", "--node", &both]);
+    let mut sender = owner.home.start(&["send", "s", "--lines", PRICES, "--rate", "800", "--node", &both]);
     let taken = |row: &Value| row["seq"].as_u64().unwrap_or(0);
     let begun = taken(&a.show());
     a.until("lines come in", |row| taken(row) > begun + 100);

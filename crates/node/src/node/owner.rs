@@ -149,7 +149,7 @@ impl Node {
 
     /// The branches of an agent that are kept here, or of all. Reads the files.
     pub fn orphans(&self, agent: Option<AgentId>) -> Result<Vec<Orphan>, Error> {
-        Ok(orphans::all(&self.home, &*self.store, agent)?)
+        orphans::all(&self.home, &*self.store, agent)
     }
 
     /// Keeps the journal that is here as a file among the orphans, before it leaves the store, and says what is on that

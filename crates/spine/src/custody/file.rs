@@ -9,7 +9,7 @@ use super::{Error, Host, Peers, Steward, steward::Coming};
 use crate::World;
 use igor_protocol::{
     AgentId, NodeId, Terms,
-    custody::{Event, Refusal, Status},
+    custody::{Event, Held, Refusal, Status},
     entry::{Handoff, Phase},
 };
 use igor_store::Store;
@@ -49,6 +49,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             self.happen(agent, Event::Restarted).await?;
         }
         if self.status(agent)? == Status::Custodian {
+            // What would be refused in the end is refused while the agent still goes on.
+            let held = self.book(agent)?.ok_or(Error::Unknown(agent))?.held();
+            Held { sealed: true, ..held }.handoff(to, terms, self.world.wall_clock())?;
             self.freeze(agent, to, terms).await?;
         }
         let standing = self.book(agent)?.ok_or(Error::Unknown(agent))?.held().standing;
