@@ -49,7 +49,8 @@ pub fn elsewhere(known: &Known, agent: AgentId, here: Option<NodeId>) -> Option<
     match here.map(|here| known.status(here)) {
         Some(Status::Given(to)) => Some(found(to)),
         Some(Status::Custodian | Status::Unfinished | Status::Undecided | Status::Suspended(_)) => None,
-        Some(Status::Absent | Status::Elsewhere) | None => Some(found(node)),
+        // A custodian that lost its journal knows of nobody else.
+        Some(Status::Absent | Status::Elsewhere) | None => Some(found(node)).filter(|_| here != Some(node)),
     }
 }
 

@@ -17,6 +17,7 @@ use igor_node::{
     Node, RealWorld,
     api::wire::{AgentInfo, Elsewhere},
     client::Client,
+    custody::MOVING,
     home::{self, Home, Keys, Role},
 };
 use igor_protocol::{
@@ -122,7 +123,7 @@ fn check(
     args: &args::Takeover,
 ) -> Result<(), Failure> {
     let name = &info.name;
-    if info.moved.is_none() && before.is_none() && info.status != "suspended" && info.status != "moving" {
+    if info.moved.is_none() && before.is_none() && !info.in_doubt && info.status != MOVING {
         return Err(Failure::refused(format!("{name} lives on this node ({node}); there is nothing to take over")));
     }
     if let Some(cause) = book.ledger().ended.filter(|cause| *cause != igor_protocol::entry::EndCause::Exhausted) {

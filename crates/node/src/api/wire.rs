@@ -181,6 +181,9 @@ pub struct AgentInfo {
     /// Where it is, if it does not live here; while it is on its way, where to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub moved: Option<Elsewhere>,
+    /// This node cannot tell whether it has custody, so it does not run it; `cause` says why.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub in_doubt: bool,
     /// Branches of it that are kept here as files, orphaned by a takeover. Only who asks for one agent is told.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub orphans: Vec<Orphan>,
@@ -208,7 +211,8 @@ impl AgentInfo {
                 (standing::ARCHIVED.to_owned(), info.cause, moved.as_ref().map_or(info.custodian, |moved| moved.node))
             }
         };
-        Self { status, cause, custodian, moved, ..info }
+        let in_doubt = here.is_some_and(|here| matches!(known.status(here), Status::Suspended(_)));
+        Self { status, cause, custodian, moved, in_doubt, ..info }
     }
 
     /// Refuses what only the custodian may do, where the node that has the journal is not the custodian.
@@ -218,6 +222,9 @@ impl AgentInfo {
             Some(moved) if self.status == standing::MOVING => Err(Error::Moving { agent, to: moved.node }),
             Some(moved) => Err(Error::NotCustodian(Box::new(moved.clone()))),
             None if self.status == standing::MOVING => Err(Error::Undecided { agent }),
+            None if self.in_doubt || self.status == standing::ARCHIVED => {
+                Err(Error::Custody(igor_protocol::custody::Refusal::NotCustodian.into()))
+            }
             None => Ok(()),
         }
     }
@@ -246,6 +253,7 @@ impl AgentInfo {
             open_messages: now.open_messages,
             durable_on: DURABLE_ON.to_owned(),
             moved: None,
+            in_doubt: false,
             orphans: Vec::new(),
         }
     }

@@ -113,6 +113,9 @@ impl Node {
         for agent in self.store.list()? {
             match Box::pin(self.steward.wake(agent)).await {
                 Ok(Status::Given(to)) => self.pursue(agent, to),
+                Ok(Status::Suspended(doubt)) => {
+                    tracing::error!(%agent, %doubt, "an agent does not run: its owner decides, with `igor takeover`");
+                }
                 Ok(_) => {}
                 Err(error) => tracing::error!(%agent, %error, "an agent's custody cannot be told; it does not run"),
             }

@@ -20,10 +20,12 @@ use igor_protocol::{
     entry::{Action, Custody, Order, Phase},
 };
 use igor_store::Store;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Nodes that are asked at once where an agent is.
 const ASK_AT_ONCE: usize = 16;
+/// Time that they have to answer.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
 /// Messages, and replies, of an orphaned branch that the log names; `igor show` names more.
 const LOGGED_MAX: usize = 20;
 /// Notes of custody that are told at once to a node that was met.
@@ -210,9 +212,10 @@ impl Node {
 
     /// The newest record that other nodes have of an agent. Those that follow from what is known here are heard.
     async fn ask_all(&self, network: &Network, agent: AgentId) -> Option<Elsewhere> {
-        let peers = network.peers().into_iter().map(|peer| peer.node);
+        let peers = network.peers().into_iter().filter(|peer| peer.connected || peer.listed).map(|peer| peer.node);
         let answers = stream::iter(peers).map(|peer| network.request(peer, Request::Custody { agent }));
-        let answers: Vec<_> = answers.buffer_unordered(ASK_AT_ONCE).collect().await;
+        let within = tokio::time::sleep(ASKED_WITHIN);
+        let answers: Vec<_> = answers.buffer_unordered(ASK_AT_ONCE).take_until(within).collect().await;
         let mut newest: Option<Elsewhere> = None;
         for answer in answers {
             let Ok(Response::Custody { record: Some(bytes) }) = answer else { continue };
