@@ -6,7 +6,7 @@
 mod keeper;
 mod local;
 
-pub(crate) use keeper::{Keeper, alone, patiently};
+pub(crate) use keeper::{Keeper, patiently};
 pub(crate) use local::Local;
 
 use crate::{Context, failure::Failure};

@@ -55,16 +55,6 @@ impl Keeper {
     }
 }
 
-/// A home that a command has opened for itself. While a node answers there, trying again is of no use.
-pub(crate) fn alone<T>(home: &Home, opened: Result<T, igor_store::Error>) -> Result<T, Failure> {
-    opened.map_err(|error| match error {
-        igor_store::Error::Locked { .. } if wait(Client::new(Address::Socket(home.socket())).node()).is_ok() => {
-            Failure::refused(error)
-        }
-        _ => error.into(),
-    })
-}
-
 /// Does something through whoever has the home, and again from the start when the home changed hands meanwhile.
 pub(crate) fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     let begun = Instant::now();
