@@ -283,8 +283,8 @@ fn sent_on(elsewhere: &Elsewhere) -> String {
     };
     format!(
         "agent {agent} is not here: {node} has custody of it (epoch {epoch}). Give the command to that node, on its \
-         machine or with `--node ADDR`, where its API listens{reached}. What is here of its journal is history, for \
-         `igor timeline`, `verify`, `replay` and `export`"
+         machine or with `--node ADDR`, where its API listens{reached}. What there may be of its journal here is an \
+         archive: `igor timeline`, `igor verify`, `igor replay` and `igor export` work"
     )
 }
 
