@@ -148,6 +148,14 @@ pub enum Error {
         /// Where to.
         to: NodeId,
     },
+    /// It was given to another node than it is to be given to.
+    #[error("agent {agent} was given to {to}, and is nobody else's until that node answers, or its owner orders a takeover")]
+    Given {
+        /// The agent.
+        agent: AgentId,
+        /// To whom.
+        to: NodeId,
+    },
     /// It was given to this node, which has not answered.
     #[error(
         "agent {agent} was given to this node, and is not accepted yet: the node that gives it goes on with that, or the \

@@ -29,18 +29,25 @@ pub(crate) enum Keeper {
 }
 
 impl Keeper {
+    /// The node that has a home, if one answers.
+    pub(crate) fn answering(home: &Home) -> Result<Option<Client>, Failure> {
+        let client = Client::new(Address::Socket(home.socket()));
+        match wait(client.node()) {
+            Ok(_) => Ok(Some(client)),
+            Err(Error::Unreachable { .. }) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Finds out who has the home of this command.
     pub(crate) fn find(context: &Context) -> Result<Self, Failure> {
         if let Some(address) = &context.node {
             return Ok(Self::Node(Client::new(address.clone())));
         }
         let home = context.home()?;
-        let client = Client::new(Address::Socket(home.socket()));
         patiently(|| {
-            match wait(client.node()) {
-                Ok(_) => return Ok(Self::Node(client.clone())),
-                Err(Error::Unreachable { .. }) => {}
-                Err(e) => return Err(e.into()),
+            if let Some(client) = Self::answering(&home)? {
+                return Ok(Self::Node(client));
             }
             match Local::open(&home) {
                 Err(igor_store::Error::Locked { pid, .. }) => {

@@ -7,7 +7,12 @@ use crate::{
     source::{Keeper, patiently, wait},
     words,
 };
-use igor_node::{Import, api::wire::Imported, home};
+use igor_node::{
+    Import,
+    api::wire::Imported,
+    client::Client,
+    home::{self, Home},
+};
 use std::path::Path;
 
 /// What was taken in.
@@ -43,20 +48,20 @@ pub(crate) fn bring(
 ) -> Result<Taken, Failure> {
     let import =
         Import { path: path.to_owned(), bytes_max, name: name.map(str::to_owned), archive, by_operator: true };
-    patiently(|| match (&context.node, home::Home::existing(&context.path)) {
-        (None, Err(home::Error::Absent { .. })) => {
-            // A home is made for what comes in, once that was found to be good.
-            import.check()?;
-            here(context, &import)
-        }
-        _ => match Keeper::find(context)? {
-            Keeper::Node(client) => {
-                check_size(path, bytes_max)?;
-                wait(client.import(path, name, archive))
-                    .map_err(|why| Failure::from(why).while_at(path.display()))
+    patiently(|| {
+        let node = match (&context.node, Home::existing(&context.path)) {
+            (Some(address), _) => Some(Client::new(address.clone())),
+            (None, Ok(home)) => Keeper::answering(&home)?,
+            (None, Err(home::Error::Absent { .. })) => {
+                // A home is made for what comes in, once that was found to be good.
+                import.check()?;
+                None
             }
-            Keeper::Nobody(_) => here(context, &import),
-        },
+            (None, Err(e)) => return Err(e.into()),
+        };
+        let Some(client) = node else { return here(context, &import) };
+        check_size(path, bytes_max)?;
+        wait(client.import(path, name, archive)).map_err(|why| Failure::from(why).while_at(path.display()))
     })
 }
 

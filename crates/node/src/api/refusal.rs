@@ -73,7 +73,7 @@ impl From<Error> for Refusal {
             Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
             Error::Ended { .. } => (StatusCode::GONE, "ended"),
             Error::NotCustodian(_) => (StatusCode::CONFLICT, "moved"),
-            Error::Undecided { .. } => (StatusCode::CONFLICT, "not_custodian"),
+            Error::Undecided { .. } | Error::Given { .. } => (StatusCode::CONFLICT, "not_custodian"),
             // Whoever asks again finds it there or here, or is sent on.
             Error::Moving { .. } => (StatusCode::SERVICE_UNAVAILABLE, "moving"),
             Error::Custody(error) => custody(error),

@@ -274,8 +274,9 @@ impl Node {
             let ended = node.accompany(&carried, &stored, running).await;
             // Whoever waits for the end finds room.
             drop(place);
-            node.steward.release(agent).await;
+            // First: who stops it waits for that, in the turn that the next line waits for.
             over.send_replace(Some(ended.clone()));
+            node.steward.release(agent).await;
             if let Err(e) = &*ended
                 && e.may_pass()
             {

@@ -94,6 +94,11 @@ impl Node {
                 None => paid,
                 Some(price) => terms_of(price, paid).ok_or(Error::NoPrice { price })?,
             };
+            if let Status::Given(before) = node.steward.status(agent)?
+                && before != to
+            {
+                return Err(Error::Given { agent, to: before });
+            }
             // Whoever brings it in or takes it over comes first.
             let coming = node.steward.coming(agent).ok_or_else(|| Error::Starting { name: agent.to_string() })?;
             let handoff = node.steward.give_by_file(agent, to, terms).await;
