@@ -20,6 +20,11 @@ pub struct Times {
     pub idle: Duration,
     /// For a frame of a transfer to be whole once it began.
     pub frame: Duration,
+    /// For a peer's transfer beside what its bytes may take at
+    /// [`TRANSFER_BYTES_PER_SECOND_MIN`](crate::limits::TRANSFER_BYTES_PER_SECOND_MIN). Only waiting for it counts.
+    pub transfer: Duration,
+    /// Before a peer may begin another transfer after one that was too slow: others get their turn.
+    pub rest: Duration,
     /// Between pings on a connection.
     pub ping_interval: Duration,
     /// For the answer to a ping; without one the connection is closed.
@@ -42,6 +47,8 @@ impl Default for Times {
             request: Duration::from_secs(10),
             idle: Duration::from_mins(1),
             frame: Duration::from_secs(30),
+            transfer: Duration::from_mins(2),
+            rest: Duration::from_secs(30),
             ping_interval: Duration::from_secs(3),
             ping: Duration::from_secs(5),
             status_interval: Duration::from_secs(10),
@@ -109,7 +116,7 @@ impl Config {
             return Err(Error::Config(fault.into()));
         }
         let times = &self.times;
-        let limits = [times.handshake, times.negotiation, times.request, times.idle, times.frame];
+        let limits = [times.handshake, times.negotiation, times.request, times.idle, times.frame, times.transfer];
         let paces = [
             times.ping_interval,
             times.ping,
@@ -117,6 +124,7 @@ impl Config {
             times.mirror_interval,
             times.retry_min,
             times.retry_max,
+            times.rest,
         ];
         if limits.iter().chain(&paces).any(Duration::is_zero) {
             return Err(Error::Config("a time limit of zero lets nothing happen".into()));

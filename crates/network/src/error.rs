@@ -121,7 +121,7 @@ refusals! {
     HandshakeSlow = "handshake_slow",
     /// Too many unfinished handshakes, of one address or in all.
     Handshakes = "handshakes",
-    /// Too many connections begun by one address in a short time.
+    /// Too many connections begun in a short time, by one address or by all.
     HandshakeRate = "handshake_rate",
     /// Too many connections in all.
     Connections = "connections",
@@ -139,7 +139,7 @@ refusals! {
     Requests = "requests",
     /// Requests sent faster than allowed.
     RequestRate = "request_rate",
-    /// Too many transfers, of this peer or in all.
+    /// Too many transfers, of this peer or in all, or another one too soon after one that was too slow.
     Transfers = "transfers",
     /// A frame that says it is larger than allowed.
     TooLarge = "too_large",

@@ -45,6 +45,9 @@ pub const REQUESTS_PER_SECOND: u32 = 32;
 pub const TRANSFERS_PER_PEER: usize = 2;
 /// Incoming transfers in all.
 pub const TRANSFERS_MAX: usize = 16;
+/// The least that a peer's transfer must bring on average, in bytes per second, beyond
+/// [`Times::transfer`](crate::Times::transfer): whoever drips keeps others waiting.
+pub const TRANSFER_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 /// Refused streams after which a peer's connections are closed; they are forgotten at
 /// [`FORGIVEN_PER_SECOND`].
 pub const STRIKES_MAX: u32 = 256;

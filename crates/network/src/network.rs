@@ -146,7 +146,7 @@ impl Network {
         let io = opened.unwrap_or(Err(Error::TimedOut { peer, after }))?;
         let counters = Arc::clone(&self.0.state.counters);
         counters.transfers_out(1);
-        Ok(Stream::new(io, peer, self.0.limits.frame_bytes, &self.0.times, counters, Arc::new(())))
+        Ok(Stream::new(io, peer, self.0.limits.frame_bytes, &self.0.times, counters, None, Arc::new(())))
     }
 
     /// Closes all connections and stops listening. Calls that are under way fail.
@@ -208,13 +208,14 @@ impl Network {
         })
     }
 
-    /// The places for our requests with a peer.
+    /// The places for our requests with a peer: half as many as a peer of this version answers at once, since it gives
+    /// a place back a moment after its answer is here.
     fn host(&self, peer: NodeId) -> Arc<Semaphore> {
         let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if hosts.len() >= HOSTS_MAX {
             hosts.retain(|_, places| Arc::strong_count(places) > 1);
         }
-        let places = || Arc::new(Semaphore::new(self.0.limits.requests_per_peer));
+        let places = || Arc::new(Semaphore::new(self.0.limits.requests_per_peer.div_ceil(2)));
         Arc::clone(hosts.entry(peer).or_insert_with(places))
     }
 }

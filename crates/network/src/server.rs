@@ -15,13 +15,14 @@ use crate::{
     message::{self, MESSAGE_BYTES_MAX, Why},
     network::State,
     seen,
+    stream::Begun,
 };
 use futures_util::AsyncWriteExt;
 use igor_protocol::{NodeId, codec};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -54,12 +55,15 @@ pub(crate) struct Guest {
     requests: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
     rates: Mutex<Rates>,
+    rest: Duration,
 }
 
 #[derive(Debug)]
 struct Rates {
     requests: Bucket,
     strikes: Bucket,
+    /// When it may begin a transfer again.
+    transfers_from: Instant,
 }
 
 /// What is to be done with a peer after one of its streams.
@@ -107,7 +111,9 @@ impl Server {
             rates: Mutex::new(Rates {
                 requests: Bucket::new(limits.request_burst, limits.requests_per_second, now),
                 strikes: Bucket::new(STRIKES_MAX, FORGIVEN_PER_SECOND, now),
+                transfers_from: now,
             }),
+            rest: self.times.rest,
         };
         Arc::clone(guests.entry(node).or_insert_with(|| Arc::new(guest())))
     }
@@ -127,7 +133,8 @@ impl Server {
                 self.counters.transfers_in(1);
                 let frame_bytes = self.limits.frame_bytes;
                 let counters = Arc::clone(&self.counters);
-                let stream = Stream::new(io, node, frame_bytes, &self.times, counters, Arc::new(places));
+                let begun: Arc<dyn Begun> = Arc::clone(guest) as _;
+                let stream = Stream::new(io, node, frame_bytes, &self.times, counters, Some(begun), Arc::new(places));
                 self.spawn(async move { server.handler.transfer(node, stream).await });
             }
             Err(why) => {
@@ -162,14 +169,16 @@ impl Server {
     }
 
     fn admit_request(&self, guest: &Guest) -> Result<[OwnedSemaphorePermit; 2], Refusal> {
-        let mut rates = guest.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        if !rates.requests.take(1, Instant::now()) {
+        if !guest.rates().requests.take(1, Instant::now()) {
             return Err(Refusal::RequestRate);
         }
         places(&guest.requests, &self.requests).ok_or(Refusal::Requests)
     }
 
     fn admit_transfer(&self, guest: &Guest) -> Result<[OwnedSemaphorePermit; 2], Refusal> {
+        if Instant::now() < guest.rates().transfers_from {
+            return Err(Refusal::Transfers);
+        }
         places(&guest.transfers, &self.transfers).ok_or(Refusal::Transfers)
     }
 
@@ -254,11 +263,22 @@ async fn write(io: &mut libp2p::Stream, content: &[u8]) -> Result<(), frame::Err
 impl Guest {
     /// Counts a refusal against it; says whether it may stay.
     fn strike(&self) -> bool {
-        self.rates.lock().unwrap_or_else(PoisonError::into_inner).strikes.take(1, Instant::now())
+        self.rates().strikes.take(1, Instant::now())
     }
 
     fn is_rested(&self, now: Instant) -> bool {
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        rates.requests.is_full(now) && rates.strikes.is_full(now)
+        let mut rates = self.rates();
+        rates.requests.is_full(now) && rates.strikes.is_full(now) && rates.transfers_from <= now
+    }
+
+    fn rates(&self) -> MutexGuard<'_, Rates> {
+        // No update can fail in the middle.
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Begun for Guest {
+    fn is_slow(&self) {
+        self.rates().transfers_from = Instant::now() + self.rest;
     }
 }

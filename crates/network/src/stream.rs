@@ -3,7 +3,8 @@
 //! Invariants kept here:
 //! - At most one frame is in memory per direction; a peer is read no faster than frames are asked for.
 //! - Whoever waits, waits for a bounded time: for a frame to begin ([`Times::idle`](crate::Times::idle)), for it to be
-//!   whole ([`Times::frame`](crate::Times::frame)), for the peer to take what is sent.
+//!   whole ([`Times::frame`](crate::Times::frame)), for the peer to take what is sent. A peer that
+//!   began the stream has to bring a least amount on average ([`Times::transfer`](crate::Times::transfer)).
 //! - The end is said; whatever else ends the stream is an error on the other side. Dropping it aborts.
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     bucket::Bucket,
     counters::Counters,
     frame::{self, Assembly, Step},
-    limits::RATE_BYTES_MIN,
+    limits::{RATE_BYTES_MIN, TRANSFER_BYTES_PER_SECOND_MIN},
 };
 use futures_util::{AsyncWriteExt, io as halves};
 use igor_protocol::NodeId;
@@ -45,6 +46,15 @@ pub struct Receiver {
     io: halves::ReadHalf<libp2p::Stream>,
     pace: Pace,
     assembly: Assembly,
+    /// How long it waited for the peer, and for how many bytes.
+    waited: Duration,
+    received_bytes: u64,
+}
+
+/// Who began a stream, where that was the peer: then it has to keep up.
+pub(crate) trait Begun: Send + Sync {
+    /// It did not.
+    fn is_slow(&self);
 }
 
 /// What both halves have, and hold until the last of them is dropped.
@@ -54,7 +64,9 @@ struct Shared {
     frame_bytes: usize,
     idle: Duration,
     frame: Duration,
+    transfer: Duration,
     counters: Arc<Counters>,
+    begun: Option<Arc<dyn Begun>>,
     _held: Arc<dyn Any + Send + Sync>,
 }
 
@@ -65,19 +77,23 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Stream {
-    /// `held` is what its being open counts against.
+    /// `begun` is the peer if it began it; `held` is what its being open counts against.
     pub(crate) fn new(
         io: libp2p::Stream,
         peer: NodeId,
         frame_bytes: usize,
         times: &Times,
         counters: Arc<Counters>,
+        begun: Option<Arc<dyn Begun>>,
         held: Arc<dyn Any + Send + Sync>,
     ) -> Self {
         let (read, write) = futures_util::AsyncReadExt::split(io);
-        let shared = Shared { peer, frame_bytes, idle: times.idle, frame: times.frame, counters, _held: held };
+        let Times { idle, frame, transfer, .. } = *times;
+        let shared = Shared { peer, frame_bytes, idle, frame, transfer, counters, begun, _held: held };
         let sender = Sender { shared: shared.clone(), io: write, pace: Pace(None), over: false };
-        let receiver = Receiver { shared, io: read, pace: Pace(None), assembly: Assembly::new(frame_bytes) };
+        let assembly = Assembly::new(frame_bytes);
+        let receiver =
+            Receiver { shared, io: read, pace: Pace(None), assembly, waited: Duration::ZERO, received_bytes: 0 };
         Self { sender, receiver }
     }
 
@@ -163,13 +179,23 @@ impl Receiver {
             };
             let began = Instant::now();
             let step = timeout(limit, self.assembly.step(&mut self.io)).await;
+            let waited = began.elapsed();
+            self.waited += waited;
             if let Some(left) = &mut deadline {
-                *left = left.saturating_sub(began.elapsed());
+                *left = left.saturating_sub(waited);
             }
             // Waiting for its own pace is not the peer's slowness, so it is outside of what was measured.
             match self.shared.in_time(step, limit)? {
                 Step::Some(bytes) => self.pace.wait(bytes).await,
-                Step::Frame(frame) => return Ok(Some(frame)),
+                Step::Frame(frame) => {
+                    self.received_bytes += frame.len() as u64;
+                    let allowed =
+                        self.shared.transfer + Duration::from_secs(self.received_bytes / TRANSFER_BYTES_PER_SECOND_MIN);
+                    if self.shared.begun.is_some() && self.waited > allowed {
+                        return Err(self.shared.error(frame::Error::Slow(allowed)));
+                    }
+                    return Ok(Some(frame));
+                }
                 Step::End => return Ok(None),
             }
         }
@@ -180,7 +206,12 @@ impl Shared {
     fn error(&self, why: frame::Error) -> Error {
         match &why {
             frame::Error::TooLarge { .. } => self.counters.refuse(Refusal::TooLarge, &self.peer, &why),
-            frame::Error::Slow(_) => self.counters.refuse(Refusal::Slow, &self.peer, &why),
+            frame::Error::Slow(_) => {
+                self.counters.refuse(Refusal::Slow, &self.peer, &why);
+                if let Some(peer) = &self.begun {
+                    peer.is_slow();
+                }
+            }
             frame::Error::Cut | frame::Error::Ended | frame::Error::Io(_) => {}
         }
         Error::Stream { peer: self.peer, why }

@@ -4,8 +4,10 @@
 //! the operator allows; the agents beyond are summed up under one label.
 
 use crate::api::wire::{AgentInfo, Room};
+use igor_network::Snapshot;
 use igor_protocol::{Credits, Nanos};
 use igor_spine::event::Event;
+use moves::PeerMetrics;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -16,6 +18,8 @@ use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
 };
+
+mod moves;
 
 /// Bounds of the commit latency's buckets, in seconds: a fast disk to a dying one.
 const COMMIT_BUCKETS: [f64; 12] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0];
@@ -63,6 +67,8 @@ pub(crate) struct Metrics {
     requests: Family<OfStatus, Counter>,
     refusals: Family<OfReason, Counter>,
     start_failures: Counter,
+    /// What other nodes do.
+    pub(crate) peers: PeerMetrics,
     room: [Filling; 4],
     /// The agents that have series of their own.
     named: Mutex<BTreeSet<String>>,
@@ -125,6 +131,7 @@ impl Metrics {
             requests: Family::default(),
             refusals: Family::default(),
             start_failures: Counter::default(),
+            peers: PeerMetrics::new(),
             room: Default::default(),
             named: Mutex::default(),
             named_max: agents as usize,
@@ -152,6 +159,7 @@ impl Metrics {
         r.register("api_requests", "Answers of the API, by HTTP status", self.requests.clone());
         r.register("refusals", "Refusals of the API, by their code", self.refusals.clone());
         r.register("start_failures", "Times that an agent that should live could not", self.start_failures.clone());
+        self.peers.register(r);
         let room = [
             ("agents", "Agents that live here", "Agents that may live here"),
             ("admitted_memory_bytes", "Memory that living agents may come to use", "Memory that they all may"),
@@ -220,7 +228,11 @@ impl Metrics {
         &self,
         agents: impl Iterator<Item = (&'a AgentInfo, bool)>,
         room: &Room,
+        network: Option<&Snapshot>,
     ) -> Result<String, fmt::Error> {
+        if let Some(seen) = network {
+            self.peers.see(seen);
+        }
         let mut labels: BTreeMap<String, Now> = BTreeMap::new();
         for (info, running) in agents {
             let now = labels.entry(self.label(&info.name)).or_default();

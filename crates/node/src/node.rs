@@ -207,7 +207,8 @@ impl Node {
     /// All metrics, in the text format of Prometheus.
     pub(crate) fn encode_metrics(&self) -> Result<String, std::fmt::Error> {
         let lives: Vec<_> = self.lives().by_agent.values().map(|life| (life.info(), !life.is_over())).collect();
-        self.metrics.encode(lives.iter().map(|(info, running)| (info, *running)), &self.room())
+        let network = self.peers().network().map(igor_network::Network::counters);
+        self.metrics.encode(lives.iter().map(|(info, running)| (info, *running)), &self.room(), network.as_ref())
     }
 
     /// Comes back when the disk failed in a way that nothing can be believed any more: the process must end.

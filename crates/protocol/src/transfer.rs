@@ -30,6 +30,9 @@ use minicbor::{Decode, Encode};
 /// Largest frame, its kind included, in bytes.
 pub const FRAME_BYTES_MAX: usize = COMMIT_BYTES_MAX + 1;
 
+/// Most records of an offer: what began the term, and the last change, with room for what follows.
+const OFFER_RECORDS_MAX: usize = 4;
+
 const KIND_PART: u8 = 1;
 const KIND_COMMIT: u8 = 2;
 const KIND_OFFER: u8 = 16;
@@ -268,7 +271,13 @@ impl Frame {
                 if within { Ok(Self::Part(part)) } else { Err(Error::Bounds("a blob part lies outside its blob")) }
             }
             KIND_COMMIT => Ok(Self::Commit(Commit::decode(payload)?)),
-            KIND_OFFER => Ok(Self::Offer(Box::new(codec::decode("offer", payload, 128 << 10)?))),
+            KIND_OFFER => {
+                let offer: Offer = codec::decode("offer", payload, 128 << 10)?;
+                if offer.records.len() > OFFER_RECORDS_MAX {
+                    return Err(Error::Bounds("an offer has at most four records of custody"));
+                }
+                Ok(Self::Offer(Box::new(offer)))
+            }
             KIND_WELCOME => Ok(Self::Welcome(codec::decode("welcome", payload, 1024)?)),
             KIND_REFUSED => {
                 let refusal: Refusal = codec::decode("refusal", payload, 2 * CAUSE_BYTES_MAX)?;

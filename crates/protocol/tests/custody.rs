@@ -467,3 +467,17 @@ fn a_record_whose_parts_do_not_fit_together_is_refused() {
     let other = Fault::Custody("a takeover carries out a takeover order");
     assert_eq!(refused(Phase::Takeover(wrong), &host()), other);
 }
+
+/// Signed well, at a place that nothing could follow.
+#[test]
+fn a_record_at_the_end_of_all_numbers_is_refused() {
+    let endless = Fault::Custody("no journal is so long");
+    let mut handoff = *handoff().phase.handoff().expect("a handoff");
+    handoff.place.seq = Seq(u64::MAX);
+    let last = Phase::Handoff(handoff).sign(&node());
+    let given = last.given().expect("a handoff");
+    assert_eq!(last.check(&owner().public()), Err(endless.clone()));
+    let Phase::Accept(good) = accept().phase else { panic!("an accept") };
+    let accept = Phase::Accept(igor_protocol::entry::Accept { given, ..good });
+    assert_eq!(accept.sign(&host()).check(&owner().public()), Err(endless));
+}

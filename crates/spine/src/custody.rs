@@ -12,6 +12,7 @@
 mod books;
 mod file;
 mod give;
+mod offered;
 mod seams;
 mod steward;
 mod take;

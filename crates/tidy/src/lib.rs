@@ -7,7 +7,7 @@ mod rules;
 
 use std::{fs, io, path::Path};
 
-/// Directories that hold nothing of ours.
+/// What holds nothing of ours; `.git` is a file in a worktree.
 const SKIPPED: [&str; 6] = ["target", ".git", "corpus", "artifacts", "node_modules", "proptest-regressions"];
 
 /// A text file of the tree.
@@ -51,7 +51,10 @@ pub fn files(root: &Path) -> io::Result<Vec<File>> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let (kind, name) = (entry.file_type()?, entry.file_name());
-            if kind.is_dir() && !SKIPPED.iter().any(|skipped| name == *skipped) {
+            if SKIPPED.iter().any(|skipped| name == *skipped) {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file() {
                 files.extend(read(root, &entry.path())?);

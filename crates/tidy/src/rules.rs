@@ -64,6 +64,26 @@ fn bare_number(line: &str) -> Option<&str> {
 pub(crate) fn of_all_files(files: &[File]) -> Vec<String> {
     let mut found = same_bans(files);
     found.extend(fuzz_targets(files));
+    found.extend(named_tests(files));
+    found
+}
+
+/// What a document says is shown by a test, written as `crates/.../file.rs::function`, is.
+fn named_tests(files: &[File]) -> Vec<String> {
+    let mut found = vec![];
+    for document in files.iter().filter(|file| file.is(".md")) {
+        for (n, line) in document.text.lines().enumerate() {
+            let quoted = line.split('`').skip(1).step_by(2);
+            for (path, name) in quoted.filter_map(|quoted| quoted.split_once(".rs::")) {
+                let (path, function) = (format!("{path}.rs"), format!("fn {name}("));
+                if !files.iter().any(|file| file.path == path && file.text.contains(&function)) {
+                    found.push(
+                        document.at(n + 1, &format!("there is no test {name} in {path}: name the one that shows it")),
+                    );
+                }
+            }
+        }
+    }
     found
 }
 

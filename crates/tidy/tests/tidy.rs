@@ -35,6 +35,7 @@ fn each_rule_bites() {
     check("crates/x/tests/t.rs", "#[ignore = \"needs a loop device\"]\nfn t() {}\n", None);
     check("docs/a.md", concat!("see /wo", "rk/x\n"), Some("a.md:1: a path of one machine"));
     check("docs/a.md", "see ../x\n", None);
+    check("docs/a.md", "as `crates/x/tests/t.rs::nowhere` shows\n", Some("a.md:1: there is no test nowhere"));
     check("crates/x/src/fuzz.rs", "//! Fuzz.\npub fn p(bytes: &[u8]) -> bool {}\n", Some("fuzz_targets/p.rs"));
     let [a, b] = ["crates/a/clippy.toml", "crates/b/clippy.toml"];
     let found = findings(&[a, b].map(|path| File { path: path.into(), text: path.into() }));

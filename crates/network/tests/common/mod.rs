@@ -20,15 +20,19 @@ use std::{
 /// Long enough for any machine; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 
+/// Far more than anything takes, so that a slow machine changes nothing. A test that waits for one of these limits
+/// sets it.
 pub(crate) fn times() -> Times {
     Times {
-        handshake: Duration::from_secs(3),
-        negotiation: Duration::from_secs(3),
-        request: Duration::from_secs(20),
-        idle: Duration::from_secs(20),
-        frame: Duration::from_secs(20),
+        handshake: Duration::from_secs(30),
+        negotiation: Duration::from_secs(30),
+        request: Duration::from_mins(1),
+        idle: Duration::from_mins(1),
+        frame: Duration::from_mins(1),
+        transfer: Duration::from_mins(2),
+        rest: Duration::from_millis(200),
         ping_interval: Duration::from_millis(200),
-        ping: Duration::from_secs(2),
+        ping: Duration::from_mins(1),
         status_interval: Duration::from_millis(200),
         mirror_interval: Duration::from_mins(1),
         retry_min: Duration::from_millis(50),
@@ -41,6 +45,8 @@ pub(crate) fn times() -> Times {
 pub(crate) struct Echo {
     pub(crate) events: Mutex<Vec<Event>>,
     pub(crate) transfers: AtomicUsize,
+    /// Transfers that are open now, and the most that ever were.
+    pub(crate) open: Mutex<(usize, usize)>,
     pub(crate) answering: AtomicUsize,
     /// How long an answer takes.
     pub(crate) thinks: Duration,
@@ -51,6 +57,11 @@ pub(crate) struct Echo {
 impl Echo {
     pub(crate) fn events(&self) -> Vec<Event> {
         self.events.lock().expect("no test panics with it").clone()
+    }
+
+    /// The most transfers that were open at one time.
+    pub(crate) fn transfers_at_once(&self) -> usize {
+        self.open.lock().expect("no test panics with it").1
     }
 }
 
@@ -74,6 +85,7 @@ impl Handler for Echo {
         Box::pin(async move {
             assert_eq!(peer, stream.peer());
             self.transfers.fetch_add(1, Ordering::Relaxed);
+            let _open = Opened::of(&self.open);
             if self.ignores {
                 std::future::pending::<()>().await;
             }
@@ -92,6 +104,24 @@ impl Handler for Echo {
 
     fn notice(&self, event: Event) {
         self.events.lock().expect("no test panics with it").push(event);
+    }
+}
+
+/// Counts as an open transfer until it is dropped.
+struct Opened<'a>(&'a Mutex<(usize, usize)>);
+
+impl<'a> Opened<'a> {
+    fn of(counts: &'a Mutex<(usize, usize)>) -> Self {
+        let (now, most) = &mut *counts.lock().expect("no test panics with it");
+        *now += 1;
+        *most = (*most).max(*now);
+        Self(counts)
+    }
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        self.0.lock().expect("no test panics with it").0 -= 1;
     }
 }
 

@@ -49,7 +49,12 @@ pub(crate) async fn agree(io: &mut (impl Io + ?Sized), protocol: &str) -> io::Re
 
 /// An authenticated connection on which Yamux was agreed on, and nothing sent since.
 pub(crate) async fn connect(key: &Keypair, from: [u8; 4], to: SocketAddr) -> io::Result<Box<dyn Io>> {
-    let mut io = TcpStream(tcp(from, to).await?);
+    secure(key, tcp(from, to).await?).await
+}
+
+/// The same over a connection that was made.
+pub(crate) async fn secure(key: &Keypair, io: tokio::net::TcpStream) -> io::Result<Box<dyn Io>> {
+    let mut io = TcpStream(io);
     agree(&mut io, "/noise").await?;
     let config = noise::Config::new(key).expect("a key");
     let (_, mut io) = config.upgrade_outbound(io, "/noise").await.map_err(io::Error::other)?;

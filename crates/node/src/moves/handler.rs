@@ -5,6 +5,7 @@ use crate::Node;
 use futures_util::future::{BoxFuture, FutureExt};
 use igor_network::{Event, Handler, Request, Response, Stream, Why};
 use igor_protocol::{NodeId, custody::Tidings};
+use igor_spine::custody::Taken;
 use std::sync::{Arc, Weak};
 
 /// The node's side of the network.
@@ -33,12 +34,13 @@ impl Handler for Gate {
                 }
                 Request::Tell { body } => {
                     let tidings = Tidings::decode(&body).map_err(|_| Why::Malformed)?;
-                    let agent = tidings.agent;
+                    let (agent, metrics) = (tidings.agent, Arc::clone(node.metrics()));
                     // A task of its own: what it leads to must not stop half-way.
                     let heard = tokio::spawn(async move { node.steward().hear(tidings).await }).await;
                     match heard {
                         Ok(Ok(())) => Ok(Response::Told { body: Vec::new() }),
                         Ok(Err(error)) => {
+                            metrics.peers.told_what_is_refused();
                             tracing::warn!(%agent, %peer, %error, "what a node told of an agent's custody is refused");
                             Err(Why::NotAllowed)
                         }
@@ -53,10 +55,18 @@ impl Handler for Gate {
     fn transfer(&self, peer: NodeId, stream: Stream) -> BoxFuture<'_, ()> {
         async move {
             let Ok(node) = self.node() else { return };
+            let metrics = Arc::clone(node.metrics());
             let taken =
                 tokio::spawn(async move { Box::pin(node.steward().take(peer, &mut NodeLink(stream))).await }).await;
+            metrics.peers.came(taken.as_ref().ok().and_then(|taken| taken.as_ref().ok()));
             match taken {
-                Ok(Ok(taken)) => tracing::info!(%peer, ?taken, "an incoming move came to its end"),
+                Ok(Ok(Taken::Accepted(agent))) => tracing::info!(%peer, %agent, "an agent came"),
+                Ok(Ok(Taken::Declined(agent))) => {
+                    tracing::warn!(%peer, %agent, "an agent was declined: it does not run here, or not as was agreed");
+                }
+                Ok(Ok(Taken::Refused(agent, refusal))) => {
+                    tracing::warn!(%peer, %agent, reason = refusal.reason.name(), "an agent is refused: {}", refusal.why);
+                }
                 Ok(Err(error)) => tracing::warn!(%peer, %error, "an incoming move broke off"),
                 Err(_) => tracing::error!(%peer, "an incoming move failed"),
             }

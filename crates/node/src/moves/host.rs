@@ -69,7 +69,10 @@ impl Host for NodeHost {
 
     async fn restore(&self, agent: AgentId) -> Result<(), Refusal> {
         let node = self.node().map_err(|why| Refusal::new(Reason::Store, why))?;
-        node.restore(agent).await.map_err(|error| Refusal::new(Reason::Program, error))
+        node.restore(agent).await.map_err(|error| {
+            tracing::warn!(%agent, %error, "an agent that came does not restore here");
+            Refusal::new(Reason::Program, error)
+        })
     }
 
     fn forget(&self, agent: AgentId) {

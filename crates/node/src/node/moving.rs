@@ -175,7 +175,9 @@ impl Node {
                 Progress::Given { bytes } => MoveEvent::Transfer { bytes },
             });
         });
-        match given.await {
+        let given = given.await;
+        self.metrics.peers.went(given.as_ref());
+        match given {
             Ok(moved) => {
                 tracing::info!(%agent, node = %to, pause_ns = moved.pause.0, bytes = moved.bytes, "an agent moved");
                 Ok(MoveEvent::Accepted { pause_ns: moved.pause.0, bytes: moved.bytes })

@@ -28,6 +28,8 @@ pub const TAKEOVER_ORDER: &str = "the takeover order";
 
 /// Largest record that is decoded from outside, in bytes.
 const RECORD_BYTES_MAX: usize = 4096;
+/// No journal comes so far, so whatever stands below it has a place after it.
+const PLACE_SEQ_MAX: u64 = 1 << 62;
 
 /// A signed record of custody. All phases but a decline are journal entries.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -306,6 +308,9 @@ impl Custody {
     pub fn check(&self, owner: &OwnerId) -> Result<(), Fault> {
         if !self.is_signed() {
             return Err(Fault::Signature("the custody record"));
+        }
+        if self.parts().any(|part| part.phase.place().is_some_and(|place| place.seq.0 > PLACE_SEQ_MAX)) {
+            return Err(Fault::Custody("no journal is so long"));
         }
         match &self.phase {
             Phase::Handoff(_) => Ok(()),

@@ -48,6 +48,9 @@ impl From<igor_store::Error> for Error {
     }
 }
 
+/// Turns that are kept before those that say nothing are dropped.
+const TURNS_KEPT: usize = 1024;
+
 /// Whether an agent may run now; who holds the lock has its turn.
 type Turn = Arc<tokio::sync::Mutex<bool>>;
 
@@ -131,6 +134,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let bytes = self.store.get_local(&Note::name(agent))?;
         let decoded = bytes.map(|bytes| Note::decode(&bytes)).transpose();
         decoded.map_err(|e| Error::Note { agent, why: e.to_string() })
+    }
+
+    /// Whether nothing is known of the agent here, not even that it is elsewhere.
+    pub(super) fn is_unknown(&self, agent: AgentId) -> Result<bool, Error> {
+        Ok(self.note(agent)?.is_none() && self.store.tail(agent)?.is_none())
     }
 
     /// Whose agent it is, as far as is known here.
@@ -263,7 +271,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     fn turn(&self, agent: AgentId) -> Turn {
         // No update can fail in the middle.
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(agent).or_default().clone()
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.len() >= TURNS_KEPT {
+            // Those that nobody has or waits for, of agents that do not run, are as good as new ones.
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1 || turn.try_lock().is_ok_and(|running| *running));
+        }
+        turns.entry(agent).or_default().clone()
     }
 
     /// Appends a record that this node signed, in a commit of its own.

@@ -5,7 +5,7 @@
 //! - The answer is durable before it is given, and it is given again to whoever asks again.
 //! - One move of an agent at a time comes in here.
 
-use super::{Admission, Error, Host, Peers, Steward};
+use super::{Admission, Error, Host, Peers, Steward, offered};
 use crate::{
     World,
     moving::{Cut, Keeper, NotKept, receive, send},
@@ -20,14 +20,14 @@ use igor_protocol::{
 use igor_store::Store;
 
 /// How an incoming move ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// The agent lives here now.
     Accepted(AgentId),
     /// It was declined, durably.
     Declined(AgentId),
     /// It was refused before it was given; nothing binds anybody.
-    Refused(AgentId, Reason),
+    Refused(AgentId, Refusal),
 }
 
 /// Why nothing came of it.
@@ -77,10 +77,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         match self.taken(from, agent, &offer, link).await {
             Ok(taken) => Ok(taken),
             Err(Ended::Refused(refusal)) => {
-                let reason = refusal.reason;
                 // Whoever does not hear it asks again.
-                drop(send(link, &Frame::Refused(refusal)).await);
-                Ok(Taken::Refused(agent, reason))
+                drop(send(link, &Frame::Refused(refusal.clone())).await);
+                Ok(Taken::Refused(agent, refusal))
             }
             Err(Ended::Cut(cut)) => Err(Error::Host(cut.to_string())),
             Err(Ended::Own(error)) => {
@@ -114,12 +113,21 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     async fn taken(&self, from: NodeId, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Taken, Ended> {
-        if !offer.genesis.is_signed() {
-            return Err(Refusal::new(Reason::History, "Genesis is not signed by owner and first custodian").into());
+        offered::check(offer, from, self.me())?;
+        if self.is_unknown(agent)? {
+            // Whoever may not bring an agent leaves no trace of one that nobody here knows.
+            self.host.admit(from, offer)?;
+            if offer.first_custodian() == self.me() {
+                let why = "this node began the agent and has lost what it knew of it; only the owner can decide";
+                return Err(Refusal::new(Reason::Epoch, why).into());
+            }
         }
         let _coming = self.begin(agent).ok_or_else(|| Refusal::new(Reason::Busy, "the agent is coming in already"))?;
         // What it proves by itself may be news: a takeover that this node slept through, say.
-        self.hear(Tidings { agent, records: offer.records.clone() }).await?;
+        self.hear(Tidings { agent, records: offer.records.clone() }).await.map_err(|error| match error {
+            Error::Record(fault) => Ended::Refused(Refusal::new(Reason::History, fault)),
+            error => Ended::Own(error),
+        })?;
         self.leave_buried(agent).await?;
         if let Some(taken) = self.answered(agent, offer, link).await? {
             return Ok(taken);

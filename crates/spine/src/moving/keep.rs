@@ -173,9 +173,12 @@ impl<S: Store> Keeper<S> {
 
     /// Verifies the next commit and keeps it. It is durable after [`Keeper::flush`].
     pub async fn commit(&mut self, commit: Commit) -> Result<(), NotKept> {
+        let first = commit.first();
+        if commit.agent() != self.agent {
+            return Err(NotKept::Bad { seq: first, fault: Fault::Link("it is another agent's") });
+        }
         let blobs = StoreBlobs(&*self.store);
         let bad = |seq| move |fault| NotKept::Bad { seq, fault };
-        let first = commit.first();
         let book = match &mut self.book {
             Some(book) => book,
             none => none.insert(verify::begin(&commit, &blobs).map_err(bad(first))?),
