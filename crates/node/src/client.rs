@@ -372,7 +372,9 @@ impl Client {
                 builder.header(HOST, address.to_string()).header(AUTHORIZATION, format!("Bearer {token}"))
             }
         };
-        builder.body(Full::new(body).map_err(|never| match never {}).boxed_unsync()).map_err(|e| self.protocol(e.to_string()))
+        builder
+            .body(Full::new(body).map_err(|never| match never {}).boxed_unsync())
+            .map_err(|e| self.protocol(e.to_string()))
     }
 
     fn timeout(&self, within: Duration) -> Error {

@@ -63,9 +63,7 @@ pub const HEARSAY: &str = "peers";
 pub fn check(known: &Known, agent: AgentId, here: Option<NodeId>) -> Result<(), Error> {
     match here.map(|here| known.status(here)) {
         Some(Status::Custodian | Status::Unfinished) => Ok(()),
-        Some(Status::Suspended(doubt)) => {
-            Err(Error::Custody(igor_protocol::custody::Refusal::Doubt(doubt).into()))
-        }
+        Some(Status::Suspended(doubt)) => Err(Error::Custody(igor_protocol::custody::Refusal::Doubt(doubt).into())),
         Some(Status::Given(to)) => Err(Error::Moving { agent, to }),
         Some(Status::Undecided) => Err(Error::Undecided { agent }),
         Some(Status::Absent | Status::Elsewhere) | None => match elsewhere(known, agent, here) {

@@ -80,7 +80,9 @@ pub enum Error {
     #[error("this is no takeover order; others are given to the agent itself")]
     NotATakeover,
     /// A price that no node can ask.
-    #[error("{price} credits a second is no price: it is a whole number of units a nanosecond, below 18.4 billion credits")]
+    #[error(
+        "{price} credits a second is no price: it is a whole number of units a nanosecond, below 18.4 billion credits"
+    )]
     NoPrice {
         /// What was asked for.
         price: Credits,
@@ -149,7 +151,9 @@ pub enum Error {
         to: NodeId,
     },
     /// It was given to another node than it is to be given to.
-    #[error("agent {agent} was given to {to}, and is nobody else's until that node answers, or its owner orders a takeover")]
+    #[error(
+        "agent {agent} was given to {to}, and is nobody else's until that node answers, or its owner orders a takeover"
+    )]
     Given {
         /// The agent.
         agent: AgentId,

@@ -81,8 +81,7 @@ pub fn wanted<E>(commits: impl Iterator<Item = Result<Commit, E>>) -> Result<Wan
         let commit = commit?;
         end = commit.next();
         for (seq, _, bytes) in commit.entries() {
-            let body: Body =
-                Entry::decode(bytes).map_err(|e| inspect::Error::Bad { seq, fault: e.into() })?.body;
+            let body: Body = Entry::decode(bytes).map_err(|e| inspect::Error::Bad { seq, fault: e.into() })?.body;
             for named in body.blobs() {
                 match named {
                     Named::Program(hash) | Named::Body(hash) => drop(needed.insert(hash)),

@@ -46,8 +46,7 @@ pub(crate) fn bring(
     name: Option<&str>,
     archive: bool,
 ) -> Result<Taken, Failure> {
-    let import =
-        Import { path: path.to_owned(), bytes_max, name: name.map(str::to_owned), archive, by_operator: true };
+    let import = Import { path: path.to_owned(), bytes_max, name: name.map(str::to_owned), archive, by_operator: true };
     patiently(|| {
         let node = match (&context.node, Home::existing(&context.path)) {
             (Some(address), _) => Some(Client::new(address.clone())),

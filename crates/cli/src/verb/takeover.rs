@@ -101,7 +101,9 @@ fn in_words(context: &Context, row: &Row, place: &Place, tick: u64) -> String {
     let name = &row.name;
     let goes_on = match place {
         Place::Node(..) => format!("{} goes on at {}", context.out.tone(Tone::Strong, name), row.custodian),
-        Place::Home(..) => format!("{} is this node's; `igor node start` runs it", context.out.tone(Tone::Strong, name)),
+        Place::Home(..) => {
+            format!("{} is this node's; `igor node start` runs it", context.out.tone(Tone::Strong, name))
+        }
     };
     [
         format!("{goes_on}, in epoch {}, from entry {} (tick {tick})", row.epoch, row.base_seq),

@@ -96,11 +96,14 @@ fn from_an_export_and_the_old_node_comes_back() {
     assert_eq!(timeline.len() as u64, orphan["entries"].as_u64().expect("a number"));
     // All of that is so after another kill, and without the node.
     a.kill();
-    assert_eq!(a.show(), Value::Object({
-        let mut row = back.as_object().expect("a row").clone();
-        row.insert("addresses".into(), Value::Array(vec![]));
-        row
-    }));
+    assert_eq!(
+        a.show(),
+        Value::Object({
+            let mut row = back.as_object().expect("a row").clone();
+            row.insert("addresses".into(), Value::Array(vec![]));
+            row
+        })
+    );
 }
 
 #[test]

@@ -36,12 +36,7 @@ impl Client {
     }
 
     /// Gives an agent to a node by file. Asking again is safe.
-    pub async fn release(
-        &self,
-        name: &str,
-        to: NodeId,
-        price_per_second: Option<Credits>,
-    ) -> Result<Released, Error> {
+    pub async fn release(&self, name: &str, to: NodeId, price_per_second: Option<Credits>) -> Result<Released, Error> {
         let release = Release { to, price_per_second };
         let request = self.json(Method::POST, &agent_path(name, &["release"]), &release)?;
         self.answer(request, CARRIED_OUT_WITHIN).await

@@ -265,7 +265,8 @@ impl Node {
                 continue;
             }
             let pairs = ours.entries().zip(theirs.entries());
-            let differs = pairs.map(|((seq, ours, _), (_, theirs, _))| (seq, ours != theirs)).find(|(_, differ)| *differ);
+            let differs =
+                pairs.map(|((seq, ours, _), (_, theirs, _))| (seq, ours != theirs)).find(|(_, differ)| *differ);
             let seq = differs.map_or(ours.next().min(theirs.next()), |(seq, _)| seq);
             return Err(NotImported::OtherHistory { agent, seq }.into());
         }

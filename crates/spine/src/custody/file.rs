@@ -27,7 +27,9 @@ pub enum Arrived {
 #[derive(Debug, thiserror::Error)]
 pub enum NotArrived {
     /// This node declined it, for good.
-    #[error("this node has declined this handoff for good: the node that gave the agent has it back when it hears of that")]
+    #[error(
+        "this node has declined this handoff for good: the node that gave the agent has it back when it hears of that"
+    )]
     Declined,
     /// The agent was accepted from this handoff, and has gone on since.
     #[error("the handoff was answered before, and the agent has gone on since")]
