@@ -225,6 +225,10 @@ impl Store for Memory {
         Ok(())
     }
 
+    async fn settle(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn tail(&self, _: AgentId) -> Result<Option<Chain>, Error> {
         Ok(self.lock().commits.last().map(Commit::end))
     }
@@ -242,6 +246,10 @@ impl Store for Memory {
         let hash = Hash::of_blob(&bytes);
         self.lock().blobs.insert(hash, bytes);
         Ok(hash)
+    }
+
+    fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
+        Ok(self.lock().blobs.contains_key(&hash))
     }
 
     fn get_blob(&self, hash: Hash, _: u64) -> Result<Option<Vec<u8>>, Error> {

@@ -40,13 +40,13 @@ pub use handler::{Event, Handler};
 pub use identity::address_of;
 pub use libp2p::Multiaddr;
 pub use limits::Limits;
-pub use message::{Request, Response, Status, Why};
+pub use message::{Record, Request, Response, Status, Why};
 pub use network::Network;
 pub use stream::{Receiver, Sender, Stream};
 
 /// The protocol of requests. One stream, one request, one response.
 pub const ASK: &str = "/igor/ask/1";
 /// The protocol of transfers. One stream, frames both ways.
-pub const MOVE: &str = "/igor/move/1";
+pub const MOVE: &str = "/igor/move/2";
 /// The protocol that tells a node where it is seen. One stream, one list of addresses.
 pub const SEEN: &str = "/igor/seen/1";

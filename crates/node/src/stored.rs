@@ -128,6 +128,10 @@ impl Store for Shelf {
         Ok(())
     }
 
+    async fn settle(&self) -> Result<(), igor_store::Error> {
+        self.disk.settle().await
+    }
+
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, igor_store::Error> {
         self.disk.tail(agent)
     }
@@ -148,6 +152,10 @@ impl Store for Shelf {
             self.stored.add(length);
         }
         Ok(hash)
+    }
+
+    fn has_blob(&self, hash: Hash) -> Result<bool, igor_store::Error> {
+        self.disk.has_blob(hash)
     }
 
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, igor_store::Error> {

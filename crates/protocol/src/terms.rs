@@ -53,6 +53,11 @@ impl Terms {
         self.price_per_ns >= asked.price_per_ns && self.price_per_fuel >= asked.price_per_fuel
     }
 
+    /// The price of a billion units of fuel, which is about what a machine runs in a tenth of a second.
+    pub fn per_billion_fuel(&self) -> Credits {
+        Credits::from_units(u128::from(self.price_per_fuel) * 1_000_000_000)
+    }
+
     /// The price of a second, as `--price` takes it.
     pub fn per_second(&self) -> Credits {
         Credits::from_units(u128::from(self.price_per_ns) * 1_000_000_000)

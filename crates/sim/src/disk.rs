@@ -107,6 +107,11 @@ impl Store for DiskStore {
         self.write(|core| core.stage_removal(agent)).await
     }
 
+    async fn settle(&self) -> Result<(), Error> {
+        // Each is done before the next is asked for.
+        Ok(())
+    }
+
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error> {
         self.with(|core| Ok(core.tail(agent)))
     }
@@ -124,6 +129,10 @@ impl Store for DiskStore {
         let hash = self.with(|core| core.put_blob(&bytes))?;
         point().await;
         Ok(hash)
+    }
+
+    fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
+        self.with(|core| core.has_blob(hash))
     }
 
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {

@@ -6,12 +6,16 @@
 //!
 //! Invariants kept here:
 //! - One event of an agent at a time; its actions are done in order, each durable before the next.
-//! - An action that fails leaves the rest undone, and the agent stopped: what was kept is finished at the next event.
+//! - An action that fails leaves the rest undone, and the agent stopped: what was kept is finished at the next event, and
+//!   the host is told that there is something to finish ([`Host::unsettled`]).
+//! - To a journal that is here one writes at a time: whoever has the agent's [`Lease`], else the steward. What was asked
+//!   of the store before is waited for in between.
 //! - Nothing is told to another node that is not durable here.
 
 mod books;
 mod file;
 mod give;
+mod lease;
 mod offered;
 mod seams;
 mod steward;
@@ -19,6 +23,7 @@ mod take;
 
 pub use file::{Arrived, NotArrived};
 pub use give::{Failed, Moved, Progress};
+pub use lease::Lease;
 pub use seams::{Admission, Host, Peers};
-pub use steward::{Coming, Error, Steward};
+pub use steward::{Doing, Error, Steward};
 pub use take::Taken;

@@ -67,9 +67,9 @@ pub(crate) fn bring(
 /// For this moment, this command is the node.
 fn here(context: &Context, import: &Import) -> Result<Taken, Failure> {
     let node = context.become_node()?;
-    let taken = wait(node.import(import.clone()));
+    // What comes lives when a node carries it.
     wait(node.shut_down());
-    Ok(taken?)
+    Ok(wait(node.import(import.clone()))?)
 }
 
 fn check_size(path: &Path, bytes_max: u64) -> Result<(), Failure> {

@@ -81,7 +81,6 @@ pub(crate) fn takeover(context: &Context, args: &args::Takeover) -> Result<(), F
         Code::Unreachable => why.while_at("it is unknown whether the takeover was carried out; see `igor show`"),
         _ => why,
     })?;
-    place.leave();
     let had = before.as_ref().map_or_else(|| book.custodian(), |before| before.node);
     let row = Row {
         agent: agent.to_string(),
@@ -198,7 +197,10 @@ impl Place {
             Keeper::Nobody(local) => {
                 let agent = local.resolve(name)?;
                 drop(local);
-                Ok(Self::Home(context.become_node()?, agent))
+                let node = context.become_node()?;
+                // It lives when a node carries it.
+                wait(node.shut_down());
+                Ok(Self::Home(node, agent))
             }
         }
     }
@@ -241,13 +243,6 @@ impl Place {
         match self {
             Self::Node(client, _) => Ok(wait(client.take_over(&agent.to_string(), order))?),
             Self::Home(node, _) => Ok(wait(node.take_over(agent, order.clone()))?),
-        }
-    }
-
-    /// Lets nothing go on that began here for a moment.
-    fn leave(&self) {
-        if let Self::Home(node, _) = self {
-            wait(node.shut_down());
         }
     }
 }

@@ -18,7 +18,10 @@ mod runtimes;
 mod scripts;
 mod sent_on;
 mod takeover;
+mod wander;
 
+#[path = "../cluster/mod.rs"]
+mod cluster;
 // The demo looks at processes from outside in the same way. Not all that it needs is needed here.
 #[allow(dead_code)]
 #[path = "../../src/verb/demo/stage.rs"]

@@ -68,12 +68,16 @@ impl From<Error> for Refusal {
         let (status, code) = match &error {
             Error::UnknownAgent { .. } => (StatusCode::NOT_FOUND, "unknown_agent"),
             Error::NotRunning { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_running"),
-            Error::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Error::Starting { .. } | Error::Custody(igor_spine::custody::Error::Leased(_)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "starting")
+            }
             Error::Running { .. } => (StatusCode::CONFLICT, "running"),
             Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
             Error::Ended { .. } => (StatusCode::GONE, "ended"),
             Error::NotCustodian(_) => (StatusCode::CONFLICT, "moved"),
-            Error::Undecided { .. } | Error::Given { .. } => (StatusCode::CONFLICT, "not_custodian"),
+            Error::Undecided { .. } | Error::Given { .. } | Error::Overtaken { .. } => {
+                (StatusCode::CONFLICT, "not_custodian")
+            }
             // Whoever asks again finds it there or here, or is sent on.
             Error::Moving { .. } => (StatusCode::SERVICE_UNAVAILABLE, "moving"),
             Error::Custody(error) => custody(error),
@@ -114,6 +118,8 @@ const fn custody(error: &igor_spine::custody::Error) -> (StatusCode, &'static st
             (StatusCode::CONFLICT, "order_refused")
         }
         Custody::Refused(_) => (StatusCode::CONFLICT, "not_custodian"),
+        Custody::Order(_) => (StatusCode::CONFLICT, "order_refused"),
+        Custody::Leased(_) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         // The node around could not do its part: the agent cannot be gone on with from what is here.
         Custody::Host(_) => (StatusCode::CONFLICT, "cannot_restore"),
         Custody::Own(_) | Custody::Note { .. } | Custody::Unknown(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
@@ -123,6 +129,7 @@ const fn custody(error: &igor_spine::custody::Error) -> (StatusCode, &'static st
 const fn rejection(rejected: &Rejected) -> (StatusCode, &'static str) {
     match rejected {
         Rejected::Signature => (StatusCode::FORBIDDEN, "bad_signature"),
+        Rejected::Closed { .. } => (StatusCode::FORBIDDEN, "closed"),
         Rejected::Owner { .. } => (StatusCode::FORBIDDEN, "owner_not_served"),
         Rejected::Custodian { .. } => (StatusCode::CONFLICT, "other_custodian"),
         Rejected::Runtime { .. } => (StatusCode::CONFLICT, "other_runtime"),
@@ -137,6 +144,8 @@ fn moving(failed: &igor_spine::custody::Failed) -> (StatusCode, &'static str) {
     use igor_spine::custody::Failed;
     match failed {
         Failed::Refused(_) => (StatusCode::FORBIDDEN, "move_refused"),
+        Failed::Moving => (StatusCode::CONFLICT, "moving"),
+        Failed::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         Failed::Declined => (StatusCode::CONFLICT, "move_declined"),
         Failed::OtherHistory(_) => (StatusCode::CONFLICT, "other_history"),
         Failed::Before(_) => (StatusCode::BAD_GATEWAY, "node_unreachable"),

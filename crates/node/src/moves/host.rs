@@ -1,14 +1,19 @@
 //! The lives of this node's agents, as custody moves them.
 
-use crate::{Node, Wishes, node::blocking};
+use crate::{Node, node::blocking};
 use igor_protocol::{
     AgentId, Chain, Hash, Manifest, NodeId,
     limits::PROGRAM_BYTES_MAX,
-    transfer::{Offer, Reason, Refusal},
+    transfer::{Manner, Offer, Reason, Refusal},
 };
-use igor_spine::custody::{Admission, Host};
+use igor_sandbox::RUNTIME_ID;
+use igor_spine::{
+    command::Command,
+    custody::{Admission, Host, Lease},
+};
 use igor_store::Store;
 use std::sync::{Arc, Weak};
+use tokio::sync::oneshot;
 
 /// The node around its steward.
 pub(crate) struct NodeHost(pub(crate) Weak<Node>);
@@ -20,35 +25,33 @@ impl NodeHost {
 }
 
 impl Host for NodeHost {
-    async fn freeze(&self, agent: AgentId) -> Result<(), String> {
-        let node = self.node()?;
-        let Some(life) = node.life(agent).filter(|life| !life.is_over()) else { return Ok(()) };
-        match &*life.stop().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.to_string()),
+    fn runtime(&self) -> String {
+        RUNTIME_ID.to_owned()
+    }
+
+    async fn seal(&self, agent: AgentId) {
+        let Some(life) = self.node().ok().and_then(|node| node.life(agent)) else { return };
+        let (answer, sealed) = oneshot::channel();
+        // One that is over has sealed what it did.
+        if life.command(Command::Seal { answer }).await.is_ok() {
+            drop(sealed.await);
         }
     }
 
-    async fn stop(&self, agent: AgentId) {
-        let Ok(node) = self.node() else { return };
-        if let Some(life) = node.life(agent).filter(|life| !life.is_over()) {
-            life.abandon().await;
+    async fn freeze(&self, agent: AgentId, checkpoint: bool) -> Result<(), String> {
+        self.node()?.freeze(agent, checkpoint).await.map_err(|error| error.to_string())
+    }
+
+    fn start(&self, agent: AgentId, lease: Lease) {
+        if let Ok(node) = self.node() {
+            node.live(agent, lease);
         }
     }
 
-    async fn start(&self, agent: AgentId) {
-        let Ok(node) = self.node() else { return };
-        if !node.is_carrying() {
-            // A command has the home for a moment: the agent lives when a node carries it.
-            node.forget(agent);
-            return;
+    fn unsettled(&self, agent: AgentId) {
+        if let Ok(node) = self.node() {
+            node.attend(agent);
         }
-        // Not waited for: custody goes on while the agent is restored.
-        tokio::spawn(async move {
-            if let Err(error) = Box::pin(node.live(agent, Wishes::default())).await {
-                tracing::error!(%agent, %error, "an agent that is this node's cannot live");
-            }
-        });
     }
 
     fn admit(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal> {
@@ -65,6 +68,14 @@ impl Host for NodeHost {
             node.load(&bytes, &manifest).map(drop)
         });
         loaded.await.map_err(|error| Refusal::new(Reason::Program, error))
+    }
+
+    fn manner(&self, agent: AgentId) -> Manner {
+        self.node().map(|node| node.manner(agent)).unwrap_or_default()
+    }
+
+    async fn heed(&self, agent: AgentId, manner: Manner) -> Result<(), String> {
+        self.node()?.heed(agent, manner).await.map_err(|error| error.to_string())
     }
 
     async fn restore(&self, agent: AgentId) -> Result<(), Refusal> {

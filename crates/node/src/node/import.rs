@@ -18,7 +18,7 @@ use crate::{
 };
 use igor_protocol::{
     AgentId, Hash, NodeId, OwnerId, Seq, Terms,
-    custody::{Status, Tidings},
+    custody::Status,
     entry::Handoff,
     ledger::Book,
     limits::BLOB_BYTES_MAX,
@@ -191,7 +191,7 @@ impl Node {
         let wished = name.as_deref().unwrap_or(&genesis.name);
         local::check_name(wished)?;
         // What the file proves may be news: an owner's takeover, or the answer to a handoff.
-        self.steward.hear(Tidings { agent, records: file.book.held().standing.proofs }).await?;
+        self.steward.learn(&coming, agent, file.book.held().standing.proofs).await?;
         let file = Arc::new(file);
         let (node, checked) = (self.clone(), file.clone());
         blocking(move || node.check_history(agent, &checked, handoff.is_some())).await?;

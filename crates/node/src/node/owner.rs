@@ -103,6 +103,8 @@ impl Node {
             let coming = node.steward.coming(agent).ok_or_else(|| Error::Starting { name: agent.to_string() })?;
             let handoff = node.steward.give_by_file(agent, to, terms).await;
             drop(coming);
+            // What has no answer yet is attended to; what failed lives on.
+            node.settled(agent).await;
             let handoff = match handoff {
                 Err(igor_spine::custody::Error::Refused(Refusal::NotCustodian)) => {
                     let node = node.clone();
@@ -113,9 +115,6 @@ impl Node {
             };
             let accepted = !matches!(node.steward.status(agent)?, Status::Given(_));
             tracing::info!(%agent, %to, epoch = %handoff.place.epoch, "an agent was given away by file");
-            if node.is_carrying() && !accepted {
-                node.pursue(agent, to);
-            }
             let (epoch, price_per_second) = (handoff.place.epoch, handoff.terms.per_second());
             Ok(Released { to, epoch, price_per_second, accepted })
         });
@@ -166,7 +165,7 @@ impl Node {
         let kept = orphans::keep(&self.store, &self.home, end, base)?;
         let orphan = orphans::read(&kept, None);
         let words = orphan.in_words();
-        tracing::warn!(%agent, file = %kept.path.display(), only_there = words, "an owner's takeover orphaned the end of this journal; it is kept as a file, and runs no more");
+        tracing::warn!(%agent, file = %kept.path.display(), only_there = words, "this journal is not the branch that counts; it is kept as a file, and runs no more");
         for message in orphan.messages.iter().take(LOGGED_MAX) {
             let (id, stream) = (message.id.as_deref(), message.stream.as_deref());
             tracing::warn!(%agent, seq = %message.seq, sender = message.sender, id, stream, n = message.n, "a message that was acknowledged is on the orphaned branch only");
@@ -218,13 +217,13 @@ impl Node {
     /// The newest record that other nodes have of an agent. Those that follow from what is known here are heard.
     async fn ask_all(&self, network: &Network, agent: AgentId) -> Option<Elsewhere> {
         let peers = network.peers().into_iter().filter(|peer| peer.connected || peer.listed).map(|peer| peer.node);
-        let answers = stream::iter(peers).map(|peer| network.request(peer, Request::Custody { agent }));
+        let answers = stream::iter(peers).map(|peer| network.request(peer, Request::Custody { agents: vec![agent] }));
         let within = tokio::time::sleep(ASKED_WITHIN);
         let answers: Vec<_> = answers.buffer_unordered(ASK_AT_ONCE).take_until(within).collect().await;
         let mut newest: Option<Elsewhere> = None;
         for answer in answers {
-            let Ok(Response::Custody { record: Some(bytes) }) = answer else { continue };
-            let Ok(tidings) = Tidings::decode(&bytes) else { continue };
+            let Ok(Response::Custody { records, .. }) = answer else { continue };
+            let Some(Ok(tidings)) = records.first().map(|record| Tidings::decode(&record.0)) else { continue };
             if tidings.agent != agent {
                 continue;
             }
@@ -266,7 +265,6 @@ impl Node {
             }
             Err(error) => tracing::warn!(%error, "what is known of custody does not read; the other node is not told"),
         }
-        self.met.send_modify(|met| *met = met.wrapping_add(1));
     }
 }
 

@@ -6,7 +6,7 @@
 //! - One flush serves all commits that came together; each is answered after it.
 //! - A disk that goes down in the middle of a change takes its machine with it, at that instant.
 
-use super::{machine::Machine, oracle::Oracle};
+use super::{machine::Machine, oracle::Oracle, planted::Planted};
 use igor_protocol::{AgentId, Chain, Commit, Hash, Nanos, Seq, custody::Note, verify::Blobs};
 use igor_store::{
     Commits, Error, Store,
@@ -32,6 +32,7 @@ type Answer<T> = oneshot::Sender<Result<T, Error>>;
 enum ToLog {
     Append(Commit, Answer<()>),
     Remove(AgentId, Answer<()>),
+    Settle(Answer<()>),
 }
 
 enum ToFiles {
@@ -156,6 +157,7 @@ async fn run_log(store: Arc<NodeStore>, world: Arc<NodeWorld>, mut requests: mps
                     store.machine.removing(agent);
                     (staged, answer)
                 }
+                ToLog::Settle(answer) => (Ok(()), answer),
             };
             match staged {
                 Ok(()) => waiting.push(answer),
@@ -165,6 +167,9 @@ async fn run_log(store: Arc<NodeStore>, world: Arc<NodeWorld>, mut requests: mps
                 Ok(next) => request = next,
                 Err(_) => break,
             }
+        }
+        if store.machine.planted == Some(Planted::AnswersBeforeSync) {
+            waiting.drain(..).for_each(|answer| drop(answer.send(Ok(()))));
         }
         world.doze(Nanos(0), store.machine.sync_time(SYNC_MAX)).await;
         let flushed = store.with(Core::flush);
@@ -222,6 +227,10 @@ impl Store for NodeStore {
         ask(&self.log, |answer| ToLog::Remove(agent, answer)).await
     }
 
+    async fn settle(&self) -> Result<(), Error> {
+        ask(&self.log, ToLog::Settle).await
+    }
+
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error> {
         Ok(self.lock().tail(agent))
     }
@@ -236,6 +245,10 @@ impl Store for NodeStore {
 
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, Error> {
         ask(&self.files, |answer| ToFiles::Blob(bytes, answer)).await
+    }
+
+    fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
+        self.with(|core| core.has_blob(hash))
     }
 
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {

@@ -5,12 +5,13 @@
 //!   It is pursued over the network as well, where there is one.
 //! - What cannot be gone on from is refused and not declined: the file is still good once that is mended.
 
-use super::{Error, Host, Peers, Steward, steward::Coming};
+use super::{Error, Host, Peers, Steward, steward::Doing, take::Admitted};
 use crate::World;
 use igor_protocol::{
     AgentId, NodeId, Terms,
-    custody::{Event, Held, Refusal, Status},
-    entry::{Handoff, Phase},
+    custody::{Event, Held, Refusal, Status, Tidings},
+    entry::{Custody, Handoff, Phase},
+    transfer::Manner,
 };
 use igor_store::Store;
 
@@ -54,7 +55,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             // What would be refused in the end is refused while the agent still goes on.
             let held = self.book(agent)?.ok_or(Error::Unknown(agent))?.held();
             Held { sealed: true, ..held }.handoff(to, terms, self.world.wall_clock())?;
-            self.freeze(agent, to, terms).await?;
+            self.freeze_for_file(agent, Event::Give { to, terms }).await?;
         }
         let standing = self.book(agent)?.ok_or(Error::Unknown(agent))?.held().standing;
         let handoff = standing.last().and_then(|record| record.phase.handoff().copied());
@@ -83,13 +84,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             Status::Absent => return Err(Error::Unknown(agent).into()),
             Status::Suspended(doubt) => return Err(Error::from(Refusal::Doubt(doubt)).into()),
         }
+        let _admitted = Admitted { host: &*self.host, agent };
+        // A file does not say how it lived.
+        self.host.heed(agent, Manner::default()).await.map_err(Error::Host)?;
         self.host.restore(agent).await.map_err(NotArrived::Restore)?;
         let journal = self.book(agent)?.ok_or(Error::Unknown(agent))?.held();
-        let decided = self.happen(agent, Event::Arrived { journal, extends: true, admit: true }).await;
-        if decided.is_err() || self.status(agent)? != Status::Custodian {
-            self.host.forget(agent);
-        }
-        decided?;
+        self.happen(agent, Event::Arrived { journal, extends: true, admit: true }).await?;
         match self.status(agent)? {
             Status::Custodian => Ok(Arrived::Accepted),
             Status::Suspended(doubt) => Err(Error::from(Refusal::Doubt(doubt)).into()),
@@ -102,8 +102,33 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(memory.signed.is_some_and(|signed| matches!(signed.phase, Phase::Decline(_))))
     }
 
+    /// Ends the agent's life with a checkpoint, and makes the handoff durable; if that fails it lives on.
+    async fn freeze_for_file(&self, agent: AgentId, give: Event) -> Result<(), Error> {
+        let _leaving = self.leaving.begin(agent).ok_or(Error::Leased(agent))?;
+        let given = {
+            let _freezing = self.freezing.begin(agent).ok_or(Error::Leased(agent))?;
+            // Not in the agent's turn: what is heard of it meanwhile counts.
+            match self.host.freeze(agent, true).await {
+                Ok(()) => self.hand_off(agent, give).await,
+                Err(why) => Err(Error::Host(why)),
+            }
+        };
+        // Only if the handoff is not signed: what is signed is finished.
+        if given.is_err() && self.status(agent)? == Status::Custodian {
+            self.happen(agent, Event::Timer).await?;
+        }
+        given
+    }
+
     /// The right to let an agent in; nothing while somebody else has it.
-    pub fn coming(&self, agent: AgentId) -> Option<Coming<'_>> {
-        self.begin(agent)
+    pub fn coming(&self, agent: AgentId) -> Option<Doing<'_>> {
+        self.coming.begin(agent)
+    }
+
+    /// Hears what a journal that comes in proves by itself: an owner's takeover, say, or the answer to a handoff. A
+    /// branch here that it orphans is left.
+    pub async fn learn(&self, coming: &Doing<'_>, agent: AgentId, records: Vec<Custody>) -> Result<(), Error> {
+        self.hear(Tidings { agent, records: records.clone() }).await?;
+        self.leave_buried(coming, &records).await
     }
 }

@@ -1,17 +1,17 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
-use super::{Host, Peers, books::Books};
-use crate::World;
+use super::{Host, Lease, Peers, books::Books, lease::Tenant};
+use crate::{World, moving::Arrivals};
 use igor_protocol::{
-    AgentId, KeyPair, Manifest, NodeId, OwnerId,
-    custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, Tidings, step_by},
-    entry::{Custody, Genesis, Phase},
-    ledger::{Book, Fault},
+    AgentId, Body, Entry, KeyPair, Manifest, NodeId, OwnerId, Seq,
+    custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, Tidings, may_begin, step_by},
+    entry::{Custody, Genesis, GenesisBody, Order, Phase},
+    ledger::{Book, Draft, Fault},
 };
 use igor_store::Store;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Why custody could not be carried out.
@@ -34,9 +34,15 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// An order that does not count.
+    #[error(transparent)]
+    Order(Fault),
     /// The node around could not do its part.
     #[error("{0}")]
     Host(String),
+    /// Only one life of an agent goes on, and only while the agent is not handed over.
+    #[error("agent {0} runs, is being started, or is on its way to another node")]
+    Leased(AgentId),
     /// Nobody here knows of this agent.
     #[error("this node knows nothing of agent {0}")]
     Unknown(AgentId),
@@ -51,8 +57,41 @@ impl From<igor_store::Error> for Error {
 /// Turns that are kept before those that say nothing are dropped.
 const TURNS_KEPT: usize = 1024;
 
-/// Whether an agent may run now; who holds the lock has its turn.
-type Turn = Arc<tokio::sync::Mutex<bool>>;
+/// Who may write to the journal of an agent now; who holds the lock has its turn.
+#[derive(Default)]
+pub(super) struct Desk {
+    tenant: Option<Tenant>,
+    /// A record that was heard and is not kept yet, since the disk was full, say. Until it is, nothing else happens.
+    news: Option<Custody>,
+}
+
+type Turn = Arc<tokio::sync::Mutex<Desk>>;
+
+impl Desk {
+    /// Whether a life has the agent's lease.
+    pub(super) fn is_leased(&self) -> bool {
+        self.tenant.as_ref().is_some_and(|tenant| !tenant.is_over())
+    }
+
+    /// Whether it says anything.
+    fn is_needed(&self) -> bool {
+        self.is_leased() || self.news.is_some()
+    }
+
+    fn lease(&mut self) -> Lease {
+        let (lease, tenant) = Lease::new();
+        self.tenant = Some(tenant);
+        lease
+    }
+
+    /// Ends the life that has the lease, if one has, at once. Returns once nothing of it is left.
+    pub(super) async fn take_back(&mut self) {
+        if let Some(tenant) = &mut self.tenant {
+            tenant.take_back().await;
+        }
+        self.tenant = None;
+    }
+}
 
 /// The custody of all agents at one node.
 pub struct Steward<S, W, P, H> {
@@ -62,29 +101,62 @@ pub struct Steward<S, W, P, H> {
     pub(super) peers: Arc<P>,
     pub(super) host: Arc<H>,
     rules: Rules,
-    books: Books,
+    pub(super) books: Books,
+    /// What all moves have in memory that come in here, and what is left of those that were cut.
+    pub(super) arrivals: Arrivals,
     turns: Mutex<BTreeMap<AgentId, Turn>>,
-    /// Agents that are coming in.
-    coming: Mutex<BTreeSet<AgentId>>,
+    /// Agents that are coming in: what is here of their journals is not removed.
+    pub(super) coming: Busy,
+    /// Agents that are handed over, or whose answer is asked for.
+    pub(super) leaving: Busy,
+    /// Agents that are about to be given away: no life begins.
+    pub(super) freezing: Busy,
 }
 
-/// The right to let an agent in.
-pub struct Coming<'a> {
-    coming: &'a Mutex<BTreeSet<AgentId>>,
+/// Agents about which something is being done that is done once at a time.
+#[derive(Default)]
+pub(super) struct Busy(Mutex<BTreeSet<AgentId>>);
+
+/// It is done until this is dropped.
+pub struct Doing<'a> {
+    busy: &'a Busy,
     agent: AgentId,
 }
 
-impl Drop for Coming<'_> {
+impl Busy {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<AgentId>> {
+        // No update can fail in the middle.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins with an agent; nothing if somebody has.
+    pub(super) fn begin(&self, agent: AgentId) -> Option<Doing<'_>> {
+        let begun = self.lock().insert(agent);
+        begun.then(|| Doing { busy: self, agent })
+    }
+
+    pub(super) fn has(&self, agent: AgentId) -> bool {
+        self.lock().contains(&agent)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+impl Drop for Doing<'_> {
     fn drop(&mut self) {
-        self.coming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.agent);
+        self.busy.lock().remove(&self.agent);
     }
 }
 
 impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The steward of a node.
     pub fn new(key: Arc<KeyPair>, store: Arc<S>, world: Arc<W>, peers: Arc<P>, host: Arc<H>) -> Self {
-        let (rules, books, turns, coming) = (Rules::ALL, Books::default(), Mutex::default(), Mutex::default());
-        Self { key, store, world, peers, host, rules, books, turns, coming }
+        let (coming, leaving, freezing) = (Busy::default(), Busy::default(), Busy::default());
+        let (rules, books, arrivals) = (Rules::ALL, Books::default(), Arrivals::default());
+        let turns = Mutex::default();
+        Self { key, store, world, peers, host, rules, books, arrivals, turns, coming, leaving, freezing }
     }
 
     /// Leaves out a rule of custody: only a simulated node does, to show that the rule is needed.
@@ -154,10 +226,14 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(self.store.put_local(&Note::name(agent), note.encode()).await?)
     }
 
-    /// Says that an agent is coming in; nothing if it is already.
-    pub(super) fn begin(&self, agent: AgentId) -> Option<Coming<'_>> {
-        let begun = self.coming.lock().unwrap_or_else(PoisonError::into_inner).insert(agent);
-        begun.then(|| Coming { coming: &self.coming, agent })
+    /// Whether agents are coming in.
+    pub fn is_expecting(&self) -> bool {
+        self.coming.len() > 0
+    }
+
+    /// Whether an agent is being handed over.
+    pub fn is_handing_over(&self, agent: AgentId) -> bool {
+        self.leaving.has(agent)
     }
 
     /// How the agent began, and what it may do.
@@ -195,50 +271,147 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Finishes what a crash interrupted, and asks the peers. An agent that is this node's is not started: that is for
     /// [`Event::Timer`] or [`Steward::claim`], once they had the time to answer.
     pub async fn wake(&self, agent: AgentId) -> Result<Status, Error> {
-        self.leave_buried(agent).await?;
+        self.leave_buried_now(agent).await?;
         self.happen(agent, Event::Restarted).await?;
         self.status(agent)
     }
 
-    /// The right to run an agent, for a life that the node begins by itself. Give it back with [`Steward::release`].
-    pub async fn claim(&self, agent: AgentId) -> Result<(), Error> {
+    /// The right to run an agent, for a life that the node begins by itself.
+    pub async fn claim(&self, agent: AgentId) -> Result<Lease, Error> {
         let turn = self.turn(agent);
-        let mut running = turn.lock().await;
-        match self.known(agent, *running)?.status(self.me()) {
-            Status::Custodian => *running = true,
-            Status::Suspended(doubt) => return Err(Refusal::Doubt(doubt).into()),
-            Status::Absent | Status::Unfinished | Status::Given(_) | Status::Undecided | Status::Elsewhere => {
-                return Err(Refusal::NotCustodian.into());
-            }
-        }
-        Ok(())
+        let mut desk = turn.lock().await;
+        self.keep_news(&mut desk, agent).await?;
+        self.may_write(&desk, agent)?;
+        self.store.settle().await?;
+        Ok(desk.lease())
     }
 
-    /// The life is over.
-    pub async fn release(&self, agent: AgentId) {
-        *self.turn(agent).lock().await = false;
+    /// The right to begin an agent, which has no journal here yet.
+    pub async fn claim_new(&self, genesis: &GenesisBody) -> Result<Lease, Error> {
+        let agent = genesis.agent_id();
+        let turn = self.turn(agent);
+        let mut desk = turn.lock().await;
+        let known = self.known(agent, desk.is_leased())?;
+        may_begin(self.me(), self.world.wall_clock(), genesis, &known.memory)?;
+        if known.running || known.held.is_some() {
+            return Err(Error::Leased(agent));
+        }
+        Ok(desk.lease())
+    }
+
+    /// Commits an owner's order to the journal of an agent that has no life now. Returns its position.
+    pub async fn order(&self, order: Order) -> Result<Seq, Error> {
+        let agent = order.body.agent;
+        let turn = self.turn(agent);
+        let mut desk = turn.lock().await;
+        self.keep_news(&mut desk, agent).await?;
+        self.may_write(&desk, agent)?;
+        self.store.settle().await?;
+        let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
+        book.append_own();
+        let at = self.world.wall_clock().max(book.ledger().at);
+        let mut draft = book.draft();
+        let (seq, _) = book.push(&mut draft, Entry { at, body: Body::Order(order) }).map_err(Error::Order)?;
+        book.push_seal(&mut draft, &self.key, at)?;
+        let commit = book.commit(draft)?;
+        self.store.append(commit).await?;
+        Ok(seq)
+    }
+
+    /// Whether this node may write to the journal of an agent, and nobody else does now.
+    fn may_write(&self, desk: &Desk, agent: AgentId) -> Result<(), Error> {
+        match self.known(agent, desk.is_leased())?.status(self.me()) {
+            Status::Custodian if desk.is_leased() || self.freezing.has(agent) => Err(Error::Leased(agent)),
+            Status::Custodian => Ok(()),
+            Status::Suspended(doubt) => Err(Refusal::Doubt(doubt).into()),
+            Status::Absent | Status::Unfinished | Status::Given(_) | Status::Undecided | Status::Elsewhere => {
+                Err(Refusal::NotCustodian.into())
+            }
+        }
     }
 
     /// Carries out what an event leads to. Returns the nodes that the journal is to be sent to.
     pub async fn happen(&self, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
         let turn = self.turn(agent);
-        let mut running = turn.lock().await;
-        let known = self.known(agent, *running)?;
-        let actions = step_by(self.rules, self.me(), self.world.wall_clock(), &known, event)?;
+        let mut desk = turn.lock().await;
+        self.happen_at(&mut desk, agent, event).await
+    }
+
+    /// As [`Steward::happen`], in the agent's turn.
+    pub(super) async fn happen_at(&self, desk: &mut Desk, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
+        let happened = match self.keep_news(desk, agent).await {
+            Ok(()) => self.carry_out(desk, agent, event).await,
+            Err(error) => Err(error),
+        };
+        let settled = match &happened {
+            Ok(_) | Err(Error::Refused(_)) => self.is_settled(agent).unwrap_or(false),
+            Err(_) => false,
+        };
+        if !settled {
+            self.host.unsettled(agent);
+        }
+        happened
+    }
+
+    /// Whether nothing is left to be done about the custody of an agent.
+    pub(super) fn is_settled(&self, agent: AgentId) -> Result<bool, Error> {
+        Ok(!matches!(self.status(agent)?, Status::Unfinished | Status::Given(_)))
+    }
+
+    /// Keeps what ended the agent's life here, if it could not be kept when it was heard: without it the journal still
+    /// says that this node has custody.
+    async fn keep_news(&self, desk: &mut Desk, agent: AgentId) -> Result<(), Error> {
+        let Some(record) = desk.news.clone() else { return Ok(()) };
+        match self.carry_out(desk, agent, Event::Heard(record)).await {
+            Ok(_) | Err(Error::Refused(_)) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// As [`Steward::keep_news`], in a turn of its own.
+    pub(super) async fn keep_news_now(&self, agent: AgentId) -> Result<(), Error> {
+        let turn = self.turn(agent);
+        let mut desk = turn.lock().await;
+        self.keep_news(&mut desk, agent).await
+    }
+
+    async fn carry_out(&self, desk: &mut Desk, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
+        // Until it is done: whoever waits for this may go away in the middle.
+        if let Event::Heard(record) = &event {
+            desk.news = Some(record.clone());
+        }
+        let done = self.act(desk, agent, event).await;
+        if matches!(done, Ok(_) | Err(Error::Refused(_))) {
+            desk.news = None;
+        }
+        done
+    }
+
+    async fn act(&self, desk: &mut Desk, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
+        let step = |known: &Known, event| step_by(self.rules, self.me(), self.world.wall_clock(), known, event);
+        let mut known = self.known(agent, desk.is_leased())?;
+        let mut actions = step(&known, event.clone())?;
+        if actions.contains(&Action::Stop) {
+            // What the life that ends here has written, or asked for, is part of what is decided on.
+            desk.take_back().await;
+            self.store.settle().await?;
+            known = self.known(agent, false)?;
+            actions = match step(&known, event) {
+                // Nothing speaks against the life any more.
+                Err(_) if known.status(self.me()) == Status::Custodian => vec![Action::Start],
+                stepped => stepped?,
+            };
+        }
         let mut memory = known.memory;
         let mut transfers = Vec::new();
         for action in actions {
             match action {
-                Action::Stop => {
-                    self.host.stop(agent).await;
-                    *running = false;
-                }
-                Action::Start => {
-                    *running = true;
-                    self.host.start(agent).await;
-                }
-                // What arrived was appended as it was verified: the journal that is here is that one already.
-                Action::Adopt => {}
+                // Done before, so that the step knows the journal as it stays. What arrived was appended as it was
+                // verified: the journal that is here is that one already.
+                Action::Stop | Action::Adopt => {}
+                // No life begins while the agent is about to go; what is returned is not about to go any more.
+                Action::Start if desk.is_leased() || self.freezing.has(agent) => {}
+                Action::Start => self.host.start(agent, desk.lease()),
                 Action::Keep(phase) => {
                     memory.keep(phase.sign(&self.key));
                     self.remember(agent, memory.clone()).await?;
@@ -250,7 +423,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 Action::Bury(record) => {
                     memory.elsewhere = Some(record.clone());
                     self.remember(agent, memory.clone()).await?;
-                    self.leave_branch(agent, &record).await?;
+                    // What comes in is written on the end of the journal that is here: that is left when it is over.
+                    if let Some(_nothing_comes) = self.coming.begin(agent) {
+                        self.leave_branch(agent, &record).await?;
+                    }
                 }
                 Action::Suspend(evidence) => {
                     memory.evidence = Some(evidence);
@@ -269,49 +445,73 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(transfers)
     }
 
-    fn turn(&self, agent: AgentId) -> Turn {
+    pub(super) fn turn(&self, agent: AgentId) -> Turn {
         // No update can fail in the middle.
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         if turns.len() >= TURNS_KEPT {
             // Those that nobody has or waits for, of agents that do not run, are as good as new ones.
-            turns.retain(|_, turn| Arc::strong_count(turn) > 1 || turn.try_lock().is_ok_and(|running| *running));
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1 || turn.try_lock().is_ok_and(|desk| desk.is_needed()));
         }
         turns.entry(agent).or_default().clone()
     }
 
     /// Appends a record that this node signed, in a commit of its own.
     async fn append(&self, agent: AgentId, record: Custody) -> Result<(), Error> {
-        let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
-        book.append_own();
-        let mut draft = book.draft();
-        book.push_custody(&mut draft, record)?;
-        let commit = book.commit(draft)?;
-        Ok(self.store.append(commit).await?)
+        self.add(agent, |book, draft| book.push_custody(draft, record).map(drop)).await
     }
 
     /// Appends a seal where the last entry is not one, so that its writer cannot deny what is before.
     pub(super) async fn seal(&self, agent: AgentId) -> Result<(), Error> {
-        let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
-        if book.held().sealed {
+        if self.books.look(&*self.store, agent, Book::is_sealed)?.ok_or(Error::Unknown(agent))? {
             return Ok(());
         }
-        book.append_own();
-        let at = self.world.wall_clock().max(book.ledger().at);
-        let mut draft = book.draft();
-        book.push_seal(&mut draft, &self.key, at)?;
-        let commit = book.commit(draft)?;
-        Ok(self.store.append(commit).await?)
+        let now = self.world.wall_clock();
+        self.add(agent, |book, draft| {
+            let at = now.max(book.ledger().at);
+            book.push_seal(draft, &self.key, at).map(drop)
+        })
+        .await
     }
 
-    /// Leaves a branch that is over where that could not be done when its end was heard of: the process was killed, or
-    /// the disk was full.
-    pub(super) async fn leave_buried(&self, agent: AgentId) -> Result<(), Error> {
-        let turn = self.turn(agent);
-        let _turn = turn.lock().await;
-        match self.note(agent)?.and_then(|note| note.memory.elsewhere) {
-            Some(record) => self.leave_branch(agent, &record).await,
+    /// Appends a commit of this node's own. The book goes on with it, so that nothing is read again.
+    async fn add(
+        &self,
+        agent: AgentId,
+        push: impl FnOnce(&mut Book, &mut Draft) -> Result<(), Fault>,
+    ) -> Result<(), Error> {
+        let mut book = self.books.take_at_end(&*self.store, agent)?.ok_or(Error::Unknown(agent))?;
+        book.append_own();
+        let mut draft = book.draft();
+        push(&mut book, &mut draft)?;
+        let commit = book.commit(draft)?;
+        book.append_foreign();
+        self.store.append(commit).await?;
+        self.books.put(book);
+        Ok(())
+    }
+
+    /// As [`Steward::leave_buried`], unless the agent comes in now.
+    pub(super) async fn leave_buried_now(&self, agent: AgentId) -> Result<(), Error> {
+        match self.coming.begin(agent) {
+            Some(coming) => self.leave_buried(&coming, &[]).await,
             None => Ok(()),
         }
+    }
+
+    /// Leaves a branch that is over where that could not be done when its end was heard of: the process was killed, the
+    /// disk was full, or a move came in. A later tombstone may be what is remembered: then the takeover is looked for
+    /// among `told`, records that were heard.
+    pub(super) async fn leave_buried(&self, coming: &Doing<'_>, told: &[Custody]) -> Result<(), Error> {
+        let agent = coming.agent;
+        let turn = self.turn(agent);
+        let _turn = turn.lock().await;
+        let Some(tombstone) = self.note(agent)?.and_then(|note| note.memory.elsewhere) else { return Ok(()) };
+        let known =
+            |record: &&Custody| record.phase.agent() == agent && record.phase.epoch() <= tombstone.phase.epoch();
+        for record in told.iter().filter(known).chain([&tombstone]) {
+            self.leave_branch(agent, record).await?;
+        }
+        Ok(())
     }
 
     /// Keeps the end of a journal that a takeover from before it orphaned aside, so that the branch that counts can

@@ -3,7 +3,11 @@
 //! Invariants kept here:
 //! - What comes is admitted by the operator's policy, then bounded, then verified, then kept.
 //! - The answer is durable before it is given, and it is given again to whoever asks again.
+//! - Whoever has given an agent to this node gets an answer: what would be a refusal before is a decline then, so that
+//!   the agent goes on where it was.
 //! - One move of an agent at a time comes in here.
+//! - A copy of a journal that another history contradicts gives way only where this node never had custody of the agent,
+//!   and is kept as a file: all of it is signed, so it is evidence against who signed it.
 
 use super::{Admission, Error, Host, Peers, Steward, offered};
 use crate::{
@@ -11,11 +15,11 @@ use crate::{
     moving::{Cut, Keeper, NotKept, receive, send},
 };
 use igor_protocol::{
-    AgentId, Commit, Hash, NodeId, Seq,
+    AgentId, Chain, Commit, NodeId, Seq,
     custody::{Event, Refusal as StepRefusal, Status, Tidings},
-    entry::{Body, Order, Phase, TAKEOVER_ORDER},
+    entry::{Body, Custody, Order, Phase},
     ledger::Fault,
-    transfer::{Frame, Offer, Reason, Refusal, Welcome},
+    transfer::{Frame, Manner, Offer, Reason, Refusal, Welcome},
 };
 use igor_store::Store;
 
@@ -28,6 +32,18 @@ pub enum Taken {
     Declined(AgentId),
     /// It was refused before it was given; nothing binds anybody.
     Refused(AgentId, Refusal),
+}
+
+/// An agent that was admitted is forgotten when this is dropped, unless it lives then.
+pub(super) struct Admitted<'a, H: Host> {
+    pub(super) host: &'a H,
+    pub(super) agent: AgentId,
+}
+
+impl<H: Host> Drop for Admitted<'_, H> {
+    fn drop(&mut self) {
+        self.host.forget(self.agent);
+    }
 }
 
 /// Why nothing came of it.
@@ -59,8 +75,10 @@ impl From<NotKept> for Ended {
     fn from(refused: NotKept) -> Self {
         match refused {
             NotKept::Own(error) => Self::Own(error.into()),
-            NotKept::Quota { .. } => Self::Refused(Refusal::new(Reason::Capacity, refused)),
-            NotKept::Bad { .. } | NotKept::Blob(_) => Self::Refused(Refusal::new(Reason::History, refused)),
+            NotKept::Quota { .. } | NotKept::Memory => Self::Refused(Refusal::new(Reason::Capacity, refused)),
+            NotKept::Bad { .. } | NotKept::Blob(_) | NotKept::Unsealed => {
+                Self::Refused(Refusal::new(Reason::History, refused))
+            }
         }
     }
 }
@@ -77,6 +95,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         match self.taken(from, agent, &offer, link).await {
             Ok(taken) => Ok(taken),
             Err(Ended::Refused(refusal)) => {
+                if let Some(declined) = self.decline(from, agent, &offer, refusal.reason).await? {
+                    // Where it expects something else than an answer, it asks again.
+                    drop(send(link, &Frame::Declined(Box::new(declined))).await);
+                    return Ok(Taken::Declined(agent));
+                }
                 // Whoever does not hear it asks again.
                 drop(send(link, &Frame::Refused(refusal.clone())).await);
                 Ok(Taken::Refused(agent, refusal))
@@ -96,7 +119,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// gone on from: nobody runs an agent that a node took and cannot restore.
     pub async fn take_over(&self, agent: AgentId, order: Order) -> Result<(), Error> {
         if !order.is_signed_by(&self.owner(agent)?) {
-            return Err(Fault::Signature(TAKEOVER_ORDER).into());
+            return Err(Fault::Signature("the takeover order").into());
         }
         let ran_here = match self.status(agent)? {
             Status::Custodian | Status::Unfinished | Status::Given(_) => true,
@@ -105,67 +128,159 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         if !ran_here {
             self.host.restore(agent).await.map_err(|refusal| Error::Host(refusal.to_string()))?;
         }
-        let taken = self.happen(agent, Event::Ordered(order)).await;
-        if taken.is_err() {
-            self.host.forget(agent);
-        }
-        taken.map(drop)
+        let _admitted = Admitted { host: &*self.host, agent };
+        self.happen(agent, Event::Ordered(order)).await.map(drop)
     }
 
     async fn taken(&self, from: NodeId, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Taken, Ended> {
         offered::check(offer, from, self.me())?;
+        let busy = || Refusal::new(Reason::Busy, "the agent is coming in already");
+        let coming = self.coming.begin(agent).ok_or_else(busy)?;
+        let mut admitted = None;
         if self.is_unknown(agent)? {
             // Whoever may not bring an agent leaves no trace of one that nobody here knows.
-            self.host.admit(from, offer)?;
+            admitted = Some(self.admit(from, offer)?);
             if offer.first_custodian() == self.me() {
                 let why = "this node began the agent and has lost what it knew of it; only the owner can decide";
                 return Err(Refusal::new(Reason::Epoch, why).into());
             }
         }
-        let _coming = self.begin(agent).ok_or_else(|| Refusal::new(Reason::Busy, "the agent is coming in already"))?;
         // What it proves by itself may be news: a takeover that this node slept through, say.
         self.hear(Tidings { agent, records: offer.records.clone() }).await.map_err(|error| match error {
             Error::Record(fault) => Ended::Refused(Refusal::new(Reason::History, fault)),
             error => Ended::Own(error),
         })?;
-        self.leave_buried(agent).await?;
+        self.leave_buried(&coming, &offer.records).await?;
         if let Some(taken) = self.answered(agent, offer, link).await? {
             return Ok(taken);
         }
         self.may_come(agent, offer)?;
-        let admission = self.host.admit(from, offer)?;
-        let mut keeper =
-            Keeper::open(self.store.clone(), &offer.genesis, offer.manifest.clone(), admission.bytes_max).await?;
+        let (admission, _admitted) = match admitted {
+            Some(admitted) => admitted,
+            None => self.admit(from, offer)?,
+        };
+        let mut keeper = self.welcome(agent, offer, admission, link).await?;
+        let mut frame = receive(link).await;
+        if let Ok(Frame::Differs) = frame {
+            drop(keeper);
+            self.yield_copy(agent, offer).await?;
+            keeper = self.welcome(agent, offer, admission, link).await?;
+            frame = receive(link).await;
+        }
+        let taken = self.follow(from, offer, &mut keeper, admission, frame, link).await;
+        // A blob that was cut off goes on from there.
+        if let Some(coming) = keeper.into_rest() {
+            self.arrivals.keep(agent, self.world.monotonic(), coming);
+        }
+        taken
+    }
+
+    /// Says what is here.
+    async fn welcome(
+        &self,
+        agent: AgentId,
+        offer: &Offer,
+        admission: Admission,
+        link: &mut P::Link,
+    ) -> Result<Keeper<S>, Ended> {
+        let left = self.arrivals.take(agent, self.world.monotonic());
+        let (store, arrivals) = (self.store.clone(), &self.arrivals);
+        let (genesis, manifest, max) = (&offer.genesis, &offer.manifest, admission.bytes_max);
+        let keeper = Keeper::open(store, genesis, manifest, arrivals, left, max).await?;
         let end = keeper.end();
-        let program = offer.genesis.body.program;
-        let has_program = keeper.has_program()?;
-        let welcome = Welcome { terms: admission.terms, next: end.next, head: end.head, has_program };
+        let welcome = Welcome {
+            terms: admission.terms,
+            next: end.next,
+            head: end.head,
+            has_program: keeper.has_program()?,
+            state: keeper.state(),
+            wants: keeper.wants(),
+            begun: keeper.begun(),
+            runtime: self.host.runtime(),
+        };
         send(link, &Frame::Welcome(welcome)).await?;
-        let mut prepared = false;
-        loop {
-            match receive(link).await? {
+        Ok(keeper)
+    }
+
+    /// Keeps what comes, with an instance that follows it, and decides at the end.
+    async fn follow(
+        &self,
+        from: NodeId,
+        offer: &Offer,
+        keeper: &mut Keeper<S>,
+        admission: Admission,
+        first: Result<Frame, Cut>,
+        link: &mut P::Link,
+    ) -> Result<Taken, Ended> {
+        let (mut prepared, mut frame) = (false, first);
+        let manner = loop {
+            match frame? {
                 Frame::Part(part) => keeper.part(part).await?,
+                Frame::Same(same) => keeper.same(same).await?,
                 Frame::Commit(commit) => keeper.commit(commit).await?,
                 Frame::Reached(next) => {
                     keeper.flush().await?;
-                    self.prepare(program, offer, &mut prepared).await?;
+                    self.prepare(offer, &mut prepared).await?;
                     if next != keeper.end().next {
                         return Err(Refusal::new(Reason::History, "commits are missing before this position").into());
                     }
+                    self.ahead(offer, keeper).await?;
                     send(link, &Frame::Have(next)).await?;
                 }
-                Frame::Last => break,
+                Frame::Last(manner) => break manner,
                 other => return Err(Cut::unexpected(&other, "a commit or a part of a blob").into()),
             }
-        }
+            frame = receive(link).await;
+        };
         keeper.flush().await?;
-        self.prepare(program, offer, &mut prepared).await?;
-        self.decide(from, agent, &keeper, admission, link).await
+        self.prepare(offer, &mut prepared).await?;
+        self.decide(from, offer.agent(), keeper, (admission, manner), link).await
     }
 
-    async fn prepare(&self, program: Hash, offer: &Offer, prepared: &mut bool) -> Result<(), Ended> {
+    fn admit(&self, from: NodeId, offer: &Offer) -> Result<(Admission, Admitted<'_, H>), Refusal> {
+        let admission = self.host.admit(from, offer)?;
+        Ok((admission, Admitted { host: &*self.host, agent: offer.agent() }))
+    }
+
+    /// Has an instance at the end of what came so far, so that little is left to do in the pause. What does not restore
+    /// is refused while it still runs elsewhere.
+    async fn ahead(&self, offer: &Offer, keeper: &Keeper<S>) -> Result<(), Ended> {
+        let runtime = keeper.book().and_then(|book| book.ledger().runtime.clone());
+        if keeper.is_complete() && runtime == Some(self.host.runtime()) {
+            match self.host.restore(offer.agent()).await {
+                Err(refusal) if !offer.given => return Err(refusal.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the copy of an agent's journal aside that is not the one which the other node has.
+    async fn yield_copy(&self, agent: AgentId, offer: &Offer) -> Result<(), Ended> {
+        let refuse = |why: &str| Ended::from(Refusal::new(Reason::History, why));
+        let turn = self.turn(agent);
+        let _turn = turn.lock().await;
+        let known = self.known(agent, false)?;
+        let gave = |record: &igor_protocol::entry::Custody| !matches!(record.phase, Phase::Decline(_));
+        let had = known.memory.came.is_some()
+            || known.memory.signed.as_ref().is_some_and(gave)
+            || offer.first_custodian() == self.me();
+        if had || !matches!(known.status(self.me()), Status::Absent | Status::Elsewhere) {
+            return Err(refuse(
+                "this node had custody of the agent, and its journal is another one: one of its custodians signed two",
+            ));
+        }
+        let Some(end) = self.store.tail(agent).map_err(Error::from)? else { return Ok(()) };
+        if (end.epoch, end.next) > (offer.epoch, offer.next) {
+            return Err(refuse("this node has a signed history of the agent that goes further than the one offered"));
+        }
+        self.host.set_aside(agent, Chain::begin(agent)).await.map_err(Error::Host)?;
+        Ok(self.store.remove(agent).await.map_err(Error::from)?)
+    }
+
+    async fn prepare(&self, offer: &Offer, prepared: &mut bool) -> Result<(), Ended> {
         if !*prepared {
-            self.host.prepare(program, &offer.manifest).await?;
+            self.host.prepare(offer.genesis.body.program, &offer.manifest).await?;
             *prepared = true;
         }
         Ok(())
@@ -173,28 +288,69 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// Gives the answer again that was given before.
     async fn answered(&self, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Option<Taken>, Ended> {
-        let Some(given) = offer.records.last().and_then(igor_protocol::entry::Custody::given).filter(|_| offer.given)
-        else {
+        let Some(given) = offer.records.last().and_then(Custody::given).filter(|_| offer.given) else {
             return Ok(None);
         };
         let signed = self.known(agent, false)?.memory;
-        let answers = |record: &&igor_protocol::entry::Custody| record.parts().any(|part| part == given.record());
+        let answers = |record: &&Custody| record.parts().any(|part| part == given.record());
         let Some(answer) = signed.signed.iter().chain(&signed.came).find(answers) else { return Ok(None) };
         if let Phase::Decline(_) = answer.phase {
             send(link, &Frame::Answered).await?;
             send(link, &Frame::Declined(Box::new(answer.clone()))).await?;
             return Ok(Some(Taken::Declined(agent)));
         }
-        // An accept that was signed, but is not in the journal yet, is finished first.
-        match self.happen(agent, Event::Timer).await {
-            Ok(_) | Err(Error::Refused(_)) => {}
-            Err(e) => return Err(e.into()),
+        // An accept that was signed, but is not in the journal yet, is finished first. Nothing else is begun by a question.
+        if self.status(agent)? == Status::Unfinished {
+            match self.happen(agent, Event::Timer).await {
+                Ok(_) | Err(Error::Refused(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
         let accept = self.accept_at(agent, Seq(given.handoff.place.seq.0 + 1))?;
         let Some(commit) = accept else { return Ok(None) };
         send(link, &Frame::Answered).await?;
         send(link, &Frame::Accepted(commit)).await?;
         Ok(Some(Taken::Accepted(agent)))
+    }
+
+    /// Declines, durably, what was given to this node and is refused for good. Nothing where a later attempt may end in
+    /// another way, or where it is not shown that the agent was this node's to decline: what is here of its journal says
+    /// that whoever gave it had it.
+    async fn decline(
+        &self,
+        from: NodeId,
+        agent: AgentId,
+        offer: &Offer,
+        reason: Reason,
+    ) -> Result<Option<Custody>, Error> {
+        if matches!(reason, Reason::Busy | Reason::Store | Reason::Epoch) || !offer.given {
+            return Ok(None);
+        }
+        let Some(given) = offer.records.last().and_then(Custody::given) else { return Ok(None) };
+        let (record, handoff) = (given.record(), given.handoff);
+        if handoff.from != from || handoff.to != self.me() || handoff.place.agent != agent {
+            return Ok(None);
+        }
+        let Some(mut journal) = self.known(agent, false)?.held else { return Ok(None) };
+        if record.check(&self.owner(agent)?).is_err() {
+            return Ok(None);
+        }
+        match journal.standing.pending() {
+            Some(pending) if pending == given => {}
+            None if journal.standing.custodian == from
+                && journal.chain.next <= handoff.place.seq
+                && journal.chain.epoch.raised() == Some(handoff.place.epoch) =>
+            {
+                journal.standing = journal.standing.after(&record);
+            }
+            _ => return Ok(None),
+        }
+        match self.happen(agent, Event::Arrived { journal, extends: true, admit: false }).await {
+            Ok(_) | Err(Error::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let signed = self.known(agent, false)?.memory.signed;
+        Ok(signed.filter(|signed| matches!(&signed.phase, Phase::Decline(decline) if decline.given == given)))
     }
 
     /// Refuses at once what custody would refuse in the end.
@@ -223,40 +379,40 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         from: NodeId,
         agent: AgentId,
         keeper: &Keeper<S>,
-        admission: Admission,
+        (admission, manner): (Admission, Manner),
         link: &mut P::Link,
     ) -> Result<Taken, Ended> {
         let Some(book) = keeper.book() else {
             return Err(Refusal::new(Reason::History, "no journal came").into());
         };
         let journal = book.held();
+        if keeper.is_complete() {
+            // It need not be read again.
+            self.books.put(book.clone());
+        }
         let given = journal.standing.pending().map(|given| given.handoff);
         let agreed = given.is_some_and(|handoff| handoff.from == from && handoff.terms.covers(&admission.terms));
-        let admit = agreed && keeper.is_complete()? && self.host.restore(agent).await.is_ok();
-        let decided = self.happen(agent, Event::Arrived { journal, extends: true, admit }).await;
-        if !admit {
-            self.host.forget(agent);
-        }
-        match decided {
+        let admit = agreed && keeper.is_complete() && self.ready(agent, manner).await;
+        match self.happen(agent, Event::Arrived { journal, extends: true, admit }).await {
             Ok(_) => {}
-            Err(Error::Refused(refusal)) => {
-                self.host.forget(agent);
-                return Err(Refusal::new(Reason::Epoch, refusal).into());
-            }
-            Err(e) => {
-                self.host.forget(agent);
-                return Err(e.into());
-            }
+            Err(Error::Refused(refusal)) => return Err(Refusal::new(Reason::Epoch, refusal).into()),
+            Err(e) => return Err(e.into()),
         }
+        // Whoever does not hear the answer asks again.
         let memory = self.known(agent, false)?.memory;
         let at = given.map_or(Seq(0), |handoff| Seq(handoff.place.seq.0 + 1));
         if let Some(record) = memory.signed.filter(|signed| matches!(signed.phase, Phase::Decline(_))) {
-            send(link, &Frame::Declined(Box::new(record))).await?;
+            drop(send(link, &Frame::Declined(Box::new(record))).await);
             return Ok(Taken::Declined(agent));
         }
         let commit = self.accept_at(agent, at)?.ok_or(Error::Unknown(agent))?;
-        send(link, &Frame::Accepted(commit)).await?;
+        drop(send(link, &Frame::Accepted(commit)).await);
         Ok(Taken::Accepted(agent))
+    }
+
+    /// Whether the agent can live here, as it lived before.
+    async fn ready(&self, agent: AgentId, manner: Manner) -> bool {
+        self.host.heed(agent, manner).await.is_ok() && self.host.restore(agent).await.is_ok()
     }
 
     /// The commit that begins with the accept at this place.
