@@ -263,7 +263,7 @@ impl Node {
     }
 
     /// Keeps how an agent is to live here: in place of what was said when it was here before.
-    pub(crate) async fn heed(&self, agent: AgentId, manner: Manner) -> Result<(), Error> {
+    pub(crate) async fn keep_manner(&self, agent: AgentId, manner: Manner) -> Result<(), Error> {
         let Manner { paused, interval, checkpoint_interval } = manner;
         let flags = Flags { paused, interval, checkpoint_interval, ..Flags::default() };
         if local::flags(&*self.store, agent)? != flags {
