@@ -118,7 +118,7 @@ pub struct Steward<S, W, P, H> {
 pub(super) struct Busy(Mutex<BTreeSet<AgentId>>);
 
 /// It is done until this is dropped.
-pub(super) struct Doing<'a> {
+pub struct Doing<'a> {
     busy: &'a Busy,
     agent: AgentId,
 }
