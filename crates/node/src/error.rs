@@ -177,6 +177,12 @@ pub enum Rejected {
     /// Its owner did not sign it as it is.
     #[error("the owner's signature is not over this deployment; sign it with the key that it names as owner")]
     Signature,
+    /// The node takes nothing in now.
+    #[error("this node takes no agents in: {why}")]
+    Closed {
+        /// Why.
+        why: &'static str,
+    },
     /// The operator does not serve this owner.
     #[error("this node takes no agents of {owner}; its operator can add that key to policy.owners in node.toml")]
     Owner {

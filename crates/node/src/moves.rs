@@ -5,10 +5,12 @@
 //!   that is taken back.
 //! - What another node sends is answered by the authenticated peer it came from, under the network's limits.
 
+mod around;
 mod handler;
 mod host;
 mod peers;
 
+pub(crate) use around::AgentWorld;
 pub(crate) use handler::Gate;
 pub(crate) use host::NodeHost;
 pub(crate) use peers::NodePeers;

@@ -14,11 +14,12 @@ use crate::{
     hosted::Hosted,
     local,
     metrics::Metrics,
-    moves::{NodeHost, NodePeers, NodeSteward},
+    moves::{AgentWorld, NodeHost, NodePeers, NodeSteward},
     stored::Shelf,
     world::RealWorld,
 };
 use carry::{Lives, Start};
+use flags::Turns;
 use igor_protocol::{
     AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
     custody::Tidings,
@@ -39,23 +40,25 @@ use igor_store::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool},
 };
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 mod attend;
 mod begin;
 mod carry;
+mod drain;
 mod flags;
 mod moving;
+mod wander;
 
 pub use begin::{Deploy, Deployed, GENESIS_WITHIN};
 pub use carry::Carried;
 
 /// A life on this node.
-type OwnLife = Life<WasmProgram, Shelf, RealWorld>;
+type OwnLife = Life<WasmProgram, Shelf, AgentWorld>;
 /// What it lives on.
-type OwnParts = Parts<WasmProgram, Shelf, RealWorld>;
+type OwnParts = Parts<WasmProgram, Shelf, AgentWorld>;
 
 /// What a new agent is made of.
 #[derive(Clone, Debug)]
@@ -85,6 +88,8 @@ pub struct Wishes {
 
 /// A node.
 pub struct Node {
+    /// Itself, for those who live in it.
+    me: Weak<Self>,
     home: Home,
     config: Config,
     terms: Terms,
@@ -100,15 +105,17 @@ pub struct Node {
     lives: Mutex<Lives>,
     /// Names and ids of agents that are being created or started.
     busy: Mutex<BTreeSet<String>>,
-    /// Whose turn it is to say something about an agent. One for each agent that lived here or was spoken of.
-    turns: Mutex<BTreeMap<AgentId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Whose turn it is to say something about an agent.
+    turns: Turns,
     /// Who may run which agent.
     steward: Arc<NodeSteward>,
     /// Agents that were restored before they are this node's.
     waiting: moving::Waiting,
     /// What peers answer about custody, until somebody listens.
     hearing: Mutex<Option<mpsc::Receiver<Tidings>>>,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
+    /// What came of what agents wished.
+    wishes: wander::Wishes,
     /// Places of agents that come or go.
     kept: Kept,
     /// A life that was about to begin has, or will not.
@@ -152,7 +159,9 @@ impl Node {
             )),
             waiting: moving::Waiting::default(),
             hearing: Mutex::new(Some(hearing)),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
+            wishes: wander::Wishes::default(),
+            me: node.clone(),
             kept: Kept::default(),
             opened: Notify::new(),
             attended: Mutex::default(),
@@ -169,7 +178,7 @@ impl Node {
             carrying: AtomicBool::new(false),
             lives: Mutex::default(),
             busy: Mutex::default(),
-            turns: Mutex::default(),
+            turns: Turns::default(),
         }))
     }
 

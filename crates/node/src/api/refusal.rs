@@ -100,6 +100,7 @@ impl From<Error> for Refusal {
 const fn rejection(rejected: &Rejected) -> (StatusCode, &'static str) {
     match rejected {
         Rejected::Signature => (StatusCode::FORBIDDEN, "bad_signature"),
+        Rejected::Closed { .. } => (StatusCode::FORBIDDEN, "closed"),
         Rejected::Owner { .. } => (StatusCode::FORBIDDEN, "owner_not_served"),
         Rejected::Custodian { .. } => (StatusCode::CONFLICT, "other_custodian"),
         Rejected::Runtime { .. } => (StatusCode::CONFLICT, "other_runtime"),

@@ -127,6 +127,13 @@ impl Node {
     fn vet(&self, body: &GenesisBody, manifest: &[u8]) -> Result<Manifest, Error> {
         let (here, asked) = (self.id(), self.terms());
         let offered = body.terms;
+        if self.is_draining() {
+            return Err(Rejected::Closed { why: "it is being emptied" }.into());
+        }
+        // Nobody else goes on with it at the next start.
+        if !self.is_carrying() {
+            return Err(Rejected::Closed { why: "it runs for one agent; `igor node start` takes others in" }.into());
+        }
         if !self.config.policy.serves(&body.owner, &self.owner.public()) {
             return Err(Rejected::Owner { owner: body.owner }.into());
         }
@@ -199,7 +206,8 @@ impl Node {
         stored.add(bytes);
         let body = genesis.body.clone();
         let _opening = self.opening(agent);
-        let created = lease.unless_revoked(Life::create(self.parts(loaded, &stored), genesis, manifest.clone())).await;
+        let created =
+            lease.unless_revoked(Life::create(self.parts(loaded, &stored, &body), genesis, manifest.clone())).await;
         let life = created.ok_or(Error::Overtaken { agent })??;
         tracing::info!(%agent, name, owner = %body.owner, "an agent was created");
         self.carry(Start { name, genesis: body, manifest, wishes, resumed: false, place, stored }, life, lease).await

@@ -11,6 +11,7 @@ use crate::{
     admission::Place,
     hosted::{Beginning, Ends, Hosted},
     local::{self, Flags},
+    moves::AgentWorld,
     stored::{self, Shelf, Stored},
 };
 use igor_protocol::{
@@ -97,12 +98,17 @@ impl Drop for Opening {
 }
 
 impl Node {
+    /// Says that this node is about to carry all agents of its home: from now on it takes others in.
+    pub fn open_doors(&self) {
+        self.carrying.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Begins to carry every agent of this home that should live, a few at a time, and goes on to do so: from now on
     /// one that is resumed or funded lives at once, and one that failed for want of something is tried again.
     ///
     /// Comes back when each had its turn.
     pub async fn carry_all(self: &Arc<Self>) -> Result<Carried, Error> {
-        self.carrying.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.open_doors();
         Box::pin(self.wake_all()).await?;
         let mut turns = JoinSet::new();
         for agent in self.store.list()? {
@@ -220,7 +226,8 @@ impl Node {
     ) -> Result<Arc<Hosted>, Error> {
         let Prepared { start, program } = prepared;
         let _opening = self.opening(agent);
-        let opened = lease.unless_revoked(Life::open(self.parts(Arc::new(program), &start.stored), agent)).await;
+        let opened =
+            lease.unless_revoked(Life::open(self.parts(Arc::new(program), &start.stored, &start.genesis), agent)).await;
         let life = opened.ok_or(Error::Overtaken { agent })??;
         self.carry(start, life, lease).await
     }
@@ -293,9 +300,15 @@ impl Node {
         Ok(local::names(&*self.store)?.remove(&agent).unwrap_or_else(|| agent.to_string()))
     }
 
-    pub(super) fn parts(&self, program: Arc<WasmProgram>, stored: &Arc<Stored>) -> super::OwnParts {
+    pub(super) fn parts(
+        &self,
+        program: Arc<WasmProgram>,
+        stored: &Arc<Stored>,
+        genesis: &GenesisBody,
+    ) -> super::OwnParts {
         let store = Arc::new(Shelf::new(self.store.clone(), stored.clone()));
-        Parts { program, store, world: Arc::new(crate::RealWorld), key: self.key.clone() }
+        let world = AgentWorld::new(self.me.clone(), genesis.agent_id(), genesis.clone());
+        Parts { program, store, world: Arc::new(world), key: self.key.clone() }
     }
 
     /// Waits for the right to compile or to start something.
@@ -319,8 +332,17 @@ impl Node {
         let node = self.clone();
         let flags = blocking(move || local::flags(&*node.store, agent)).await?;
         let settings = settings(&manifest, wishes, flags, began.tick);
-        let (hosted, ends) =
-            Hosted::begin(Beginning { store: self.store.clone(), name, genesis, began, wishes, resumed, metrics });
+        let may_migrate = manifest.capabilities.migrate;
+        let (hosted, ends) = Hosted::begin(Beginning {
+            store: self.store.clone(),
+            name,
+            genesis,
+            began,
+            wishes,
+            resumed,
+            may_migrate,
+            metrics,
+        });
         let hosted = Arc::new(hosted);
         {
             let mut lives = self.lives();
@@ -330,7 +352,10 @@ impl Node {
             lives.unable.remove(&agent);
             lives.by_agent.insert(agent, hosted.clone());
         }
-        let Ends { commands, outbox, over } = ends;
+        let Ends { commands, outbox, asked, over } = ends;
+        if may_migrate {
+            tokio::spawn(self.clone().heed(hosted.clone(), asked));
+        }
         tracing::info!(%agent, name = hosted.name(), tick = %hosted.began().tick, resumed, "an agent runs");
         let (node, carried) = (self.clone(), hosted.clone());
         tokio::spawn(async move {

@@ -13,7 +13,7 @@ use crate::{
     Error, Wishes,
     api::wire::{MoveEvent, NodeRow, NodeStatus},
     local::{self, Flags},
-    moves::{Gate, NodePeers, NodeSteward},
+    moves::{AgentWorld, Gate, NodePeers, NodeSteward},
     stored::Shelf,
 };
 use igor_network::{Config, Network};
@@ -39,8 +39,6 @@ use std::{
 const PEERS_WITHIN: Duration = Duration::from_secs(2);
 /// How often they are asked what they know of the agents here; also whenever one connects.
 const ASK_EVERY: Duration = Duration::from_mins(5);
-/// Agents that are handed on at once when the node drains.
-const DRAIN_AT_ONCE: usize = 4;
 
 /// Agents that were restored before this node has custody of them.
 #[derive(Default)]
@@ -48,7 +46,7 @@ pub(super) struct Waiting(Mutex<BTreeMap<AgentId, Ready>>);
 
 /// One of them, with its place.
 pub(super) struct Ready {
-    pub(super) restored: Restored<WasmProgram, Shelf, crate::RealWorld>,
+    pub(super) restored: Restored<WasmProgram, Shelf, AgentWorld>,
     pub(super) start: Start,
 }
 
@@ -175,35 +173,6 @@ impl Node {
         }
     }
 
-    /// Hands every agent that lives here to a peer that takes it. Gives how many went, and why others did not.
-    pub async fn drain(self: &Arc<Self>) -> (usize, Vec<(AgentId, String)>) {
-        use futures_util::StreamExt;
-        self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
-        let agents: Vec<AgentId> =
-            self.lives().by_agent.iter().filter(|(_, life)| !life.is_over()).map(|(agent, _)| *agent).collect();
-        let handed = futures_util::stream::iter(agents).map(|agent| async move { (agent, self.hand_on(agent).await) });
-        let ended: Vec<_> = handed.buffer_unordered(DRAIN_AT_ONCE).collect().await;
-        let went = ended.iter().filter(|(_, ended)| ended.is_ok()).count();
-        (went, ended.into_iter().filter_map(|(agent, ended)| ended.err().map(|why| (agent, why))).collect())
-    }
-
-    async fn hand_on(self: &Arc<Self>, agent: AgentId) -> Result<(), String> {
-        let mut why = "no other node is connected that takes agents".to_owned();
-        for row in self.known_nodes().into_iter().filter(|row| row.connected) {
-            if row.status.as_ref().is_none_or(|status| status.draining || status.agents_free == 0) {
-                continue;
-            }
-            match self.give(agent, row.node, |_| ()).await {
-                Ok(_) => return Ok(()),
-                Err(error) => why = error.to_string(),
-            }
-            if !matches!(self.steward.status(agent), Ok(Status::Custodian)) {
-                break;
-            }
-        }
-        Err(why)
-    }
-
     /// The other nodes that are known, cheapest first.
     pub fn known_nodes(&self) -> Vec<NodeRow> {
         let Some(network) = self.peers().network() else { return Vec::new() };
@@ -239,15 +208,15 @@ impl Node {
         }
     }
 
-    fn is_draining(&self) -> bool {
-        self.draining.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
     /// Whether the operator takes this agent from this node, and at which price.
     pub(crate) fn admit_from(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal> {
         let refuse = |reason, why: String| Err(Refusal::new(reason, why));
         if self.is_draining() {
-            return refuse(Reason::Draining, "this node is about to stop".into());
+            return refuse(Reason::Draining, "this node is being emptied".into());
+        }
+        // Nobody else goes on with it at the next start.
+        if !self.is_carrying() {
+            return refuse(Reason::Policy, "only `igor node start` takes agents in, once it carries its own".into());
         }
         if !self.config().policy.nodes.contains(&from) {
             return refuse(Reason::Policy, format!("policy.nodes of this node does not list {from}"));
@@ -295,7 +264,7 @@ impl Node {
         let _slot = self.slot().await?;
         let node = self.clone();
         let Prepared { start, program } = blocking(move || node.prepare(agent, Wishes::default())).await?;
-        let restored = Restored::new(self.parts(Arc::new(program), &start.stored), agent).await?;
+        let restored = Restored::new(self.parts(Arc::new(program), &start.stored, &start.genesis), agent).await?;
         self.waiting.put(agent, Ready { restored, start });
         Ok(())
     }

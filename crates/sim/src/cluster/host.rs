@@ -121,7 +121,7 @@ impl SimHost {
             if slot.stopping.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let ending = self.live(agent, &mut commands, settings(agent, forgive)).await;
+            let ending = Box::pin(self.live(agent, &mut commands, settings(agent, forgive))).await;
             *lock(&slot.commands) = None;
             let stopping = slot.stopping.load(Ordering::Relaxed);
             forgive = false;

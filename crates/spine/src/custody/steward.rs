@@ -214,6 +214,16 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(self.store.put_local(&Note::name(agent), note.encode()).await?)
     }
 
+    /// Whether agents are coming in.
+    pub fn is_expecting(&self) -> bool {
+        self.coming.len() > 0
+    }
+
+    /// Whether an agent is being handed over.
+    pub fn is_handing_over(&self, agent: AgentId) -> bool {
+        self.leaving.has(agent)
+    }
+
     /// How the agent began, and what it may do.
     pub(super) fn genesis(&self, agent: AgentId) -> Result<(Genesis, Manifest), Error> {
         Ok(crate::life::read_genesis(&*self.store, agent)?)
