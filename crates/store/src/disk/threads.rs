@@ -241,7 +241,7 @@ fn run_files(home: &Home, spares: &Spares, requests: &Receiver<ToFiles>) {
             match current {
                 ToFiles::PutBlob(bytes, answer) => blobs.push((small::write_blob(home, spares, &bytes), answer)),
                 ToFiles::PutLocal(name, bytes, answer) => {
-                    drop(answer.send(small::put_local(home, spares, &name, &bytes)))
+                    drop(answer.send(small::put_local(home, spares, &name, &bytes)));
                 }
                 ToFiles::RemoveLocal(name, answer) => drop(answer.send(small::remove_local(home, &name))),
                 ToFiles::Stop => return name_blobs(home, blobs),
