@@ -75,7 +75,7 @@ impl Host for NodeHost {
     }
 
     async fn heed(&self, agent: AgentId, manner: Manner) -> Result<(), String> {
-        self.node()?.heed(agent, manner).await.map_err(|error| error.to_string())
+        self.node()?.keep_manner(agent, manner).await.map_err(|error| error.to_string())
     }
 
     async fn restore(&self, agent: AgentId) -> Result<(), Refusal> {

@@ -19,7 +19,6 @@ use crate::{
 use igor_network::{Config, Network};
 use igor_protocol::{
     AgentId, Manifest, NodeId, Seq,
-    custody::Status,
     limits::BLOB_BYTES_MAX,
     transfer::{FRAME_BYTES_MAX, Manner, Offer, Reason, Refusal},
 };
@@ -261,7 +260,7 @@ impl Node {
     }
 
     /// Keeps how an agent is to live here: in place of what was said when it was here before.
-    pub(crate) async fn heed(&self, agent: AgentId, manner: Manner) -> Result<(), Error> {
+    pub(crate) async fn keep_manner(&self, agent: AgentId, manner: Manner) -> Result<(), Error> {
         let Manner { paused, interval, checkpoint_interval } = manner;
         let flags = Flags { paused, interval, checkpoint_interval, ..Flags::default() };
         if local::flags(&*self.store, agent)? != flags {
