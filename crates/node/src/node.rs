@@ -355,21 +355,17 @@ impl Node {
         if order.body.agent != agent {
             return Err(Error::Order(Fault::Order("it is for another agent")));
         }
-        match self.life(agent).filter(|life| !life.is_over()) {
-            Some(life) => {
-                let (answer, answered) = oneshot::channel();
-                life.command(Command::Order { order, answer }).await?;
-                let gone = |_| Error::NotRunning { name: life.name().to_owned() };
-                return answered.await.map_err(gone)?.map_err(|refused| match refused {
-                    Refused::Order(fault) => Error::Order(fault),
-                    other => Error::Refused(other),
-                });
-            }
-            None => {
-                let node = self.clone();
-                blocking(move || node.check_custody(agent)).await?;
-            }
+        if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
+            let (answer, answered) = oneshot::channel();
+            life.command(Command::Order { order, answer }).await?;
+            let gone = |_| Error::NotRunning { name: life.name().to_owned() };
+            return answered.await.map_err(gone)?.map_err(|refused| match refused {
+                Refused::Order(fault) => Error::Order(fault),
+                other => Error::Refused(other),
+            });
         }
+        let node = self.clone();
+        blocking(move || node.check_custody(agent)).await?;
         let seq = self.steward.order(order).await.map_err(|error| match error {
             igor_spine::custody::Error::Order(fault) => Error::Order(fault),
             other => other.into(),

@@ -81,7 +81,7 @@ impl Node {
         match self.steward.status(agent) {
             // One that stays without a life gives its place away.
             Ok(Status::Custodian) if !matches!(Box::pin(self.tend(agent)).await, Ok(true)) => {
-                drop(self.kept.take(agent))
+                drop(self.kept.take(agent));
             }
             Ok(Status::Absent | Status::Elsewhere) => {
                 drop(self.kept.take(agent));
@@ -125,7 +125,7 @@ impl Node {
             let name = self.give_name(agent, &start.genesis.name).await?;
             match restored.follow().await {
                 Ok(()) => {
-                    let lives = lease.unless_revoked(restored.live()).await;
+                    let lives = lease.unless_revoked(Box::pin(restored.live())).await;
                     let life = lives.ok_or(Error::Overtaken { agent })??;
                     return self.carry(Start { name, ..start }, life, lease).await.map(drop);
                 }

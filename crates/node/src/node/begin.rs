@@ -213,8 +213,9 @@ impl Node {
         stored.add(bytes);
         let body = genesis.body.clone();
         let _opening = self.opening(agent);
-        let created =
-            lease.unless_revoked(Life::create(self.parts(loaded, &stored, &body), genesis, manifest.clone())).await;
+        let created = lease
+            .unless_revoked(Box::pin(Life::create(self.parts(loaded, &stored, &body), genesis, manifest.clone())))
+            .await;
         let life = created.ok_or(Error::Overtaken { agent })??;
         tracing::info!(%agent, name, owner = %body.owner, "an agent was created");
         self.carry(Start { name, genesis: body, manifest, wishes, resumed: false, place, stored }, life, lease).await
