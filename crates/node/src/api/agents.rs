@@ -92,7 +92,7 @@ pub(super) async fn pause(State(api): State<Shared>, name: Named) -> Result<Resp
 pub(super) async fn resume(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
     let Path(name) = name?;
     let agent = api.resolve(&name)?;
-    api.node.resume(agent).await?;
+    Box::pin(api.node.resume(agent)).await?;
     api.status(agent).await
 }
 
@@ -108,7 +108,7 @@ pub(super) async fn order(State(api): State<Shared>, name: Named, body: Body) ->
     let agent = api.resolve(&name)?;
     let bytes = read_body(body, ORDER_BYTES_MAX, api.limits.body_within).await?;
     let order = Order::decode(&bytes).map_err(|e| Refusal::bad_request("bad_order", e))?;
-    let seq = api.node.order(agent, order).await?;
+    let seq = Box::pin(api.node.order(agent, order)).await?;
     json(StatusCode::OK, &OrderTaken { seq })
 }
 

@@ -260,7 +260,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 continue;
             }
             record.check(&owner)?;
-            match self.happen(tidings.agent, Event::Heard(record)).await {
+            match Box::pin(self.happen(tidings.agent, Event::Heard(record))).await {
                 Ok(_) | Err(Error::Refused(_)) => {}
                 Err(e) => return Err(e),
             }

@@ -92,7 +92,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             Err(cut) => return Err(Error::Host(cut.to_string())),
         };
         let agent = offer.agent();
-        match self.taken(from, agent, &offer, link).await {
+        match Box::pin(self.taken(from, agent, &offer, link)).await {
             Ok(taken) => Ok(taken),
             Err(Ended::Refused(refusal)) => {
                 if let Some(declined) = self.decline(from, agent, &offer, refusal.reason).await? {
