@@ -169,6 +169,10 @@ impl Store for Disk {
         self.files(|answer| ToFiles::PutBlob(bytes, answer)).await
     }
 
+    fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
+        small::has_blob(&self.home, hash)
+    }
+
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
         small::get_blob(&self.home, hash, bytes_max)
     }

@@ -35,7 +35,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What an agent may bring, in bytes.
 const BYTES_MAX: u64 = 64 << 20;
@@ -121,8 +121,11 @@ impl SimHost {
         settings: Settings,
     ) -> Result<Ending, Error> {
         let kept = lock(&self.kept).remove(&agent);
-        // What went on since it was restored is restored anew.
-        let life = match kept.and_then(|mut kept| kept.follow().is_ok().then_some(kept)) {
+        let followed = match kept {
+            Some(mut kept) => kept.follow().await.is_ok().then_some(kept),
+            None => None,
+        };
+        let life = match followed {
             Some(kept) => kept.live().await?,
             None => Life::open(self.parts(), agent).await?,
         };
@@ -183,7 +186,7 @@ impl SimHost {
         }
         loop {
             match commands.recv().await {
-                None | Some(Command::Stop) => return Ok(true),
+                None | Some(Command::Stop | Command::Freeze) => return Ok(true),
                 Some(Command::Order { order, answer }) => {
                     let committed = self.commit(agent, order).await;
                     let revived = matches!(committed, Ok(Ok(_)));
@@ -196,7 +199,9 @@ impl SimHost {
                     }
                 }
                 Some(Command::Deliver { answer, .. }) => drop(answer.send(Err(Refused::Ended(cause.name())))),
-                Some(Command::Pause { answer } | Command::Resume { answer }) => drop(answer.send(())),
+                Some(Command::Pause { answer } | Command::Resume { answer } | Command::Seal { answer }) => {
+                    let _ = answer.send(());
+                }
                 Some(Command::Lookup { .. }) => {}
             }
         }
@@ -264,13 +269,25 @@ fn settings(agent: AgentId, forgive: bool) -> Settings {
 }
 
 impl Host for SimHost {
-    async fn freeze(&self, agent: AgentId) -> Result<(), String> {
+    fn runtime(&self) -> String {
+        SimProgram::default().runtime
+    }
+
+    async fn seal(&self, agent: AgentId) {
+        let Some(commands) = self.commands(agent) else { return };
+        let (answer, sealed) = oneshot::channel();
+        if commands.send(Command::Seal { answer }).await.is_ok() {
+            drop(sealed.await);
+        }
+    }
+
+    async fn freeze(&self, agent: AgentId, checkpoint: bool) -> Result<(), String> {
         let Some(slot) = lock(&self.lives).get(&agent).cloned() else { return Ok(()) };
         slot.stopping.store(true, Ordering::Relaxed);
         let commands = lock(&slot.commands).clone();
         if let Some(commands) = commands {
             // One that is over has nothing to stop.
-            drop(commands.send(Command::Stop).await);
+            drop(commands.send(if checkpoint { Command::Stop } else { Command::Freeze }).await);
         }
         let mut over = slot.over.subscribe();
         let ended = over.wait_for(Option::is_some).await.map(|ended| ended.clone());
@@ -323,10 +340,21 @@ impl Host for SimHost {
         Manner::default()
     }
 
-    async fn restore(&self, agent: AgentId, _: Manner) -> Result<(), Refusal> {
+    async fn heed(&self, _: AgentId, _: Manner) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn restore(&self, agent: AgentId) -> Result<(), Refusal> {
         if self.machine.conduct().spoils {
             self.machine.counts.add("restore failed");
             return Err(Refusal::new(Reason::Program, "it does not restore here today"));
+        }
+        let kept = lock(&self.kept).remove(&agent);
+        if let Some(mut kept) = kept
+            && kept.follow().await.is_ok()
+        {
+            lock(&self.kept).insert(agent, kept);
+            return Ok(());
         }
         let restored = Restored::new(self.parts(), agent).await.map_err(|error| {
             // A journal may be here whose move was cut before the state of its last checkpoint came.

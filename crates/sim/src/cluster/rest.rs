@@ -198,7 +198,7 @@ async fn freeze(stage: &Arc<Stage>) {
         let Some(node) = machine.node() else { continue };
         let (told, heard) = tokio::sync::oneshot::channel();
         machine.spawn(async move {
-            drop(told.send(node.host.freeze(id).await));
+            drop(told.send(node.host.freeze(id, true).await));
         });
         if !matches!(heard.await, Ok(Ok(()))) {
             stage.oracle.violate(format!("{} does not stop at node {home}", short(id)));

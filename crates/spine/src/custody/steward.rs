@@ -1,12 +1,12 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
 use super::{Host, Lease, Peers, books::Books, lease::Tenant};
-use crate::World;
+use crate::{World, moving::Arrivals};
 use igor_protocol::{
     AgentId, Body, Entry, KeyPair, Manifest, NodeId, OwnerId, Seq,
     custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, Tidings, may_begin, step_by},
     entry::{Custody, Genesis, GenesisBody, Order, Phase},
-    ledger::{Book, Fault},
+    ledger::{Book, Draft, Fault},
 };
 use igor_store::Store;
 use std::{
@@ -101,7 +101,9 @@ pub struct Steward<S, W, P, H> {
     pub(super) peers: Arc<P>,
     pub(super) host: Arc<H>,
     rules: Rules,
-    books: Books,
+    pub(super) books: Books,
+    /// What all moves have in memory that come in here, and what is left of those that were cut.
+    pub(super) arrivals: Arrivals,
     turns: Mutex<BTreeMap<AgentId, Turn>>,
     /// Agents that are coming in: what is here of their journals is not removed.
     pub(super) coming: Busy,
@@ -152,8 +154,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The steward of a node.
     pub fn new(key: Arc<KeyPair>, store: Arc<S>, world: Arc<W>, peers: Arc<P>, host: Arc<H>) -> Self {
         let (coming, leaving, freezing) = (Busy::default(), Busy::default(), Busy::default());
-        let (rules, books, turns) = (Rules::ALL, Books::default(), Mutex::default());
-        Self { key, store, world, peers, host, rules, books, turns, coming, leaving, freezing }
+        let (rules, books, arrivals) = (Rules::ALL, Books::default(), Arrivals::default());
+        let turns = Mutex::default();
+        Self { key, store, world, peers, host, rules, books, arrivals, turns, coming, leaving, freezing }
     }
 
     /// Leaves out a rule of custody: only a simulated node does, to show that the rule is needed.
@@ -454,26 +457,37 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// Appends a record that this node signed, in a commit of its own.
     async fn append(&self, agent: AgentId, record: Custody) -> Result<(), Error> {
-        let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
-        book.append_own();
-        let mut draft = book.draft();
-        book.push_custody(&mut draft, record)?;
-        let commit = book.commit(draft)?;
-        Ok(self.store.append(commit).await?)
+        self.add(agent, |book, draft| book.push_custody(draft, record).map(drop)).await
     }
 
     /// Appends a seal where the last entry is not one, so that its writer cannot deny what is before.
     pub(super) async fn seal(&self, agent: AgentId) -> Result<(), Error> {
-        let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
-        if book.held().sealed {
+        if self.books.look(&*self.store, agent, Book::is_sealed)?.ok_or(Error::Unknown(agent))? {
             return Ok(());
         }
+        let now = self.world.wall_clock();
+        self.add(agent, |book, draft| {
+            let at = now.max(book.ledger().at);
+            book.push_seal(draft, &self.key, at).map(drop)
+        })
+        .await
+    }
+
+    /// Appends a commit of this node's own. The book goes on with it, so that nothing is read again.
+    async fn add(
+        &self,
+        agent: AgentId,
+        push: impl FnOnce(&mut Book, &mut Draft) -> Result<(), Fault>,
+    ) -> Result<(), Error> {
+        let mut book = self.books.take_at_end(&*self.store, agent)?.ok_or(Error::Unknown(agent))?;
         book.append_own();
-        let at = self.world.wall_clock().max(book.ledger().at);
         let mut draft = book.draft();
-        book.push_seal(&mut draft, &self.key, at)?;
+        push(&mut book, &mut draft)?;
         let commit = book.commit(draft)?;
-        Ok(self.store.append(commit).await?)
+        book.append_foreign();
+        self.store.append(commit).await?;
+        self.books.put(book);
+        Ok(())
     }
 
     /// As [`Steward::leave_buried`], unless the agent comes in now.
