@@ -6,6 +6,7 @@
 
 mod handler;
 mod host;
+mod lines;
 mod peers;
 
 pub(crate) use handler::Gate;
