@@ -16,6 +16,7 @@ enum {
     IGOR_TOO_LARGE = -3, /* the reply is over the limit */
     IGOR_NO_TICK = -4,   /* only possible in agent_tick */
     IGOR_TOO_SMALL = -5, /* the buffer; it begins with the needed length, as a little-endian u32 */
+    IGOR_NOT_A_NODE = -6, /* no name of a node */
 };
 
 /* What igor_trigger answers. */
@@ -36,6 +37,9 @@ IGOR_IMPORT(wallet_balance) int64_t igor_wallet_balance(void);
 IGOR_IMPORT(wallet_receipt_count) int32_t igor_wallet_receipt_count(void);
 IGOR_IMPORT(wallet_receipt) int32_t igor_wallet_receipt(int32_t index, void *buffer, size_t len);
 IGOR_IMPORT(node_price) int64_t igor_node_price(void);
+IGOR_IMPORT(node_draining) int32_t igor_node_draining(void);
+IGOR_IMPORT(node_list) int32_t igor_node_list(void *buffer, size_t len); /* lines: node, price a second, a 10^9 fuel */
+IGOR_IMPORT(migrate_to) int32_t igor_migrate_to(const void *node, size_t len); /* len 0: anywhere */
 IGOR_IMPORT(trigger) int32_t igor_trigger(void);
 IGOR_IMPORT(message_next) int32_t igor_message_next(void *buffer, size_t len);
 IGOR_IMPORT(message_reply) int32_t igor_message_reply(const void *body, size_t len);

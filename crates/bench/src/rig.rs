@@ -225,6 +225,10 @@ impl Store for Memory {
         Ok(())
     }
 
+    async fn settle(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn tail(&self, _: AgentId) -> Result<Option<Chain>, Error> {
         Ok(self.lock().commits.last().map(Commit::end))
     }

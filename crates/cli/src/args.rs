@@ -224,6 +224,9 @@ pub(crate) enum NodeVerb {
     /// Carry all agents of this home, and serve the API, until told to stop
     #[command(after_help = NODE_START_EXAMPLES)]
     Start,
+    /// Hand all agents of the node that runs here to others; it stays up, and takes none in until it is started again
+    #[command(after_help = "Examples:\n  igor node drain      # what no node takes goes on here, and it is said why")]
+    Drain,
 }
 
 /// `deploy`.

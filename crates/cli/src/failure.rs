@@ -210,7 +210,8 @@ impl From<&igor_node::client::Error> for Code {
                 Self::Unreachable
             }
             E::Refused { code, .. }
-                if ["move_refused", "move_declined", "other_history", "not_custodian"].contains(&code.as_str()) =>
+                if ["move_refused", "move_declined", "moving", "other_history", "not_custodian"]
+                    .contains(&code.as_str()) =>
             {
                 Self::Refused
             }

@@ -63,6 +63,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Resume(args) => verb::control::resume(context, &args),
         Verb::End(args) => verb::order::end(context, &args),
         Verb::Migrate(args) => verb::migrate::migrate(context, &args),
+        Verb::Node { verb: NodeVerb::Drain } => verb::migrate::drain(context),
         Verb::Nodes => verb::migrate::nodes(context),
         Verb::Verify(args) => verb::verify::verify(context, &args),
         Verb::Replay(args) => verb::replay::replay(context, &args),

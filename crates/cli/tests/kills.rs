@@ -27,6 +27,8 @@ mod dice;
 mod place;
 #[path = "kills/report.rs"]
 mod report;
+#[path = "kills/section.rs"]
+mod section;
 #[allow(dead_code)]
 #[path = "../src/verb/demo/stage.rs"]
 mod stage;
@@ -53,10 +55,11 @@ fn kills_lose_nothing_and_repeat_nothing() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     match Trial::new(folder.path(), kills, seed).perform() {
         Ok(report) => {
-            let report = report.in_words(seed, begun.elapsed());
-            println!("{report}");
+            let words = report.in_words(seed, begun.elapsed());
+            println!("{words}");
             if let Ok(path) = std::env::var("IGOR_KILLS_REPORT") {
-                fs::write(path, report).expect("the report can be written");
+                let text = fs::read_to_string(&path).expect("the report can be read");
+                fs::write(path, section::replace(&text, report::KILLS, &words)).expect("the report can be written");
             }
         }
         Err(why) => panic!("seed {seed}: {why}; what the processes said is kept in {}", folder.keep().display()),

@@ -13,6 +13,8 @@ use std::fmt;
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Largest record or message that the node puts into one, in bytes.
 pub const BODY_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 64;
+/// Agents that one request may ask about.
+pub const AGENTS_MAX: usize = 64;
 /// Longest version text, in bytes.
 pub const VERSION_BYTES_MAX: usize = 64;
 
@@ -22,12 +24,12 @@ pub enum Request {
     /// What the node charges and has room for.
     #[n(0)]
     Status,
-    /// The signed custody record of an agent: where it lives, as far as the node knows.
+    /// The signed custody records of agents: where they live, as far as the node knows.
     #[n(1)]
     Custody {
-        /// Which agent.
+        /// Which agents; at most [`AGENTS_MAX`].
         #[n(0)]
-        agent: AgentId,
+        agents: Vec<AgentId>,
     },
     /// A message of the custody protocol, which this crate does not read.
     #[n(2)]
@@ -58,9 +60,13 @@ pub enum Response {
     /// To [`Request::Custody`].
     #[n(2)]
     Custody {
-        /// The record, which this crate does not read; at most [`BODY_BYTES_MAX`]. None if the node knows nothing.
-        #[cbor(n(0), with = "minicbor::bytes")]
-        record: Option<Vec<u8>>,
+        /// So many of the agents, the first ones, are answered for. The others did not fit: ask again for them.
+        #[n(0)]
+        answered: u32,
+        /// What the node knows of those of whom it knows something, each of which this crate does not read; together at
+        /// most [`BODY_BYTES_MAX`], counting [`RECORD_BYTES_MORE`] for each.
+        #[n(1)]
+        records: Vec<Record>,
     },
     /// To [`Request::Tell`].
     #[n(3)]
@@ -70,6 +76,14 @@ pub enum Response {
         body: Vec<u8>,
     },
 }
+
+/// What a node knows of one agent.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Record(#[cbor(n(0), with = "minicbor::bytes")] pub Vec<u8>);
+
+/// What a record takes in a message beside its bytes.
+pub const RECORD_BYTES_MORE: usize = 8;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
@@ -148,7 +162,8 @@ impl Request {
 
     fn check(&self) -> Result<(), codec::Error> {
         match self {
-            Self::Status | Self::Custody { .. } => Ok(()),
+            Self::Status => Ok(()),
+            Self::Custody { agents } => bounded("list of agents", agents.len(), AGENTS_MAX),
             Self::Tell { body } => bounded("message", body.len(), BODY_BYTES_MAX),
         }
     }
@@ -172,7 +187,10 @@ impl Response {
         match self {
             Self::Refused { .. } => Ok(()),
             Self::Status { status } => bounded("version", status.version.len(), VERSION_BYTES_MAX),
-            Self::Custody { record } => bounded("record", record.as_ref().map_or(0, Vec::len), BODY_BYTES_MAX),
+            Self::Custody { records, .. } => {
+                let bytes = records.iter().map(|record| record.0.len() + RECORD_BYTES_MORE).sum();
+                bounded("records", bytes, BODY_BYTES_MAX)
+            }
             Self::Told { body } => bounded("message", body.len(), BODY_BYTES_MAX),
         }
     }

@@ -111,6 +111,11 @@ impl Network {
         self.0.state.book().peers(Instant::now())
     }
 
+    /// Keeps what a peer answered when it was asked for its status.
+    pub fn learn_status(&self, node: NodeId, status: crate::Status) {
+        self.0.state.book().answered(node, status, Instant::now());
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Snapshot {
         self.0.state.counters.read()

@@ -1,6 +1,6 @@
 //! A short run of each fuzz property, from samples that are valid. The same seed gives the same bytes.
 
-use igor_network::{Request, Response, Status, Why, fuzz};
+use igor_network::{Record, Request, Response, Status, Why, fuzz};
 use igor_protocol::{AgentId, Hash, Terms, fuzz::run};
 
 const SEED: u64 = 4;
@@ -10,7 +10,7 @@ const ITERATIONS: u64 = 20_000;
 fn samples(name: &str) -> Vec<Vec<u8>> {
     let requests = [
         Request::Status,
-        Request::Custody { agent: AgentId(Hash([7; 32])) },
+        Request::Custody { agents: vec![AgentId(Hash([7; 32])), AgentId(Hash([8; 32]))] },
         Request::Tell { body: b"hello".to_vec() },
     ];
     let status = Status {
@@ -24,8 +24,8 @@ fn samples(name: &str) -> Vec<Vec<u8>> {
     let responses = [
         Response::Refused { why: Why::Busy },
         Response::Status { status },
-        Response::Custody { record: None },
-        Response::Custody { record: Some(vec![1, 2, 3]) },
+        Response::Custody { answered: 0, records: vec![] },
+        Response::Custody { answered: 2, records: vec![Record(vec![1, 2, 3]), Record(vec![])] },
         Response::Told { body: vec![] },
     ];
     match name {

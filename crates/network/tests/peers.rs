@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use igor_network::{Error, Event, Refusal, Request, Response, Why, frame, limits};
+use igor_network::{Error, Event, Record, Refusal, Request, Response, Why, frame, limits};
 use igor_protocol::{AgentId, Hash};
 use std::{
     collections::BTreeSet,
@@ -28,10 +28,10 @@ async fn talk(listen: &str) {
     for (from, to) in [(&first.network, b), (&second.network, a)] {
         let answer = from.request(to, Request::Status).await.expect("an answer");
         assert_eq!(answer, Response::Status { status: status() });
-        let known = from.request(to, Request::Custody { agent: AgentId(Hash([0; 32])) }).await.expect("an answer");
-        assert_eq!(known, Response::Custody { record: Some(b"a record".to_vec()) });
-        let unknown = from.request(to, Request::Custody { agent: AgentId(Hash([1; 32])) }).await.expect("an answer");
-        assert_eq!(unknown, Response::Custody { record: None });
+        let agents = [0, 1, 0].map(|first| AgentId(Hash([first; 32]))).to_vec();
+        let known = from.request(to, Request::Custody { agents }).await.expect("an answer");
+        let records = vec![Record(b"a record".to_vec()), Record(b"a record".to_vec())];
+        assert_eq!(known, Response::Custody { answered: 3, records });
         echo(from, to, &vec![7; igor_network::message::BODY_BYTES_MAX]).await;
         let refused = from.request(to, Request::Tell { body: b"no".to_vec() }).await;
         assert!(matches!(refused, Err(Error::Refused { why: Why::NotAllowed, .. })), "{refused:?}");

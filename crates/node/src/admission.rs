@@ -3,12 +3,16 @@
 //! Invariants kept here:
 //! - Whoever lives here has a place, from before its program is compiled until its life is over.
 //! - Places are never more than the operator allows, and who has one keeps it.
+//! - Who was promised a place has it: an agent that comes in from its welcome on, one that goes until it is elsewhere.
 
 use crate::{home, stored::Stored};
 use igor_protocol::{AgentId, Manifest};
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Instances that an agent may have at once: at a checkpoint the one that wrote the state and the one that restores it.
@@ -125,6 +129,39 @@ impl Drop for Place {
         let mut taken = self.admission.lock();
         taken.agents = taken.agents.saturating_sub(1);
         taken.memory_bytes = taken.memory_bytes.saturating_sub(self.memory_bytes);
+    }
+}
+
+/// Places of agents that have no life at the moment, and are to have one.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Mutex<BTreeMap<AgentId, Option<Place>>>);
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Option<Place>>> {
+        // No update can fail in the middle.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a place for an agent.
+    pub(crate) fn keep(&self, agent: AgentId, place: Place) {
+        self.lock().insert(agent, Some(place));
+    }
+
+    /// From now on the place that the agent's life leaves is kept.
+    pub(crate) fn expect(&self, agent: AgentId) {
+        self.lock().entry(agent).or_default();
+    }
+
+    /// A life left its place, which is kept if it is expected.
+    pub(crate) fn left(&self, agent: AgentId, place: Place) {
+        if let Some(kept) = self.lock().get_mut(&agent) {
+            *kept = Some(place);
+        }
+    }
+
+    /// The place that was kept. None is any more.
+    pub(crate) fn take(&self, agent: AgentId) -> Option<Place> {
+        self.lock().remove(&agent).flatten()
     }
 }
 

@@ -6,8 +6,8 @@
 //! - A call is made once. Only [`send_lines`] tries again, and only what the node's exactly-once rule makes safe.
 
 use crate::api::wire::{
-    AgentInfo, Agents, BODY_BYTES_MAX, Batch, BatchAnswer, Controlled, Event, Failure, MessageAnswer, MessageStatus,
-    Move, MoveEvent, NodeInfo, NodeRow, Nodes, OrderTaken, Outgoing, StreamInfo,
+    AgentInfo, Agents, BODY_BYTES_MAX, Batch, BatchAnswer, Controlled, DrainEvent, Event, Failure, MessageAnswer,
+    MessageStatus, Move, MoveEvent, NodeInfo, NodeRow, Nodes, OrderTaken, Outgoing, StreamInfo,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
@@ -243,6 +243,12 @@ impl Client {
     pub async fn migrate(&self, name: &str, to: NodeId) -> Result<LineStream<MoveEvent>, Error> {
         let body = serde_json::to_vec(&Move { to }).map_err(|e| self.protocol(e.to_string()))?;
         let request = self.request(Method::POST, &agent_path(name, &["moves"]), body.into())?;
+        self.stream(request).await.map(|body| LineStream::new(self.address.clone(), body))
+    }
+
+    /// Hands every agent of the node to others; gives what became of each as it goes on.
+    pub async fn drain(&self) -> Result<LineStream<DrainEvent>, Error> {
+        let request = self.request(Method::POST, "/v1/node/drain", Bytes::new())?;
         self.stream(request).await.map(|body| LineStream::new(self.address.clone(), body))
     }
 

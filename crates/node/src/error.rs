@@ -88,6 +88,18 @@ pub enum Error {
         /// Its name or id.
         name: String,
     },
+    /// Custody of it changed while it was being started, or while it ran.
+    #[error("the custody of agent {agent} changed, so it does not run here for now; `igor show` says where it is")]
+    Overtaken {
+        /// The agent.
+        agent: AgentId,
+    },
+    /// It could not be ended with a checkpoint.
+    #[error("the agent could not be stopped with a checkpoint: {why}")]
+    Froze {
+        /// Why.
+        why: String,
+    },
     /// It does not live now.
     #[error("agent {name} does not run now; `igor resume {name}` on a node that carries it, or `igor run`, starts it")]
     NotRunning {
@@ -151,6 +163,9 @@ impl Error {
                     igor_spine::Error::Host(_) | igor_spine::Error::Store(Store::Full { .. } | Store::Io { .. })
                 )
                 | Self::Store(Store::Full { .. } | Store::Io { .. })
+                | Self::Custody(igor_spine::custody::Error::Own(igor_spine::Error::Store(
+                    Store::Full { .. } | Store::Io { .. }
+                )))
                 | Self::Program(igor_sandbox::Error::Host(_))
         )
     }
@@ -162,6 +177,12 @@ pub enum Rejected {
     /// Its owner did not sign it as it is.
     #[error("the owner's signature is not over this deployment; sign it with the key that it names as owner")]
     Signature,
+    /// The node takes nothing in now.
+    #[error("this node takes no agents in: {why}")]
+    Closed {
+        /// Why.
+        why: &'static str,
+    },
     /// The operator does not serve this owner.
     #[error("this node takes no agents of {owner}; its operator can add that key to policy.owners in node.toml")]
     Owner {

@@ -5,7 +5,10 @@
 //! - Who waits for a reply is woken once its run is committed, or learns that the life is over.
 
 use crate::{Error, Wishes, events::Projector, follow::Follower, metrics::AgentMetrics};
-use igor_protocol::{AgentId, Credits, Entry, Nanos, Seq, entry::GenesisBody};
+use igor_protocol::{
+    AgentId, Credits, Entry, Nanos, Seq,
+    entry::{Destination, GenesisBody},
+};
 use igor_sandbox::RUNTIME_ID;
 use igor_spine::{
     Committed, Ending,
@@ -17,7 +20,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::wire;
 
@@ -36,11 +39,11 @@ pub struct Hosted {
     /// What it was when it began: events are told from there.
     began: Snapshot,
     resumed: bool,
+    may_migrate: bool,
     commands: mpsc::Sender<Command>,
     now: watch::Receiver<Snapshot>,
     over: watch::Receiver<Option<Over>>,
     waiting: Arc<Waiting>,
-    abandon: Notify,
 }
 
 /// What a life is at its beginning, and the ends of its channels.
@@ -51,6 +54,7 @@ pub(crate) struct Beginning {
     pub(crate) began: Snapshot,
     pub(crate) wishes: Wishes,
     pub(crate) resumed: bool,
+    pub(crate) may_migrate: bool,
     pub(crate) metrics: AgentMetrics,
 }
 
@@ -58,20 +62,23 @@ pub(crate) struct Beginning {
 pub(crate) struct Ends {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) outbox: Told,
+    /// Where its last tick asked to be moved to.
+    pub(crate) asked: watch::Receiver<Option<Destination>>,
     pub(crate) over: watch::Sender<Option<Over>>,
 }
 
 impl Hosted {
     pub(crate) fn begin(beginning: Beginning) -> (Self, Ends) {
-        let Beginning { store, name, genesis, began, wishes, resumed, metrics } = beginning;
+        let Beginning { store, name, genesis, began, wishes, resumed, may_migrate, metrics } = beginning;
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let (told_now, now) = watch::channel(began.clone());
         let (told_over, over) = watch::channel(None);
+        // What was asked of a life that a kill ended is asked of this one.
+        let (wish, asked) = watch::channel(began.move_to);
         let waiting = Arc::new(Waiting::default());
-        let outbox = Told { store, now: told_now, ahead: VecDeque::new(), waiting: waiting.clone(), metrics };
-        let hosted =
-            Self { name, genesis, wishes, began, resumed, commands, now, over, waiting, abandon: Notify::new() };
-        (hosted, Ends { commands: commanded, outbox, over: told_over })
+        let outbox = Told { store, now: told_now, ahead: VecDeque::new(), waiting: waiting.clone(), wish, metrics };
+        let hosted = Self { name, genesis, wishes, began, resumed, may_migrate, commands, now, over, waiting };
+        (hosted, Ends { commands: commanded, outbox, asked, over: told_over })
     }
 
     /// Whose life it is.
@@ -92,6 +99,11 @@ impl Hosted {
     /// Whether it was there before this life.
     pub const fn resumed(&self) -> bool {
         self.resumed
+    }
+
+    /// Whether it may ask to be moved.
+    pub(crate) const fn may_migrate(&self) -> bool {
+        self.may_migrate
     }
 
     /// What it was when this life began.
@@ -159,17 +171,6 @@ impl Hosted {
         // One that is over has nothing to stop.
         drop(self.commands.send(Command::Stop).await);
         self.over().await
-    }
-
-    /// Ends it at once, in the middle of whatever it does, and waits until nothing of it is left.
-    pub(crate) async fn abandon(&self) {
-        self.abandon.notify_one();
-        self.over().await;
-    }
-
-    /// Comes back when it is to be ended so.
-    pub(crate) async fn abandoned(&self) {
-        self.abandon.notified().await;
     }
 
     /// Comes back once the message at this position is closed, and an error if the life is over before. Begin to wait
@@ -283,6 +284,7 @@ pub(crate) struct Told {
     /// What the life is already, but its journal is not durably yet: the oldest and the newest of it.
     ahead: VecDeque<Snapshot>,
     waiting: Arc<Waiting>,
+    wish: watch::Sender<Option<Destination>>,
     metrics: AgentMetrics,
 }
 
@@ -306,6 +308,9 @@ impl Outbox for Told {
             self.metrics.count(&event);
             match event {
                 Event::MessageClosed { message, .. } => self.waiting.close(message),
+                Event::Tick(tick) if tick.outcome.is_ok() => {
+                    self.wish.send_if_modified(|wish| std::mem::replace(wish, tick.move_to) != tick.move_to);
+                }
                 Event::CheckpointRefused { tick, cause } => {
                     let agent = self.now.borrow().chain.agent;
                     tracing::warn!(%agent, %tick, cause, "a checkpoint was refused; the last one stays");

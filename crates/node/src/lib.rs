@@ -18,7 +18,6 @@ pub mod local;
 mod metrics;
 mod moves;
 mod node;
-pub mod order;
 pub mod portable;
 mod reply;
 mod stored;

@@ -222,6 +222,11 @@ pub async fn put_flags(store: &impl Store, agent: AgentId, flags: Flags) -> Resu
     Ok(store.put_local(&value, encode(&value, &file)?).await?)
 }
 
+/// Forgets what the operator said about an agent.
+pub(crate) async fn remove_flags(store: &impl Store, agent: AgentId) -> Result<(), Error> {
+    Ok(store.remove_local(&flags_value(agent)).await?)
+}
+
 /// What an agent has stored, in bytes, as far as it was written down.
 pub(crate) fn stored(locals: &impl Locals, agent: AgentId) -> Result<Option<u64>, Error> {
     let value = stored_value(agent);

@@ -67,6 +67,7 @@ pub(crate) struct Metrics {
     requests: Family<OfStatus, Counter>,
     refusals: Family<OfReason, Counter>,
     start_failures: Counter,
+    moves_not_granted: Counter,
     /// What other nodes do.
     pub(crate) peers: PeerMetrics,
     room: [Filling; 4],
@@ -131,6 +132,7 @@ impl Metrics {
             requests: Family::default(),
             refusals: Family::default(),
             start_failures: Counter::default(),
+            moves_not_granted: Counter::default(),
             peers: PeerMetrics::new(),
             room: Default::default(),
             named: Mutex::default(),
@@ -159,6 +161,8 @@ impl Metrics {
         r.register("api_requests", "Answers of the API, by HTTP status", self.requests.clone());
         r.register("refusals", "Refusals of the API, by their code", self.refusals.clone());
         r.register("start_failures", "Times that an agent that should live could not", self.start_failures.clone());
+        let asked = "Times that an agent asked to be moved and no node took it";
+        r.register("moves_not_granted", asked, self.moves_not_granted.clone());
         self.peers.register(r);
         let room = [
             ("agents", "Agents that live here", "Agents that may live here"),
@@ -221,6 +225,11 @@ impl Metrics {
     /// An agent that should live could not.
     pub(crate) fn could_not_start(&self) {
         self.start_failures.inc();
+    }
+
+    /// An agent asked to be moved, and stays.
+    pub(crate) fn move_not_granted(&self) {
+        self.moves_not_granted.inc();
     }
 
     /// All metrics in the text format, with what the node and its agents are now.

@@ -1,14 +1,17 @@
 //! Agents that come and go: what [`igor_spine::custody`] needs of this node and of the others.
 //!
 //! Invariants kept here:
-//! - An agent lives here only while custody says so: [`Node::start`](crate::Node) asks before, and nothing else starts.
+//! - An agent lives here only while custody says so: each life has a [`Lease`](igor_spine::custody::Lease), and ends when
+//!   that is taken back.
 //! - What another node sends is answered by the authenticated peer it came from, under the network's limits.
 
+mod around;
 mod handler;
 mod host;
 mod lines;
 mod peers;
 
+pub(crate) use around::AgentWorld;
 pub(crate) use handler::Gate;
 pub(crate) use host::NodeHost;
 pub(crate) use peers::NodePeers;

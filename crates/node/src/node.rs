@@ -7,18 +7,19 @@
 
 use crate::{
     Error,
-    admission::Admission,
+    admission::{Admission, Kept},
     api::wire::{AgentInfo, Fill, NodeInfo, Room},
     custody,
     home::{self, Config, Home, NotGranted, Role},
     hosted::Hosted,
     local,
     metrics::Metrics,
-    moves::{NodeHost, NodePeers, NodeSteward},
+    moves::{AgentWorld, NodeHost, NodePeers, NodeSteward},
     stored::Shelf,
     world::RealWorld,
 };
 use carry::{Lives, Start};
+use flags::Turns;
 use igor_protocol::{
     AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
     custody::Tidings,
@@ -39,22 +40,25 @@ use igor_store::{
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+mod attend;
 mod begin;
 mod carry;
+mod drain;
 mod flags;
 mod moving;
+mod wander;
 
 pub use begin::{Deploy, Deployed, GENESIS_WITHIN};
 pub use carry::Carried;
 
 /// A life on this node.
-type OwnLife = Life<WasmProgram, Shelf, RealWorld>;
+type OwnLife = Life<WasmProgram, Shelf, AgentWorld>;
 /// What it lives on.
-type OwnParts = Parts<WasmProgram, Shelf, RealWorld>;
+type OwnParts = Parts<WasmProgram, Shelf, AgentWorld>;
 
 /// What a new agent is made of.
 #[derive(Clone, Debug)]
@@ -84,6 +88,8 @@ pub struct Wishes {
 
 /// A node.
 pub struct Node {
+    /// Itself, for those who live in it.
+    me: Weak<Self>,
     home: Home,
     config: Config,
     terms: Terms,
@@ -99,15 +105,23 @@ pub struct Node {
     lives: Mutex<Lives>,
     /// Names and ids of agents that are being created or started.
     busy: Mutex<BTreeSet<String>>,
-    /// Whose turn it is to say something about an agent. One for each agent that lived here or was spoken of.
-    turns: Mutex<BTreeMap<AgentId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Whose turn it is to say something about an agent.
+    turns: Turns,
     /// Who may run which agent.
     steward: Arc<NodeSteward>,
     /// Agents that were restored before they are this node's.
     waiting: moving::Waiting,
     /// What peers answer about custody, until somebody listens.
     hearing: Mutex<Option<mpsc::Receiver<Tidings>>>,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
+    /// What came of what agents wished.
+    wishes: wander::Wishes,
+    /// Places of agents that come or go.
+    kept: Kept,
+    /// A life that was about to begin has, or will not.
+    opened: Notify,
+    /// Agents whose custody is being settled, and whether more came up meanwhile.
+    attended: Mutex<BTreeMap<AgentId, bool>>,
 }
 
 impl Node {
@@ -145,7 +159,12 @@ impl Node {
             )),
             waiting: moving::Waiting::default(),
             hearing: Mutex::new(Some(hearing)),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
+            wishes: wander::Wishes::default(),
+            me: node.clone(),
+            kept: Kept::default(),
+            opened: Notify::new(),
+            attended: Mutex::default(),
             home,
             terms,
             store,
@@ -159,7 +178,7 @@ impl Node {
             carrying: AtomicBool::new(false),
             lives: Mutex::default(),
             busy: Mutex::default(),
-            turns: Mutex::default(),
+            turns: Turns::default(),
         }))
     }
 
@@ -321,7 +340,7 @@ impl Node {
         if order.body.agent != agent {
             return Err(Error::Order(Fault::Order("it is for another agent")));
         }
-        let busy = match self.life(agent).filter(|life| !life.is_over()) {
+        match self.life(agent).filter(|life| !life.is_over()) {
             Some(life) => {
                 let (answer, answered) = oneshot::channel();
                 life.command(Command::Order { order, answer }).await?;
@@ -331,10 +350,15 @@ impl Node {
                     other => Error::Refused(other),
                 });
             }
-            None => self.occupy(&agent.to_string())?,
-        };
-        let seq = crate::order::commit(&self.store, &self.key, order).await?;
-        drop(busy);
+            None => {
+                let node = self.clone();
+                blocking(move || node.check_custody(agent)).await?;
+            }
+        }
+        let seq = self.steward.order(order).await.map_err(|error| match error {
+            igor_spine::custody::Error::Order(fault) => Error::Order(fault),
+            other => other.into(),
+        })?;
         // One that ended for want of money lives again. The order counts, whatever comes of that.
         drop(self.tend(agent).await);
         Ok(seq)
@@ -342,7 +366,8 @@ impl Node {
 
     /// Whether an agent with this name, or this id, is being created or started, or takes an order, now.
     pub(crate) fn is_starting(&self, what: &str) -> bool {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner).contains(what)
+        let opening = what.parse().is_ok_and(|agent| self.lives().opening.contains(&agent));
+        opening || self.busy.lock().unwrap_or_else(PoisonError::into_inner).contains(what)
     }
 
     fn occupy(self: &Arc<Self>, what: &str) -> Result<Occupied, Error> {

@@ -128,6 +128,10 @@ impl Store for Shelf {
         Ok(())
     }
 
+    async fn settle(&self) -> Result<(), igor_store::Error> {
+        self.disk.settle().await
+    }
+
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, igor_store::Error> {
         self.disk.tail(agent)
     }

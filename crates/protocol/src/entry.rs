@@ -18,7 +18,7 @@ pub use deployment::{DEPLOYMENT_BYTES_MAX, Deployment};
 pub use genesis::{Genesis, GenesisBody, Policy};
 pub use message::{Content, Message, MessageId, Sender};
 pub use order::{Action, Order, OrderBody};
-pub use run::{Call, Failure, Log, Observation, Outcome, Request, Run, Trigger};
+pub use run::{Call, Destination, Failure, Listed, Log, Observation, Outcome, Request, Run, Trigger};
 pub use seal::Seal;
 
 use crate::{Hash, codec, limits::ENTRY_BYTES_MAX, units::Timestamp};
@@ -126,7 +126,7 @@ impl Body {
                 .iter()
                 .filter_map(|request| match request {
                     Request::Reply { body, .. } => content(body),
-                    Request::WakeAt(_) | Request::Finish => None,
+                    Request::WakeAt(_) | Request::Finish | Request::MigrateTo(_) => None,
                 })
                 .collect(),
             Self::Checkpoint(checkpoint) => {

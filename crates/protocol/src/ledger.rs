@@ -24,7 +24,7 @@ pub use remembered::{Known, Remembered};
 use crate::{
     Hash,
     custody::Standing,
-    entry::{EndCause, Order, Receipt},
+    entry::{Destination, EndCause, Order, Receipt},
     limits::FAILURES_MAX,
     units::{Credits, Seq, Tick, Timestamp},
 };
@@ -102,6 +102,9 @@ pub struct Ledger {
     /// Who has custody; none as long as it is as Genesis says.
     #[n(22)]
     pub custody: Option<Box<Standing>>,
+    /// Where its last tick asked to be moved to.
+    #[n(23)]
+    pub move_to: Option<Destination>,
 }
 
 /// Where the last checkpoint is.

@@ -33,5 +33,7 @@ pub const FAILURES_MAX: u32 = 5;
 pub const RESUMED_APART: Nanos = Nanos::from_millis(10);
 /// Receipts that an agent can read back.
 pub const RECEIPTS_KEPT: usize = 8;
+/// Nodes that a list for an agent has, the one that it is on among them.
+pub const NODES_LISTED_MAX: usize = 16;
 /// Longest cause text that is kept with a failed run, in bytes.
 pub const CAUSE_BYTES_MAX: usize = 512;

@@ -53,6 +53,9 @@ pub struct Capabilities {
     /// `message_next`, `message_reply`.
     #[n(4)]
     pub messages: bool,
+    /// `node_draining`, `node_list`, `migrate_to`. The only one that nobody has unasked.
+    #[n(5)]
+    pub migrate: bool,
 }
 
 /// Upper bounds of what an agent uses. Guests can see some of them, so they come from here, never from a node.
@@ -95,7 +98,7 @@ pub struct Limits {
 
 impl Default for Capabilities {
     fn default() -> Self {
-        Self { clock: true, randomness: true, log: true, wallet: true, messages: true }
+        Self { clock: true, randomness: true, log: true, wallet: true, messages: true, migrate: false }
     }
 }
 

@@ -48,6 +48,11 @@ impl Terms {
         Credits::from_units(time.saturating_add(work))
     }
 
+    /// The price of a billion units of fuel, which is about what a machine runs in a tenth of a second.
+    pub fn per_billion_fuel(&self) -> Credits {
+        Credits::from_units(u128::from(self.price_per_fuel) * 1_000_000_000)
+    }
+
     /// The price of a second, as `--price` takes it.
     pub fn per_second(&self) -> Credits {
         Credits::from_units(u128::from(self.price_per_ns) * 1_000_000_000)

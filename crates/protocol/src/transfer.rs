@@ -23,7 +23,7 @@ use crate::{
     codec, commit,
     entry::{Custody, Genesis},
     limits::{CAUSE_BYTES_MAX, COMMIT_BYTES_MAX},
-    units::Epoch,
+    units::{Epoch, Nanos},
 };
 use minicbor::{Decode, Encode};
 
@@ -62,8 +62,8 @@ pub enum Frame {
     Reached(Seq),
     /// The target durably has all commits up to here and is ready for the rest.
     Have(Seq),
-    /// The commit before was the last one, with the handoff: the target decides.
-    Last,
+    /// The commit before was the last one, with the handoff: the target decides. And how the agent lived.
+    Last(Manner),
     /// The target has answered this handoff before: its answer follows.
     Answered,
     /// The commit that the target decided with: its Accept.
@@ -96,6 +96,24 @@ pub struct Offer {
     /// The handoff to the target is committed already: the source asks for the decision, and sends what is missing.
     #[n(6)]
     pub given: bool,
+    /// The runtime that it lives on now; none before its init.
+    #[n(7)]
+    pub runtime: Option<String>,
+}
+
+/// How the operator of the source had the agent live, where that was not as its manifest says. It lives so at the target
+/// until the operator there says something else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Manner {
+    /// It does not tick.
+    #[n(0)]
+    pub paused: bool,
+    /// Time between two interval ticks.
+    #[n(1)]
+    pub interval: Option<Nanos>,
+    /// Time between two checkpoints.
+    #[n(2)]
+    pub checkpoint_interval: Option<Nanos>,
 }
 
 /// What the target asks, and what need not be sent.
@@ -233,7 +251,7 @@ impl Frame {
             Self::Commit(_) => "a commit",
             Self::Reached(_) => "a position that was reached",
             Self::Have(_) => "that it has what was sent",
-            Self::Last => "the end of what is sent",
+            Self::Last(_) => "the end of what is sent",
             Self::Answered => "that it answered before",
             Self::Accepted(_) => "an accept",
             Self::Declined(_) => "a decline",
@@ -250,7 +268,7 @@ impl Frame {
             Self::Refused(refusal) => (KIND_REFUSED, codec::encode(refusal)),
             Self::Reached(next) => (KIND_REACHED, codec::encode(next)),
             Self::Have(next) => (KIND_HAVE, codec::encode(next)),
-            Self::Last => (KIND_LAST, Vec::new()),
+            Self::Last(manner) => (KIND_LAST, codec::encode(manner)),
             Self::Answered => (KIND_ANSWERED, Vec::new()),
             Self::Accepted(commit) => (KIND_ACCEPTED, commit.encode()),
             Self::Declined(record) => (KIND_DECLINED, Custody::encode(record)),
@@ -290,9 +308,9 @@ impl Frame {
             }
             KIND_REACHED => Ok(Self::Reached(codec::decode("position", payload, 16)?)),
             KIND_HAVE => Ok(Self::Have(codec::decode("position", payload, 16)?)),
-            KIND_LAST if payload.is_empty() => Ok(Self::Last),
+            KIND_LAST => Ok(Self::Last(codec::decode("manner", payload, 64)?)),
             KIND_ANSWERED if payload.is_empty() => Ok(Self::Answered),
-            KIND_LAST | KIND_ANSWERED => Err(Error::Bounds("a frame of this kind has no payload")),
+            KIND_ANSWERED => Err(Error::Bounds("a frame of this kind has no payload")),
             KIND_ACCEPTED => Ok(Self::Accepted(Commit::decode(payload)?)),
             KIND_DECLINED => Ok(Self::Declined(Box::new(Custody::decode(payload)?))),
             kind => Err(Error::Kind(kind)),

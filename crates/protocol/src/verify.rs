@@ -142,7 +142,7 @@ pub fn check_blobs(entry: &Entry, blobs: &dyn Blobs) -> Result<(), Fault> {
         Body::Message(message) => check(&message.body),
         Body::Run(run) => run.requests.iter().try_for_each(|request| match request {
             Request::Reply { body, .. } => check(body),
-            Request::WakeAt(_) | Request::Finish => Ok(()),
+            Request::WakeAt(_) | Request::Finish | Request::MigrateTo(_) => Ok(()),
         }),
         _ => Ok(()),
     }

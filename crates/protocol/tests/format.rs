@@ -8,9 +8,9 @@ use igor_protocol::{
     Timestamp, codec,
     commit::Error,
     entry::{
-        Accept, Action, Body, Call, Content, Custody, Decline, Declined, EndCause, Failure, Given, Handoff, Message,
-        MessageId, Observation, Order, OrderBody, Outcome, Phase, Place, Request, Return, Run, Seal, Sender, StoreKind,
-        Takeover, Trigger,
+        Accept, Action, Body, Call, Content, Custody, Decline, Declined, Destination, EndCause, Failure, Given,
+        Handoff, Listed, Message, MessageId, Observation, Order, OrderBody, Outcome, Phase, Place, Request, Return,
+        Run, Seal, Sender, StoreKind, Takeover, Trigger,
     },
 };
 use proptest::{collection::vec, prelude::*};
@@ -65,6 +65,12 @@ fn observation() -> impl Strategy<Value = Observation> {
         any::<u32>().prop_map(|bytes| Observation::MessageTooLong { bytes }),
         Just(Observation::Waited),
         Just(Observation::NoRoom),
+        any::<bool>().prop_map(Observation::Draining),
+        vec((key(), any::<u64>(), any::<u64>()), 0..20).prop_map(|list| {
+            let listed =
+                |(node, price_per_ns, price_per_fuel)| Listed { node, terms: Terms { price_per_ns, price_per_fuel } };
+            Observation::Nodes(list.into_iter().map(listed).collect())
+        }),
     ]
 }
 
@@ -73,6 +79,8 @@ fn request() -> impl Strategy<Value = Request> {
         (any::<u64>(), content()).prop_map(|(n, body)| Request::Reply { message: Seq(n), body }),
         any::<u64>().prop_map(|t| Request::WakeAt(Timestamp(t))),
         Just(Request::Finish),
+        Just(Request::MigrateTo(Destination::Anywhere)),
+        key().prop_map(|node| Request::MigrateTo(Destination::Node(node))),
     ]
 }
 

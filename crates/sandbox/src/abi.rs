@@ -74,6 +74,7 @@ pub(crate) enum Needs {
     Log,
     Wallet,
     Messages,
+    Migrate,
 }
 
 impl Needs {
@@ -86,6 +87,7 @@ impl Needs {
             Self::Log => capabilities.log,
             Self::Wallet => capabilities.wallet,
             Self::Messages => capabilities.messages,
+            Self::Migrate => capabilities.migrate,
         }
     }
 
@@ -98,6 +100,7 @@ impl Needs {
             Self::Log => "log",
             Self::Wallet => "wallet",
             Self::Messages => "messages",
+            Self::Migrate => "migrate",
         }
     }
 }
@@ -129,6 +132,9 @@ pub(crate) const IMPORTS: &[Import] = &[
     igor("node_price", "", "I", Needs::Wallet),
     igor("message_next", "ii", "i", Needs::Messages),
     igor("message_reply", "ii", "i", Needs::Messages),
+    igor("node_draining", "", "i", Needs::Migrate),
+    igor("node_list", "ii", "i", Needs::Migrate),
+    igor("migrate_to", "ii", "i", Needs::Migrate),
     igor("trigger", "", "i", Needs::Nothing),
     igor("resumed_gap", "", "I", Needs::Nothing),
     igor("wake_at", "I", "", Needs::Nothing),

@@ -87,12 +87,20 @@ pub fn parse(text: &str) -> Result<AgentManifest, Error> {
     })?;
     root.section("capabilities", |granted| {
         let all = &mut manifest.capabilities;
-        *all = Capabilities { clock: false, randomness: false, log: false, wallet: false, messages: false };
+        *all = Capabilities {
+            clock: false,
+            randomness: false,
+            log: false,
+            wallet: false,
+            messages: false,
+            migrate: false,
+        };
         granted.flag("clock", &mut all.clock)?;
         granted.flag("randomness", &mut all.randomness)?;
         granted.flag("log", &mut all.log)?;
         granted.flag("wallet", &mut all.wallet)?;
-        granted.flag("messages", &mut all.messages)
+        granted.flag("messages", &mut all.messages)?;
+        granted.flag("migrate", &mut all.migrate)
     })?;
     root.section("limits", |section| {
         let limits = &mut manifest.limits;

@@ -5,7 +5,7 @@ mod common;
 use common::{World, agent, begun, load, run};
 use igor_protocol::{
     Nanos,
-    entry::{Failure, Trigger},
+    entry::{Destination, Failure, Trigger},
 };
 use igor_spine::guest::{Ask, Ended, Held, Hold, Input, Program, Stop};
 use std::sync::Arc;
@@ -74,9 +74,9 @@ fn receipts_come_whole_or_not_at_all() {
     let written =
         memory_after(import, "(drop (call $f (i32.const 0) (i32.const 1) (i32.const 6))) (i32.const 0)", &world);
     assert_eq!(&written[..8], b"\0abcdef\0");
-    let not_written =
+    let needed =
         memory_after(import, "(drop (call $f (i32.const 0) (i32.const 1) (i32.const 5))) (i32.const 0)", &world);
-    assert_eq!(not_written, [0; 64]);
+    assert_eq!(&needed[..8], b"\0\x06\0\0\0\0\0\0", "the needed length");
 }
 
 const NEXT: &str = r#"(import "igor" "message_next" (func $next (param i32 i32) (result i32)))"#;
@@ -122,6 +122,33 @@ fn requests_are_held_in_order() {
 }
 
 #[test]
+fn nodes_are_listed_and_asked_for() {
+    let world = World::with(|state| state.nodes = b"did:key:z6Mk 7 0\n".to_vec());
+    let draining = r#"(import "igor" "node_draining" (func $f (result i32)))"#;
+    gives(draining, "(call $f)", 1, &world);
+    let list = r#"(import "igor" "node_list" (func $f (param i32 i32) (result i32)))"#;
+    gives(list, "(call $f (i32.const 0) (i32.const 64))", 17, &world);
+    gives(list, "(call $f (i32.const 0) (i32.const 16))", -5, &world);
+    assert_eq!(world.state().asked, [Ask::Draining, Ask::Nodes, Ask::Nodes]);
+}
+
+#[test]
+fn a_wish_to_move_names_a_node_or_none() {
+    const KEY: &str = "did:key:z6MktwupdmLXVVqTzCw4i46r4uGyosGXRnR3XjN4Zq7oMMsw";
+    let import = r#"(import "igor" "migrate_to" (func $f (param i32 i32) (result i32)))"#;
+    let data = format!(r#"{import} (data (i32.const 100) "{KEY}x")"#);
+    let world = World::new();
+    gives(&data, "(call $f (i32.const 100) (i32.const 56))", 0, &world);
+    gives(&data, "(call $f (i32.const 0) (i32.const 0))", 0, &world);
+    // A letter too many or too few, what is no text, and more than is looked at.
+    for len in [57, 55, 1000] {
+        gives(&data, &format!("(call $f (i32.const 100) (i32.const {len}))"), -6, &world);
+    }
+    let node = KEY.parse().expect("a key");
+    assert_eq!(world.state().held, [Destination::Node(node), Destination::Anywhere].map(Held::MigrateTo));
+}
+
+#[test]
 fn the_trigger_is_told() {
     let import = r#"(import "igor" "trigger" (func $trigger (result i32)))"#;
     let program = load(&agent(import, "", "(call $trigger) (i32.const 3) i32.eq"));
@@ -148,6 +175,8 @@ fn outside_ticks_messages_and_requests_are_refused() {
     let fine = Ended::Returned { more_work: false };
     assert_eq!(in_init(NEXT, &unless("(call $next (i32.const 0) (i32.const 9))")), fine);
     assert_eq!(in_init(REPLY, &unless("(call $reply (i32.const 0) (i32.const 9))")), fine);
+    let migrate = r#"(import "igor" "migrate_to" (func $f (param i32 i32) (result i32)))"#;
+    assert_eq!(in_init(migrate, &unless("(call $f (i32.const 0) (i32.const 0))")), fine);
     let trigger = r#"(import "igor" "trigger" (func $trigger (result i32)))"#;
     assert_eq!(in_init(trigger, "(if (call $trigger) (then unreachable))"), fine);
     let wake = in_init(r#"(import "igor" "wake_at" (func $f (param i64)))"#, "(call $f (i64.const 1))");
@@ -161,6 +190,8 @@ const POINTERS: &[(&str, &str, &str)] = &[
     ("igor", "rand_bytes", "(param i32 i32) (result i32)|P N"),
     ("igor", "log_emit", "(param i32 i32)|P N"),
     ("igor", "wallet_receipt", "(param i32 i32 i32) (result i32)|0 P N"),
+    ("igor", "node_list", "(param i32 i32) (result i32)|P N"),
+    ("igor", "migrate_to", "(param i32 i32) (result i32)|P N"),
     ("igor", "message_next", "(param i32 i32) (result i32)|P N"),
     ("igor", "message_reply", "(param i32 i32) (result i32)|P N"),
     ("wasi_snapshot_preview1", "random_get", "(param i32 i32) (result i32)|P N"),

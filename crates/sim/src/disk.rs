@@ -107,6 +107,11 @@ impl Store for DiskStore {
         self.write(|core| core.stage_removal(agent)).await
     }
 
+    async fn settle(&self) -> Result<(), Error> {
+        // Each is done before the next is asked for.
+        Ok(())
+    }
+
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error> {
         self.with(|core| Ok(core.tail(agent)))
     }

@@ -80,6 +80,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn settle(&self) -> Result<(), Error> {
+        // Each is done before the next is asked for.
+        Ok(())
+    }
+
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error> {
         Ok(self.lock().journals.get(&agent).and_then(|journal| journal.last()).map(Commit::end))
     }

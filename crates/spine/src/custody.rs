@@ -6,17 +6,22 @@
 //!
 //! Invariants kept here:
 //! - One event of an agent at a time; its actions are done in order, each durable before the next.
-//! - An action that fails leaves the rest undone, and the agent stopped: what was kept is finished at the next event.
+//! - An action that fails leaves the rest undone, and the agent stopped: what was kept is finished at the next event, and
+//!   the host is told that there is something to finish ([`Host::unsettled`]).
+//! - To a journal that is here one writes at a time: whoever has the agent's [`Lease`], else the steward. What was asked
+//!   of the store before is waited for in between.
 //! - Nothing is told to another node that is not durable here.
 
 mod books;
 mod give;
+mod lease;
 mod offered;
 mod seams;
 mod steward;
 mod take;
 
 pub use give::{Failed, Moved, Progress};
+pub use lease::Lease;
 pub use seams::{Admission, Host, Peers};
 pub use steward::{Error, Steward};
 pub use take::Taken;

@@ -2,8 +2,8 @@
 
 use crate::journal::Committed;
 use igor_protocol::{
-    Chain, Credits, Epoch, Fuel, Hash, Nanos, NodeId, Seq, Terms, Tick,
-    entry::{Call, EndCause, Outcome},
+    Chain, Credits, Epoch, Fuel, Hash, Nanos, NodeId, Seq, Terms, Tick, Timestamp,
+    entry::{Call, Destination, EndCause, Outcome},
     ledger::Book,
 };
 
@@ -97,6 +97,8 @@ pub struct TickEvent {
     pub cost: Credits,
     /// The balance after it.
     pub balance: Credits,
+    /// Where it asked to be moved to.
+    pub move_to: Option<Destination>,
 }
 
 /// What an agent is doing, for those who watch.
@@ -126,12 +128,17 @@ pub struct Snapshot {
     pub custodian: NodeId,
     /// What its runs cost.
     pub terms: Terms,
+    /// Where its last tick asked to be moved to.
+    pub move_to: Option<Destination>,
+    /// When custody changed last, if it ever did.
+    pub came: Option<Timestamp>,
 }
 
 impl Snapshot {
     /// What a book says of its agent, which is doing this.
     pub fn of(book: &Book, status: Status) -> Self {
         let ledger = book.ledger();
+        let last_change = ledger.custody.as_ref().and_then(|standing| standing.last());
         Self {
             status,
             cause: ledger.ended.map(|cause| cause.name().to_owned()),
@@ -145,6 +152,8 @@ impl Snapshot {
             open_messages: ledger.open.len(),
             custodian: book.custodian(),
             terms: book.terms(),
+            move_to: ledger.move_to,
+            came: last_change.and_then(|record| record.phase.place()).map(|place| place.at),
         }
     }
 

@@ -7,7 +7,7 @@
 
 use igor_protocol::{
     Fuel, Nanos,
-    entry::{Failure, Trigger},
+    entry::{Destination, Failure, Trigger},
 };
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -96,14 +96,18 @@ pub enum Ask {
         /// Room in the guest's buffer, in bytes.
         room: u32,
     },
+    /// Whether the node is about to stop.
+    Draining,
+    /// The nodes where it could run.
+    Nodes,
 }
 
 /// The answer to an [`Ask`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// A number: time in nanoseconds, microcredits, a count.
+    /// A number: time in nanoseconds, microcredits, a count, 1 for yes.
     Number(i64),
-    /// Bytes: random ones, a receipt, a message.
+    /// Bytes: random ones, a receipt, a message, a list of nodes as text.
     Bytes(Vec<u8>),
     /// There is none.
     None,
@@ -122,6 +126,8 @@ pub enum Held {
     WakeAt(i64),
     /// The agent is done.
     Finish,
+    /// To be moved.
+    MigrateTo(Destination),
 }
 
 /// What became of something held.

@@ -25,4 +25,4 @@ mod world;
 pub use error::Error;
 pub use journal::Committed;
 pub use life::{Ending, Life, Parts, Restored, Settings};
-pub use world::World;
+pub use world::{Around, World};

@@ -14,7 +14,10 @@ pub(crate) use recorder::Record;
 pub(crate) use replay::ReplayMembrane;
 
 use crate::guest::Answer;
-use igor_protocol::{Seq, entry::Observation};
+use igor_protocol::{
+    Seq,
+    entry::{Listed, Observation},
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The bodies of open messages. A run holds a snapshot; it sees those below the position where it started.
@@ -34,6 +37,8 @@ fn answer(seen: &Observation, message: Option<&[u8]>) -> Answer {
     match seen {
         Observation::Clock(time) => Answer::Number(time.to_guest()),
         Observation::Balance(micro) | Observation::Price(micro) => Answer::Number(*micro),
+        Observation::Draining(draining) => Answer::Number(i64::from(*draining)),
+        Observation::Nodes(list) => Answer::Bytes(Listed::text(list).into_bytes()),
         Observation::ReceiptCount(count) => Answer::Number(i64::from(*count)),
         Observation::Random(bytes) => Answer::Bytes(bytes.clone()),
         Observation::Receipt(Some(bytes)) => Answer::Bytes(bytes.to_vec()),

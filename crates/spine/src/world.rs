@@ -1,6 +1,6 @@
-//! Time and randomness, as everything here reads them: a real machine has one, a simulation another.
+//! Time, randomness and neighbours, as everything here reads them: a real machine has one, a simulation another.
 
-use igor_protocol::{Nanos, Timestamp};
+use igor_protocol::{Nanos, Timestamp, entry::Listed};
 use std::future::Future;
 
 /// Clock and entropy of the machine that an agent lives on.
@@ -16,4 +16,18 @@ pub trait World: Send + Sync + 'static {
 
     /// Fills a buffer with random bytes of cryptographic quality.
     fn random(&self, buffer: &mut [u8]);
+
+    /// What the machine's node knows of the nodes around, for an agent that may go to them.
+    fn around(&self) -> Around {
+        Around::default()
+    }
+}
+
+/// The nodes around an agent. By default there are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Whether its own node is about to stop.
+    pub draining: bool,
+    /// Others that would take it, the cheapest first.
+    pub others: Vec<Listed>,
 }

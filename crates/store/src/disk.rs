@@ -149,6 +149,10 @@ impl Store for Disk {
         self.log(|answer| ToLog::Remove(agent, answer)).await
     }
 
+    async fn settle(&self) -> Result<(), Error> {
+        self.log(ToLog::Settle).await
+    }
+
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error> {
         Ok(self.table.lock().tail(agent))
     }

@@ -43,6 +43,9 @@ pub trait Store: Send + Sync + 'static {
     /// to their end, or end with [`Error::Removed`].
     fn remove(&self, agent: AgentId) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Returns once whatever was asked for before is durable, or was refused: also what nobody waits for any more.
+    fn settle(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// The end of a journal, or nothing if there is no such agent.
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error>;
 

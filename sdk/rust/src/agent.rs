@@ -85,6 +85,26 @@ macro_rules! agent {
     };
 }
 
+/// Puts a manifest (`agent.toml` as text) into the module, so that whoever runs it need not name one.
+///
+/// At most once in a crate. What it grants is all that the agent has; a node shows it before it runs the agent.
+#[macro_export]
+macro_rules! manifest {
+    ($text:expr) => {
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "the name of a section is an unsafe attribute; nodes only read this one")]
+        const _: () = {
+            const TEXT: &[u8] = ($text as &str).as_bytes();
+            #[used]
+            #[unsafe(link_section = "igor.manifest")]
+            static SECTION: [u8; TEXT.len()] = match TEXT.first_chunk() {
+                Some(bytes) => *bytes,
+                None => panic!("it has its own length"),
+            };
+        };
+    };
+}
+
 /// Writes one line to the agent's log: `log!(context, "tick {}", n)`.
 #[macro_export]
 macro_rules! log {

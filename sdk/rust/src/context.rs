@@ -19,6 +19,20 @@ pub trait Context {
     /// What a second of running costs on this node.
     fn price_per_second(&mut self) -> Microcredits;
 
+    /// Whether this node is about to stop. Needs the capability `migrate`, as do the two below; an agent that calls
+    /// none of them does not import them.
+    fn node_draining(&mut self) -> bool;
+
+    /// Where the agent could run: first the node that it is on, with what it pays there; then nodes that would take
+    /// it, the cheapest first, with what they say that they ask. At most 16.
+    fn nodes(&mut self) -> Vec<Listed>;
+
+    /// Asks to be moved to this node, once this tick is durable; to any that takes it where the name is empty. The
+    /// last call of a tick counts. It is a wish: where the node grants it, the agent goes on there with
+    /// [`Trigger::Resumed`]; where that node refuses, it is missing in [`Context::nodes`] for a minute. Ask again in
+    /// each tick for as long as it is still wanted.
+    fn migrate_to(&mut self, node: &str) -> Result<(), MigrateError>;
+
     /// The receipts that nodes signed for what they charged, oldest first.
     fn receipt_count(&mut self) -> u32;
 
@@ -116,6 +130,52 @@ impl From<i32> for Trigger {
     }
 }
 
+/// A node where the agent could run, and its price.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Listed {
+    /// The node, as [`Context::migrate_to`] takes it.
+    pub node: String,
+    /// For a second of execution.
+    pub per_second: Microcredits,
+    /// For a billion units of fuel.
+    pub per_billion_fuel: Microcredits,
+}
+
+impl Listed {
+    /// Reads a line of `node_list`. What later versions may add behind is left out.
+    #[cfg(any(target_arch = "wasm32", test))]
+    pub(crate) fn parse(line: &str) -> Option<Listed> {
+        let mut words = line.split(' ');
+        let node = words.next()?.to_owned();
+        let mut price = || words.next()?.parse().ok().map(Microcredits);
+        Some(Listed { node, per_second: price()?, per_billion_fuel: price()? })
+    }
+}
+
+/// Why a wish to be moved was not taken down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MigrateError {
+    /// Wishes are for ticks.
+    OutsideTick,
+    /// The text is not the name of a node.
+    NotANode,
+    /// A code that this version of the SDK does not know.
+    Other(i32),
+}
+
+impl fmt::Display for MigrateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MigrateError::OutsideTick => write!(f, "an agent can ask to be moved only in a tick"),
+            MigrateError::NotANode => write!(f, "this is not the name of a node: it begins with did:key:z6Mk"),
+            MigrateError::Other(code) => write!(f, "the node refused the wish: code={code}"),
+        }
+    }
+}
+
+impl std::error::Error for MigrateError {}
+
 /// Why a reply was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -163,6 +223,18 @@ mod tests {
         assert_eq!(Microcredits(1_500_000).to_string(), "1.500000");
         assert_eq!(Microcredits(-1).to_string(), "-0.000001");
         assert_eq!(Microcredits(i64::MIN).to_string(), "-9223372036854.775808");
+    }
+
+    #[test]
+    fn lists_of_nodes_are_read() {
+        let listed =
+            Listed { node: "did:key:z6Mk".into(), per_second: Microcredits(7), per_billion_fuel: Microcredits(0) };
+        for line in ["did:key:z6Mk 7 0", "did:key:z6Mk 7 0 later"] {
+            assert_eq!(Listed::parse(line).as_ref(), Some(&listed));
+        }
+        for line in ["", "did:key:z6Mk", "did:key:z6Mk 7", "did:key:z6Mk 7 x"] {
+            assert_eq!(Listed::parse(line), None);
+        }
     }
 
     #[test]

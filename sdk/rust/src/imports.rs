@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, time::Duration};
 
-use crate::context::{Context, Microcredits, ReplyError, Trigger, UnixNanos};
+use crate::context::{Context, Listed, Microcredits, MigrateError, ReplyError, Trigger, UnixNanos};
 
 #[link(wasm_import_module = "igor")]
 unsafe extern "C" {
@@ -14,6 +14,9 @@ unsafe extern "C" {
     safe fn wallet_receipt_count() -> i32;
     fn wallet_receipt(index: i32, ptr: *mut u8, len: usize) -> i32;
     safe fn node_price() -> i64;
+    safe fn node_draining() -> i32;
+    fn node_list(ptr: *mut u8, len: usize) -> i32;
+    fn migrate_to(ptr: *const u8, len: usize) -> i32;
     safe fn trigger() -> i32;
     fn message_next(ptr: *mut u8, len: usize) -> i32;
     fn message_reply(ptr: *const u8, len: usize) -> i32;
@@ -51,6 +54,26 @@ impl Context for World {
 
     fn price_per_second(&mut self) -> Microcredits {
         Microcredits(node_price())
+    }
+
+    fn node_draining(&mut self) -> bool {
+        node_draining() != 0
+    }
+
+    fn nodes(&mut self) -> Vec<Listed> {
+        // SAFETY: `read` passes a buffer of this length that nothing else refers to.
+        let text = read("node_list", |ptr, len| unsafe { node_list(ptr, len) }).unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().filter_map(Listed::parse).collect()
+    }
+
+    fn migrate_to(&mut self, node: &str) -> Result<(), MigrateError> {
+        // SAFETY: the host reads `len` bytes, which are this string.
+        match unsafe { migrate_to(node.as_ptr(), node.len()) } {
+            0 => Ok(()),
+            -4 => Err(MigrateError::OutsideTick),
+            -6 => Err(MigrateError::NotANode),
+            code => Err(MigrateError::Other(code)),
+        }
     }
 
     fn receipt_count(&mut self) -> u32 {

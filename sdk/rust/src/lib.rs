@@ -54,7 +54,7 @@ mod state;
 
 pub use agent::{Agent, Next};
 pub use batch::Batch;
-pub use context::{Context, Microcredits, ReplyError, Trigger, UnixNanos};
+pub use context::{Context, Listed, Microcredits, MigrateError, ReplyError, Trigger, UnixNanos};
 pub use state::{StateError, decode_state, encode_state};
 
 /// What [`agent!`] expands to; not for use by hand.

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     agent::{Agent, Next},
-    context::{Context, Microcredits, ReplyError, Trigger, UnixNanos},
+    context::{Context, Listed, Microcredits, MigrateError, ReplyError, Trigger, UnixNanos},
     state::{decode_state, encode_state},
 };
 
@@ -31,6 +31,14 @@ pub struct Host {
     pub balance: Microcredits,
     /// What [`Context::price_per_second`] says.
     pub price_per_second: Microcredits,
+    /// The node that the agent is on, as [`Context::nodes`] names it.
+    pub node: String,
+    /// What [`Context::node_draining`] says.
+    pub draining: bool,
+    /// The other nodes of [`Context::nodes`].
+    pub others: Vec<Listed>,
+    /// Where the last tick asked to be moved to; empty for anywhere. A test carries it out with [`Node::migrate`].
+    pub move_to: Option<String>,
     /// What [`Context::receipt`] reads.
     pub receipts: Vec<Vec<u8>>,
     /// The messages that are not yet taken.
@@ -58,6 +66,10 @@ impl Default for Host {
             seed: 1,
             balance: Microcredits(1_000_000),
             price_per_second: Microcredits(100),
+            node: "did:key:here".into(),
+            draining: false,
+            others: Vec::new(),
+            move_to: None,
             receipts: Vec::new(),
             inbox: VecDeque::new(),
             taken: Vec::new(),
@@ -138,6 +150,27 @@ impl Context for Host {
 
     fn price_per_second(&mut self) -> Microcredits {
         self.price_per_second
+    }
+
+    fn node_draining(&mut self) -> bool {
+        self.draining
+    }
+
+    fn nodes(&mut self) -> Vec<Listed> {
+        let here =
+            Listed { node: self.node.clone(), per_second: self.price_per_second, per_billion_fuel: Microcredits(0) };
+        std::iter::once(here).chain(self.others.iter().cloned()).take(16).collect()
+    }
+
+    fn migrate_to(&mut self, node: &str) -> Result<(), MigrateError> {
+        if !self.in_tick() {
+            return Err(MigrateError::OutsideTick);
+        }
+        if !node.is_empty() && !node.starts_with("did:key:") {
+            return Err(MigrateError::NotANode);
+        }
+        self.move_to = Some(node.to_owned());
+        Ok(())
     }
 
     fn receipt_count(&mut self) -> u32 {
@@ -245,6 +278,7 @@ impl<A: Agent> Node<A> {
             Trigger::Interval
         };
         self.host.begin(trigger, gap);
+        self.host.move_to = None;
         self.last = self.agent.tick(&mut self.host);
         self.host.begin(Trigger::None, Duration::ZERO);
         self.last
@@ -262,6 +296,29 @@ impl<A: Agent> Node<A> {
             self.tick();
         }
         panic!("the agent has more work for ever");
+    }
+
+    /// Moves the agent where its last tick asked to go: it goes on there from the bytes of its state, and the node that
+    /// it left is one of the others.
+    ///
+    /// # Panics
+    /// When it did not ask, or asked for a node that is not among the others, or its state does not come back.
+    pub fn migrate(&mut self) {
+        let Some(to) = self.host.move_to.take() else { panic!("the agent did not ask to be moved") };
+        let host = &mut self.host;
+        let Some(index) = host.others.iter().position(|other| to.is_empty() || other.node == to) else {
+            panic!("there is no node {to}")
+        };
+        let new = host.others.remove(index);
+        let old = Listed {
+            node: std::mem::replace(&mut host.node, new.node),
+            per_second: std::mem::replace(&mut host.price_per_second, new.per_second),
+            per_billion_fuel: Microcredits(0),
+        };
+        if !std::mem::take(&mut host.draining) {
+            host.others.push(old);
+        }
+        self.restart();
     }
 
     /// Stops the agent and starts it again a minute later from the bytes of its state, as after a crash between two

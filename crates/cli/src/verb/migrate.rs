@@ -1,4 +1,4 @@
-//! `migrate` and `nodes`: handing an agent to another node, and which nodes there are.
+//! `migrate`, `node drain` and `nodes`: handing agents to other nodes, and which nodes there are.
 
 use crate::{
     Context, args,
@@ -8,7 +8,7 @@ use crate::{
     words,
 };
 use igor_node::{
-    api::wire::{MoveEvent, NodeRow},
+    api::wire::{DrainEvent, MoveEvent, NodeRow},
     client::Client,
 };
 use igor_protocol::{Nanos, NodeId};
@@ -34,6 +34,30 @@ pub(crate) fn migrate(context: &Context, args: &args::Migrate) -> Result<(), Fai
         context.out.say(&event, || tell(&args.name, to, &event))?;
     }
     if accepted { Ok(()) } else { Err(Failure::unreachable("the node went away; `igor show` says where the agent is")) }
+}
+
+/// Hands all agents of the node to others. The node stays up, and takes none in until it is started again.
+pub(crate) fn drain(context: &Context) -> Result<(), Failure> {
+    let mut events = wait(node(context)?.drain())?;
+    let mut left = None;
+    while let Some(event) = wait(events.next())? {
+        if let DrainEvent::Drained { staying, .. } = event {
+            left = Some(staying);
+        }
+        context.out.say(&event, || match &event {
+            DrainEvent::Moved { name, to, .. } => format!("{name} lives on {to} now"),
+            DrainEvent::Stays { name, why, .. } => format!("{name} stays, and goes on here: {why}"),
+            DrainEvent::Drained { moved, staying } => {
+                let (moved, staying) = (words::count(*moved as u64, "agent"), words::count(*staying as u64, "agent"));
+                format!("handed on: {moved}; left: {staying}. This node takes none in until it is started again")
+            }
+        })?;
+    }
+    match left {
+        Some(0) => Ok(()),
+        Some(left) => Err(Failure::failed(format!("{} cannot go now", words::count(left as u64, "agent")))),
+        None => Err(Failure::unreachable("the node went away; `igor ps` says which agents are here")),
+    }
 }
 
 fn tell(name: &str, to: NodeId, event: &MoveEvent) -> String {

@@ -17,7 +17,10 @@ use crate::{
 use igor_network::{Network, address_of};
 use igor_node::{
     Carried, Node,
-    api::{self, Server, wire::NodeInfo},
+    api::{
+        self, Server,
+        wire::{DrainEvent, NodeInfo},
+    },
 };
 use notify::Manager;
 use serde::Serialize;
@@ -61,6 +64,7 @@ pub(crate) async fn start(context: &Context) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let manager = Manager::of_environment();
     let node = tokio::task::block_in_place(|| context.become_node())?;
+    node.open_doors();
     let server = api::serve(&node, api::Limits::default()).await?;
     let teller = Teller { out: context.out };
     let network = node.join().await?;
@@ -97,7 +101,7 @@ async fn stay(node: &Arc<Node>, teller: &Teller, manager: &Manager, signals: &mu
 
 /// How a node goes: its agents first, its API last, so that it can be asked to the end.
 ///
-/// What can live elsewhere is to be handed on here, before the rest is stopped.
+/// What can live elsewhere is handed on before the rest is stopped.
 async fn leave(node: &Arc<Node>, server: Server, teller: &Teller, signals: &mut Signals) -> Result<(), Failure> {
     teller.tell(&Event::Stopping { agents: node.info().running });
     if node.known_nodes().iter().any(|row| row.connected) {
@@ -123,9 +127,13 @@ async fn leave(node: &Arc<Node>, server: Server, teller: &Teller, signals: &mut 
 /// Hands what can live elsewhere to others. A second signal ends that: what has not gone by then stays.
 async fn drain(node: &Arc<Node>, teller: &Teller, signals: &mut Signals) {
     tokio::select! {
-        (moved, staying) = node.drain() => {
-            let staying = staying.into_iter().map(|(agent, why)| Staying { agent: agent.to_string(), why }).collect();
-            teller.tell(&Event::Drained { moved, staying });
+        events = node.drain(|_| ()) => {
+            let moved = events.iter().filter(|event| matches!(event, DrainEvent::Moved { .. })).count();
+            let staying = events.into_iter().filter_map(|event| match event {
+                DrainEvent::Stays { agent, why, .. } => Some(Staying { agent: agent.to_string(), why }),
+                _ => None,
+            });
+            teller.tell(&Event::Drained { moved, staying: staying.collect() });
         }
         () = signals.stop() => note("not waiting for the other nodes any more"),
     }

@@ -9,7 +9,7 @@ use crate::{
     words,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use igor_protocol::entry::{Call, Observation};
+use igor_protocol::entry::{Call, Listed, Observation};
 use serde::Serialize;
 
 /// Observations that people see.
@@ -50,6 +50,8 @@ enum Seen {
     MessageTooLong(u32),
     Waited,
     NoRoom,
+    Draining(bool),
+    Nodes(Vec<String>),
 }
 
 /// Re-executes up to a tick.
@@ -118,6 +120,8 @@ fn seen(seen: &Observation) -> Seen {
         Observation::MessageTooLong { bytes } => Seen::MessageTooLong(*bytes),
         Observation::Waited => Seen::Waited,
         Observation::NoRoom => Seen::NoRoom,
+        Observation::Draining(draining) => Seen::Draining(*draining),
+        Observation::Nodes(list) => Seen::Nodes(Listed::text(list).lines().map(str::to_owned).collect()),
     }
 }
 
@@ -137,5 +141,8 @@ fn sight(seen: &Observation) -> String {
         }
         Observation::Waited => "that time had passed".to_owned(),
         Observation::NoRoom => "that no more messages fit into this tick".to_owned(),
+        Observation::Draining(true) => "that its node is about to stop".to_owned(),
+        Observation::Draining(false) => "that its node goes on".to_owned(),
+        Observation::Nodes(list) => words::count(list.len() as u64, "node"),
     }
 }

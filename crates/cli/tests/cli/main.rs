@@ -14,7 +14,10 @@ mod orders;
 mod refused;
 mod runtimes;
 mod scripts;
+mod wander;
 
+#[path = "../cluster/mod.rs"]
+mod cluster;
 // The demo looks at processes from outside in the same way. Not all that it needs is needed here.
 #[allow(dead_code)]
 #[path = "../../src/verb/demo/stage.rs"]

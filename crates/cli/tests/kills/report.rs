@@ -6,6 +6,9 @@ use crate::{
 };
 use std::{fmt::Write as _, thread, time::Duration};
 
+/// The heading of the section.
+pub(crate) const KILLS: &str = "## Kills of one process";
+
 /// What was seen. That nothing was lost, repeated or miscounted was checked before.
 pub(crate) struct Report {
     pub(crate) kills: u32,
@@ -25,8 +28,7 @@ impl Report {
         let (seconds, messages) = (took.as_secs(), lines + questions);
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let mut text = format!(
-            "# Reliability
-
+            "
 `scripts/kill-test` kills `igor run` with SIGKILL at random instants, with the strategy agent under load: messages come
 from two senders that retry until they are answered. After each kill the same command starts it again. At the end the
 whole journal is compared with everything that was ever announced, and executed again. This is what its last full run

@@ -25,8 +25,8 @@ fn requests_have_their_bytes() {
         assert_eq!(Request::decode(&bytes), Ok(request));
     };
     check(Request::Status, "820080");
-    let agent = AgentId(Hash([0xaa; 32]));
-    check(Request::Custody { agent }, &format!("8201815820{}", "aa".repeat(32)));
+    let agents = vec![AgentId(Hash([0xaa; 32]))];
+    check(Request::Custody { agents }, &format!("820181815820{}", "aa".repeat(32)));
     check(Request::Tell { body: b"hi".to_vec() }, "820281426869");
 }
 
@@ -39,8 +39,8 @@ fn responses_have_their_bytes() {
     };
     check(Response::Refused { why: Why::Busy }, "82008100");
     check(Response::Status { status: status() }, "82018186821a000f4240000c1a400000001b0000001000000000f465302e312e30");
-    check(Response::Custody { record: None }, "820280");
-    check(Response::Custody { record: Some(vec![1]) }, "8202814101");
+    check(Response::Custody { answered: 0, records: vec![] }, "8202820080");
+    check(Response::Custody { answered: 2, records: vec![Record(vec![1])] }, "82028202814101");
     check(Response::Told { body: vec![] }, "82038140");
 }
 
@@ -52,7 +52,12 @@ fn sizes_are_bounded_both_ways() {
     assert_eq!(Request::decode(&bytes), Ok(largest));
     assert!(Request::Tell { body: vec![7; BODY_BYTES_MAX + 1] }.encode().is_err());
     assert!(Response::Told { body: vec![7; BODY_BYTES_MAX + 1] }.encode().is_err());
-    assert!(Response::Custody { record: Some(vec![7; BODY_BYTES_MAX + 1]) }.encode().is_err());
+    let records = |bytes| Response::Custody { answered: 1, records: vec![Record(vec![7; bytes])] };
+    assert!(records(BODY_BYTES_MAX - RECORD_BYTES_MORE).encode().is_ok());
+    assert!(records(BODY_BYTES_MAX).encode().is_err());
+    let agents = |count| Request::Custody { agents: vec![AgentId(Hash([1; 32])); count] };
+    assert!(agents(AGENTS_MAX).encode().is_ok());
+    assert!(agents(AGENTS_MAX + 1).encode().is_err());
     let wordy = Response::Status { status: Status { version: "v".repeat(65), ..status() } };
     assert!(wordy.encode().is_err());
     assert!(Response::decode(&codec::encode(&wordy)).is_err(), "written by somebody who does not check");

@@ -6,7 +6,7 @@ pub(crate) mod raw;
 
 use futures_util::future::BoxFuture;
 use igor_network::{
-    Config, Event, Handler, Multiaddr, Network, Request, Response, Status, Stream, Times, Why, address_of,
+    Config, Event, Handler, Multiaddr, Network, Record, Request, Response, Status, Stream, Times, Why, address_of,
 };
 use igor_protocol::{NodeId, Terms};
 use std::{
@@ -72,8 +72,10 @@ impl Handler for Echo {
             tokio::time::sleep(self.thinks).await;
             match request {
                 Request::Status => Ok(Response::Status { status: status() }),
-                Request::Custody { agent } => {
-                    Ok(Response::Custody { record: (agent.0.0[0] == 0).then(|| b"a record".to_vec()) })
+                Request::Custody { agents } => {
+                    let known = agents.iter().filter(|agent| agent.0.0[0] == 0);
+                    let records = known.map(|_| Record(b"a record".to_vec())).collect();
+                    Ok(Response::Custody { answered: u32::try_from(agents.len()).expect("few"), records })
                 }
                 Request::Tell { body } if body == b"no" => Err(Why::NotAllowed),
                 Request::Tell { body } => Ok(Response::Told { body }),

@@ -7,7 +7,7 @@ use super::{
     messages::read_body,
     refusal::Refusal,
     streams::{LINES_TYPE, line, typed},
-    wire::{Failure, Move, MoveEvent, Nodes},
+    wire::{DrainEvent, Failure, Move, Nodes},
 };
 use axum::{
     body::Body,
@@ -16,6 +16,7 @@ use axum::{
     response::Response,
 };
 use futures_util::stream::unfold;
+use serde::Serialize;
 use std::convert::Infallible;
 use tokio::sync::mpsc;
 
@@ -30,7 +31,7 @@ pub(super) async fn begin(State(api): State<Shared>, name: Named, body: Body) ->
     let agent = api.resolve(&name)?;
     let bytes = read_body(body, MOVE_BYTES_MAX, api.limits.body_within).await?;
     let Move { to } = serde_json::from_slice(&bytes).map_err(|e| Refusal::bad_request("bad_json", e))?;
-    let (tell, told) = mpsc::channel::<Result<MoveEvent, Refusal>>(EVENTS_MAX);
+    let (tell, told) = mpsc::channel(EVENTS_MAX);
     let node = api.node.clone();
     tokio::spawn(async move {
         let progress = tell.clone();
@@ -39,6 +40,25 @@ pub(super) async fn begin(State(api): State<Shared>, name: Named, body: Body) ->
         // Whoever went away sees in the journal what came of it.
         drop(tell.send(last).await);
     });
+    Ok(stream(told))
+}
+
+/// Hands every agent on, and says what became of each. It goes on whoever listens.
+pub(super) async fn drain(State(api): State<Shared>) -> Response {
+    let (tell, told) = mpsc::channel(EVENTS_MAX);
+    let node = api.node.clone();
+    tokio::spawn(async move {
+        let each = tell.clone();
+        // A line that found no room is in the last one's numbers.
+        let events = node.drain(move |event| drop(each.try_send(Ok(event.clone())))).await;
+        let moved = events.iter().filter(|event| matches!(event, DrainEvent::Moved { .. })).count();
+        drop(tell.send(Ok(DrainEvent::Drained { moved, staying: events.len() - moved })).await);
+    });
+    stream(told)
+}
+
+/// Events as lines, as they come.
+fn stream<T: Serialize + Send + 'static>(told: mpsc::Receiver<Result<T, Refusal>>) -> Response {
     let lines = unfold(told, async |mut told| {
         let bytes = match told.recv().await? {
             Ok(event) => line(&event),
@@ -46,7 +66,7 @@ pub(super) async fn begin(State(api): State<Shared>, name: Named, body: Body) ->
         };
         Some((Ok::<_, Infallible>(bytes), told))
     });
-    Ok(typed(Body::from_stream(lines), LINES_TYPE))
+    typed(Body::from_stream(lines), LINES_TYPE)
 }
 
 /// The other nodes.

@@ -66,13 +66,15 @@ impl From<Error> for Refusal {
         let (status, code) = match &error {
             Error::UnknownAgent { .. } => (StatusCode::NOT_FOUND, "unknown_agent"),
             Error::NotRunning { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_running"),
-            Error::Starting { .. } => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Error::Starting { .. } | Error::Custody(igor_spine::custody::Error::Leased(_)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "starting")
+            }
             Error::Running { .. } => (StatusCode::CONFLICT, "running"),
             Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
             Error::Ended { .. } => (StatusCode::GONE, "ended"),
-            Error::NotCustodian { .. } | Error::Custody(igor_spine::custody::Error::Refused(_)) => {
-                (StatusCode::CONFLICT, "not_custodian")
-            }
+            Error::NotCustodian { .. }
+            | Error::Overtaken { .. }
+            | Error::Custody(igor_spine::custody::Error::Refused(_)) => (StatusCode::CONFLICT, "not_custodian"),
             Error::Move(failed) => moving(failed),
             Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Error::Rejected(rejected) => rejection(rejected),
@@ -98,6 +100,7 @@ impl From<Error> for Refusal {
 const fn rejection(rejected: &Rejected) -> (StatusCode, &'static str) {
     match rejected {
         Rejected::Signature => (StatusCode::FORBIDDEN, "bad_signature"),
+        Rejected::Closed { .. } => (StatusCode::FORBIDDEN, "closed"),
         Rejected::Owner { .. } => (StatusCode::FORBIDDEN, "owner_not_served"),
         Rejected::Custodian { .. } => (StatusCode::CONFLICT, "other_custodian"),
         Rejected::Runtime { .. } => (StatusCode::CONFLICT, "other_runtime"),
@@ -112,6 +115,8 @@ fn moving(failed: &igor_spine::custody::Failed) -> (StatusCode, &'static str) {
     use igor_spine::custody::Failed;
     match failed {
         Failed::Refused(_) => (StatusCode::FORBIDDEN, "move_refused"),
+        Failed::Moving => (StatusCode::CONFLICT, "moving"),
+        Failed::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         Failed::Declined => (StatusCode::CONFLICT, "move_declined"),
         Failed::OtherHistory(_) => (StatusCode::CONFLICT, "other_history"),
         Failed::Before(_) => (StatusCode::BAD_GATEWAY, "node_unreachable"),

@@ -22,7 +22,7 @@ mod moves;
 mod text;
 
 pub use event::Event;
-pub use moves::{Move, MoveEvent, NodeRow, NodeStatus, Nodes};
+pub use moves::{DrainEvent, Move, MoveEvent, NodeRow, NodeStatus, Nodes};
 
 /// The version of the API, the first part of every path but `/metrics`.
 pub const API_VERSION: u32 = 1;

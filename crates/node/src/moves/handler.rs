@@ -3,13 +3,17 @@
 use super::{lines::Lines, peers::NodeLink};
 use crate::Node;
 use futures_util::future::{BoxFuture, FutureExt};
-use igor_network::{Event, Handler, Request, Response, Stream, Why};
-use igor_protocol::{NodeId, custody::Tidings};
+use igor_network::{
+    Event, Handler, Record, Request, Response, Stream, Why,
+    message::{BODY_BYTES_MAX, RECORD_BYTES_MORE},
+};
+use igor_protocol::{AgentId, NodeId, custody::Tidings};
 use igor_spine::custody::Taken;
 use std::{
     sync::{Arc, Weak},
     time::Instant,
 };
+use tokio::sync::watch;
 
 /// The node's side of the network.
 pub(crate) struct Gate {
@@ -41,14 +45,9 @@ impl Handler for Gate {
             let node = self.node()?;
             match request {
                 Request::Status => Ok(Response::Status { status: node.standing_offer() }),
-                Request::Custody { agent } => {
-                    let records = tokio::task::spawn_blocking(move || node.steward().records(agent)).await;
-                    let records = records.map_err(|_| Why::Failed)?.map_err(|error| {
-                        tracing::warn!(%agent, %error, "what is known of an agent's custody does not read");
-                        Why::Failed
-                    })?;
-                    let record = (!records.is_empty()).then(|| Tidings { agent, records }.encode());
-                    Ok(Response::Custody { record })
+                Request::Custody { agents } => {
+                    let known = tokio::task::spawn_blocking(move || known(&node, &agents)).await;
+                    known.map_err(|_| Why::Failed)
                 }
                 Request::Tell { body } => {
                     let tidings = Tidings::decode(&body).map_err(|_| Why::Malformed)?;
@@ -76,8 +75,10 @@ impl Handler for Gate {
         async move {
             let Ok(node) = self.node() else { return };
             let metrics = Arc::clone(node.metrics());
-            let taken =
-                tokio::spawn(async move { Box::pin(node.steward().take(peer, &mut NodeLink(stream))).await }).await;
+            // Dropped with this future, when the network ends: what waits for the other node then need not.
+            let (_here, network) = watch::channel(());
+            let mut link = NodeLink::incoming(stream, network);
+            let taken = tokio::spawn(async move { Box::pin(node.steward().take(peer, &mut link)).await }).await;
             metrics.peers.came(taken.as_ref().ok().and_then(|taken| taken.as_ref().ok()));
             let left_out = match &taken {
                 Ok(Ok(Taken::Accepted(_))) => 0,
@@ -104,7 +105,12 @@ impl Handler for Gate {
 
     fn notice(&self, event: Event) {
         match event {
-            Event::Connected(peer) => tracing::info!(%peer, "a node is connected"),
+            Event::Connected(peer) => {
+                tracing::info!(%peer, "a node is connected");
+                if let Ok(node) = self.node() {
+                    node.ask_of_all(peer);
+                }
+            }
             Event::Disconnected(peer) => tracing::info!(%peer, "a node is not connected any more"),
             Event::Impostor(address) => {
                 tracing::error!(%address, "another process has this node's key: its home was copied, or the key was stolen; nothing runs here until that one is gone");
@@ -114,4 +120,25 @@ impl Handler for Gate {
             }
         }
     }
+}
+
+/// What this node knows of agents, as much as fits into an answer. Waits for disks.
+fn known(node: &Node, agents: &[AgentId]) -> Response {
+    let (mut answered, mut bytes, mut records) = (0, 0, Vec::new());
+    for agent in agents {
+        let known = node.steward().records(*agent).unwrap_or_else(|error| {
+            tracing::warn!(%agent, %error, "what is known of an agent's custody does not read");
+            Vec::new()
+        });
+        let known = (!known.is_empty()).then(|| Tidings { agent: *agent, records: known }.encode());
+        if let Some(known) = known {
+            bytes += known.len() + RECORD_BYTES_MORE;
+            if bytes > BODY_BYTES_MAX {
+                break;
+            }
+            records.push(Record(known));
+        }
+        answered += 1;
+    }
+    Response::Custody { answered, records }
 }

@@ -1,12 +1,12 @@
 //! The lives of this node's agents, as custody moves them.
 
-use crate::{Node, Wishes, node::blocking};
+use crate::{Node, node::blocking};
 use igor_protocol::{
     AgentId, Chain, Hash, Manifest, NodeId,
     limits::PROGRAM_BYTES_MAX,
-    transfer::{Offer, Reason, Refusal},
+    transfer::{Manner, Offer, Reason, Refusal},
 };
-use igor_spine::custody::{Admission, Host};
+use igor_spine::custody::{Admission, Host, Lease};
 use igor_store::Store;
 use std::sync::{Arc, Weak};
 
@@ -21,29 +21,19 @@ impl NodeHost {
 
 impl Host for NodeHost {
     async fn freeze(&self, agent: AgentId) -> Result<(), String> {
-        let node = self.node()?;
-        let Some(life) = node.life(agent).filter(|life| !life.is_over()) else { return Ok(()) };
-        match &*life.stop().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.to_string()),
+        self.node()?.freeze(agent).await.map_err(|error| error.to_string())
+    }
+
+    fn start(&self, agent: AgentId, lease: Lease) {
+        if let Ok(node) = self.node() {
+            node.live(agent, lease);
         }
     }
 
-    async fn stop(&self, agent: AgentId) {
-        let Ok(node) = self.node() else { return };
-        if let Some(life) = node.life(agent).filter(|life| !life.is_over()) {
-            life.abandon().await;
+    fn unsettled(&self, agent: AgentId) {
+        if let Ok(node) = self.node() {
+            node.attend(agent);
         }
-    }
-
-    async fn start(&self, agent: AgentId) {
-        let Ok(node) = self.node() else { return };
-        // Not waited for: custody goes on while the agent is restored.
-        tokio::spawn(async move {
-            if let Err(error) = Box::pin(node.live(agent, Wishes::default())).await {
-                tracing::error!(%agent, %error, "an agent that is this node's cannot live");
-            }
-        });
     }
 
     fn admit(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal> {
@@ -62,9 +52,13 @@ impl Host for NodeHost {
         loaded.await.map_err(|error| Refusal::new(Reason::Program, error))
     }
 
-    async fn restore(&self, agent: AgentId) -> Result<(), Refusal> {
+    fn manner(&self, agent: AgentId) -> Manner {
+        self.node().map(|node| node.manner(agent)).unwrap_or_default()
+    }
+
+    async fn restore(&self, agent: AgentId, manner: Manner) -> Result<(), Refusal> {
         let node = self.node().map_err(|why| Refusal::new(Reason::Store, why))?;
-        node.restore(agent).await.map_err(|error| {
+        node.restore(agent, manner).await.map_err(|error| {
             tracing::warn!(%agent, %error, "an agent that came does not restore here");
             Refusal::new(Reason::Program, error)
         })

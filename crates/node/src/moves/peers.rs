@@ -1,37 +1,121 @@
 //! The network, as custody sees it. A node without one knows nobody.
 
-use igor_network::{Network, Request, Response, Stream};
+use igor_network::{Network, Request, Response, Stream, Why, message::AGENTS_MAX};
 use igor_protocol::{AgentId, NodeId, custody::Tidings};
 use igor_spine::{
     custody::Peers,
     moving::{Cut, Link},
 };
-use std::sync::OnceLock;
-use tokio::sync::mpsc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{mpsc, watch};
 
-/// Tidings that wait to be heard at once; more are lost, and asked for again.
+/// Answers that wait to be heard; who asked waits as well.
 const HEARD_MAX: usize = 256;
+/// Pause after a node said that it is busy.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// Pause between two questions to one node: far below what it answers.
+const ASK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The other nodes.
 pub(crate) struct NodePeers {
     network: OnceLock<Network>,
     heard: mpsc::Sender<Tidings>,
+    questions: Arc<Questions>,
+}
+
+/// What is still to be asked, and who has answered.
+struct Questions {
+    /// Who has an entry is being asked, by one task.
+    due: Mutex<BTreeMap<NodeId, BTreeSet<AgentId>>>,
+    /// Nodes that have answered all that they were asked so far.
+    answered: watch::Sender<BTreeSet<NodeId>>,
+}
+
+impl Questions {
+    fn due(&self) -> MutexGuard<'_, BTreeMap<NodeId, BTreeSet<AgentId>>> {
+        // No update can fail in the middle.
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What to ask a node next. Once that is nothing, its task ends.
+    fn next(&self, to: NodeId) -> Option<Vec<AgentId>> {
+        let mut due = self.due();
+        let agents: Vec<_> = due.get(&to)?.iter().take(AGENTS_MAX).copied().collect();
+        if agents.is_empty() {
+            due.remove(&to);
+            return None;
+        }
+        Some(agents)
+    }
+
+    fn done(&self, to: NodeId, agents: &[AgentId]) {
+        if let Some(due) = self.due().get_mut(&to) {
+            due.retain(|agent| !agents.contains(agent));
+        }
+    }
 }
 
 /// A stream to another node.
-pub(crate) struct NodeLink(pub(crate) Stream);
+pub(crate) struct NodeLink {
+    stream: Stream,
+    /// Closed when the network has ended, of a stream that another node began.
+    network: Option<watch::Receiver<()>>,
+}
+
+impl NodeLink {
+    /// A stream that another node began, until the network ends.
+    pub(crate) const fn incoming(stream: Stream, network: watch::Receiver<()>) -> Self {
+        Self { stream, network: Some(network) }
+    }
+}
+
+/// Comes back when the network has ended.
+async fn ended(network: &mut Option<watch::Receiver<()>>) {
+    match network {
+        // Nothing is ever sent.
+        Some(network) => while network.changed().await.is_ok() {},
+        None => std::future::pending().await,
+    }
+}
 
 impl NodePeers {
     /// Nobody yet; and what comes in as answers.
     pub(crate) fn new() -> (Self, mpsc::Receiver<Tidings>) {
         let (heard, hearing) = mpsc::channel(HEARD_MAX);
-        (Self { network: OnceLock::new(), heard }, hearing)
+        let questions = Questions { due: Mutex::default(), answered: watch::Sender::default() };
+        (Self { network: OnceLock::new(), heard, questions: Arc::new(questions) }, hearing)
     }
 
     /// From now on there is a network.
     pub(crate) fn join(&self, network: Network) {
         // A node joins once.
         let _ = self.network.set(network);
+    }
+
+    /// Asks a node about all these agents, as many as it takes at a time.
+    pub(crate) fn ask_all(&self, to: NodeId, agents: impl IntoIterator<Item = AgentId>) {
+        let Some(network) = self.network().cloned() else { return };
+        let begins = {
+            let mut due = self.questions.due();
+            let begins = !due.contains_key(&to);
+            due.entry(to).or_default().extend(agents);
+            begins
+        };
+        if begins {
+            let (questions, heard) = (self.questions.clone(), self.heard.clone());
+            tokio::spawn(async move { ask(&network, to, &questions, &heard).await });
+        }
+    }
+
+    /// Comes back once all of these nodes have answered what they were asked.
+    pub(crate) async fn answered_by(&self, nodes: &BTreeSet<NodeId>) {
+        let mut answered = self.questions.answered.subscribe();
+        // It is never closed while this is there.
+        drop(answered.wait_for(|answered| nodes.is_subset(answered)).await);
     }
 
     pub(crate) fn network(&self) -> Option<&Network> {
@@ -46,7 +130,7 @@ impl Peers for NodePeers {
         let network = self
             .network()
             .ok_or_else(|| Cut::Lost("this node is on no network; see `[network]` in node.toml".into()))?;
-        network.open(to).await.map(NodeLink).map_err(|e| lost(&e))
+        network.open(to).await.map(|stream| NodeLink { stream, network: None }).map_err(|e| lost(&e))
     }
 
     fn tell(&self, to: NodeId, tidings: Tidings) {
@@ -59,16 +143,7 @@ impl Peers for NodePeers {
     }
 
     fn ask(&self, to: NodeId, agent: AgentId) {
-        let Some(network) = self.network().cloned() else { return };
-        let heard = self.heard.clone();
-        tokio::spawn(async move {
-            if let Ok(Response::Custody { record: Some(bytes) }) = network.request(to, Request::Custody { agent }).await
-                && let Ok(tidings) = Tidings::decode(&bytes)
-                && tidings.agent == agent
-            {
-                let _ = heard.try_send(tidings);
-            }
-        });
+        self.ask_all(to, [agent]);
     }
 
     fn all(&self) -> Vec<NodeId> {
@@ -76,13 +151,48 @@ impl Peers for NodePeers {
     }
 }
 
+/// Asks one node until nothing is left to ask it. Who cannot be reached is asked again when it is connected.
+async fn ask(network: &Network, to: NodeId, questions: &Questions, heard: &mpsc::Sender<Tidings>) {
+    while let Some(agents) = questions.next(to) {
+        match network.request(to, Request::Custody { agents: agents.clone() }).await {
+            Ok(Response::Custody { answered, records }) => {
+                for record in records {
+                    let known = Tidings::decode(&record.0).ok().filter(|known| agents.contains(&known.agent));
+                    if let Some(tidings) = known
+                        && heard.send(tidings).await.is_err()
+                    {
+                        break;
+                    }
+                }
+                // One of whom more is known than fits is not asked for again.
+                let answered = usize::try_from(answered).unwrap_or(usize::MAX).clamp(1, agents.len());
+                questions.done(to, &agents[..answered]);
+                tokio::time::sleep(ASK_PAUSE).await;
+            }
+            Err(igor_network::Error::Refused { why: Why::Busy, .. }) => tokio::time::sleep(BUSY_PAUSE).await,
+            Ok(_) | Err(_) => {
+                questions.due().remove(&to);
+                return;
+            }
+        }
+    }
+    questions.answered.send_modify(|answered| {
+        answered.insert(to);
+    });
+}
+
 impl Link for NodeLink {
     async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Cut> {
-        self.0.send(&bytes).await.map_err(|e| lost(&e))
+        self.stream.send(&bytes).await.map_err(|e| lost(&e))
     }
 
     async fn receive(&mut self) -> Result<Vec<u8>, Cut> {
-        match self.0.receive().await {
+        let received = tokio::select! {
+            biased;
+            () = ended(&mut self.network) => return Err(Cut::Lost("the network here has ended".into())),
+            received = self.stream.receive() => received,
+        };
+        match received {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err(Cut::Lost("the other node ended it".into())),
             Err(error) => Err(lost(&error)),

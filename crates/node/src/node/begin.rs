@@ -127,6 +127,13 @@ impl Node {
     fn vet(&self, body: &GenesisBody, manifest: &[u8]) -> Result<Manifest, Error> {
         let (here, asked) = (self.id(), self.terms());
         let offered = body.terms;
+        if self.is_draining() {
+            return Err(Rejected::Closed { why: "it is being emptied" }.into());
+        }
+        // Nobody else goes on with it at the next start.
+        if !self.is_carrying() {
+            return Err(Rejected::Closed { why: "it runs for one agent; `igor node start` takes others in" }.into());
+        }
         if !self.config.policy.serves(&body.owner, &self.owner.public()) {
             return Err(Rejected::Owner { owner: body.owner }.into());
         }
@@ -185,6 +192,7 @@ impl Node {
         let agent = genesis.body.agent_id();
         // Its journal is found from Genesis on, before its life is: nobody else may take it up meanwhile.
         let _busy_agent = self.occupy(&agent.to_string())?;
+        let lease = self.steward.claim_new(&genesis.body).await?;
         // From here on things are kept, in the order that a restart relies on.
         let encoded = manifest.encode();
         let bytes = (program.len() + encoded.len()) as u64;
@@ -197,10 +205,12 @@ impl Node {
         let stored = self.admission.count_of(agent, 0);
         stored.add(bytes);
         let body = genesis.body.clone();
-        let life = Life::create(self.parts(loaded, &stored), genesis, manifest.clone()).await?;
-        self.steward.claim(agent).await?;
+        let _opening = self.opening(agent);
+        let created =
+            lease.unless_revoked(Life::create(self.parts(loaded, &stored, &body), genesis, manifest.clone())).await;
+        let life = created.ok_or(Error::Overtaken { agent })??;
         tracing::info!(%agent, name, owner = %body.owner, "an agent was created");
-        self.carry(Start { name, genesis: body, manifest, wishes, resumed: false, place, stored }, life).await
+        self.carry(Start { name, genesis: body, manifest, wishes, resumed: false, place, stored }, life, lease).await
     }
 
     /// The program that was sent, or the one that is here. Waits for disks.

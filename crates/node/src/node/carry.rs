@@ -11,16 +11,22 @@ use crate::{
     admission::Place,
     hosted::{Beginning, Ends, Hosted},
     local::{self, Flags},
+    moves::AgentWorld,
     stored::{self, Shelf, Stored},
 };
 use igor_protocol::{
     AgentId, Manifest, Seq, Tick, custody::Status as Custody, entry::GenesisBody, limits::PROGRAM_BYTES_MAX,
 };
 use igor_sandbox::WasmProgram;
-use igor_spine::{Ending, Life, Parts, Settings, command::Command, inspect};
+use igor_spine::{
+    Ending, Life, Parts, Settings,
+    command::Command,
+    custody::{self, Lease},
+    inspect,
+};
 use igor_store::Store;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -38,6 +44,8 @@ const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 pub(super) struct Lives {
     pub(super) by_agent: BTreeMap<AgentId, Arc<Hosted>>,
     pub(super) ending: bool,
+    /// Agents whose life is about to begin: custody let it, and it is restored.
+    pub(super) opening: BTreeSet<AgentId>,
     /// Why agents that should live do not.
     pub(super) unable: BTreeMap<AgentId, Unable>,
 }
@@ -76,13 +84,31 @@ pub(super) struct Prepared {
     pub(super) program: WasmProgram,
 }
 
+/// A life that is about to begin; whoever waits for it is told when it has, or will not.
+pub(super) struct Opening {
+    node: Arc<Node>,
+    agent: AgentId,
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.node.lives().opening.remove(&self.agent);
+        self.node.opened.notify_waiters();
+    }
+}
+
 impl Node {
+    /// Says that this node is about to carry all agents of its home: from now on it takes others in.
+    pub fn open_doors(&self) {
+        self.carrying.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// Begins to carry every agent of this home that should live, a few at a time, and goes on to do so: from now on
     /// one that is resumed or funded lives at once, and one that failed for want of something is tried again.
     ///
     /// Comes back when each had its turn.
     pub async fn carry_all(self: &Arc<Self>) -> Result<Carried, Error> {
-        self.carrying.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.open_doors();
         Box::pin(self.wake_all()).await?;
         let mut turns = JoinSet::new();
         for agent in self.store.list()? {
@@ -112,7 +138,7 @@ impl Node {
         let tended = self.try_tend(agent).await;
         match &tended {
             Ok(_) => drop(self.lives().unable.remove(&agent)),
-            Err(Error::Stopping | Error::Starting { .. }) => {}
+            Err(Error::Stopping | Error::Starting { .. } | Error::Overtaken { .. }) => {}
             Err(e) => self.report(agent, e),
         }
         tended
@@ -124,12 +150,11 @@ impl Node {
             return Ok(lives());
         }
         let _slot = self.slot().await?;
-        let node = self.clone();
-        if !blocking(move || node.should_live(agent)).await? {
+        if !self.wants(agent).await? {
             return Ok(false);
         }
         match self.start_in_slot(agent, Wishes::default()).await {
-            Ok(_) | Err(Error::Running { .. }) => Ok(true),
+            Ok(_) | Err(Error::Running { .. } | Error::Custody(custody::Error::Leased(_))) => Ok(true),
             Err(e) => Err(e),
         }
     }
@@ -143,8 +168,14 @@ impl Node {
         Ok(!flags.stopped && !suspended && ledger.ended.is_none() && self.steward.status(agent)? == Custody::Custodian)
     }
 
+    /// Whether an agent should live, asked where that stops nobody.
+    pub(super) async fn wants(self: &Arc<Self>, agent: AgentId) -> Result<bool, Error> {
+        let node = self.clone();
+        blocking(move || node.should_live(agent)).await
+    }
+
     /// Keeps and tells why an agent that should live does not. Where that may pass, it is tried again.
-    fn report(self: &Arc<Self>, agent: AgentId, error: &Error) {
+    pub(super) fn report(self: &Arc<Self>, agent: AgentId, error: &Error) {
         let attempts = {
             let mut lives = self.lives();
             let unable = lives.unable.entry(agent).or_insert_with(|| Unable { why: String::new(), attempts: 0 });
@@ -177,20 +208,55 @@ impl Node {
             return Err(Error::Running { name: life.name().to_owned() });
         }
         let node = self.clone();
-        let Prepared { start, program } = blocking(move || {
+        let prepared = blocking(move || {
             node.check_custody(agent)?;
             node.prepare(agent, wishes)
         })
         .await?;
-        self.steward.claim(agent).await?;
-        let life = match Life::open(self.parts(Arc::new(program), &start.stored), agent).await {
-            Ok(life) => life,
-            Err(e) => {
-                self.steward.release(agent).await;
-                return Err(e.into());
+        let lease = self.steward.claim(agent).await?;
+        self.open_life(agent, prepared, lease).await
+    }
+
+    /// Goes on with an agent, unless custody takes its lease back before it is there.
+    pub(super) async fn open_life(
+        self: &Arc<Self>,
+        agent: AgentId,
+        prepared: Prepared,
+        lease: Lease,
+    ) -> Result<Arc<Hosted>, Error> {
+        let Prepared { start, program } = prepared;
+        let _opening = self.opening(agent);
+        let opened =
+            lease.unless_revoked(Life::open(self.parts(Arc::new(program), &start.stored, &start.genesis), agent)).await;
+        let life = opened.ok_or(Error::Overtaken { agent })??;
+        self.carry(start, life, lease).await
+    }
+
+    /// Says that a life is about to begin, until what comes back is dropped.
+    pub(super) fn opening(self: &Arc<Self>, agent: AgentId) -> Opening {
+        self.lives().opening.insert(agent);
+        Opening { node: self.clone(), agent }
+    }
+
+    /// Checkpoints and ends the life of an agent that is to be given away. One that is about to begin is waited for.
+    /// Its place is kept until [`Node::settled`](Self::settled) gives it away.
+    pub(crate) async fn freeze(&self, agent: AgentId) -> Result<(), Error> {
+        self.kept.expect(agent);
+        loop {
+            let mut opened = std::pin::pin!(self.opened.notified());
+            // What happens from here on is not missed.
+            opened.as_mut().enable();
+            if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
+                return match &*life.stop().await {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(Error::Froze { why: error.to_string() }),
+                };
             }
-        };
-        self.carry(start, life).await
+            if !self.lives().opening.contains(&agent) {
+                return Ok(());
+            }
+            opened.await;
+        }
     }
 
     /// Reads what an agent needs to go on, and compiles it unless that was done before. Whether it may go on here is
@@ -208,7 +274,7 @@ impl Node {
         let encoded = blob("the manifest", genesis.manifest, MANIFEST_BYTES_MAX)?;
         let manifest = Manifest::decode(&encoded)?;
         self.grants(&manifest)?;
-        let place = self.admission.admit(&manifest)?;
+        let place = self.kept.take(agent).map_or_else(|| self.admission.admit(&manifest), Ok)?;
         let bytes = blob("the program", genesis.program, PROGRAM_BYTES_MAX as u64)?;
         let stored = if let Some(before) = local::stored(&*self.store, agent)? {
             before
@@ -234,9 +300,15 @@ impl Node {
         Ok(local::names(&*self.store)?.remove(&agent).unwrap_or_else(|| agent.to_string()))
     }
 
-    pub(super) fn parts(&self, program: Arc<WasmProgram>, stored: &Arc<Stored>) -> super::OwnParts {
+    pub(super) fn parts(
+        &self,
+        program: Arc<WasmProgram>,
+        stored: &Arc<Stored>,
+        genesis: &GenesisBody,
+    ) -> super::OwnParts {
         let store = Arc::new(Shelf::new(self.store.clone(), stored.clone()));
-        Parts { program, store, world: Arc::new(crate::RealWorld), key: self.key.clone() }
+        let world = AgentWorld::new(self.me.clone(), genesis.agent_id(), genesis.clone());
+        Parts { program, store, world: Arc::new(world), key: self.key.clone() }
     }
 
     /// Waits for the right to compile or to start something.
@@ -246,7 +318,12 @@ impl Node {
     }
 
     /// Lets a life run as a task of its own.
-    pub(super) async fn carry(self: &Arc<Self>, start: Start, life: OwnLife) -> Result<Arc<Hosted>, Error> {
+    pub(super) async fn carry(
+        self: &Arc<Self>,
+        start: Start,
+        life: OwnLife,
+        lease: Lease,
+    ) -> Result<Arc<Hosted>, Error> {
         let Start { name, genesis, manifest, wishes, resumed, place, stored } = start;
         let (began, metrics) = (life.look(), self.metrics.of_agent(&name));
         let agent = began.chain.agent;
@@ -255,8 +332,17 @@ impl Node {
         let node = self.clone();
         let flags = blocking(move || local::flags(&*node.store, agent)).await?;
         let settings = settings(&manifest, wishes, flags, began.tick);
-        let (hosted, ends) =
-            Hosted::begin(Beginning { store: self.store.clone(), name, genesis, began, wishes, resumed, metrics });
+        let may_migrate = manifest.capabilities.migrate;
+        let (hosted, ends) = Hosted::begin(Beginning {
+            store: self.store.clone(),
+            name,
+            genesis,
+            began,
+            wishes,
+            resumed,
+            may_migrate,
+            metrics,
+        });
         let hosted = Arc::new(hosted);
         {
             let mut lives = self.lives();
@@ -266,15 +352,19 @@ impl Node {
             lives.unable.remove(&agent);
             lives.by_agent.insert(agent, hosted.clone());
         }
-        let Ends { commands, outbox, over } = ends;
+        let Ends { commands, outbox, asked, over } = ends;
+        if may_migrate {
+            tokio::spawn(self.clone().heed(hosted.clone(), asked));
+        }
         tracing::info!(%agent, name = hosted.name(), tick = %hosted.began().tick, resumed, "an agent runs");
         let (node, carried) = (self.clone(), hosted.clone());
         tokio::spawn(async move {
             let running = tokio::spawn(life.run(settings, commands, outbox));
-            let ended = node.accompany(&carried, &stored, running).await;
+            let ended = node.accompany(&carried, &stored, &lease, running).await;
             // Whoever waits for the end finds room.
-            drop(place);
-            node.steward.release(agent).await;
+            node.kept.left(agent, place);
+            // Whoever waits for the end may take the agent from here, or start it again.
+            drop(lease);
             over.send_replace(Some(ended.clone()));
             if let Err(e) = &*ended
                 && e.may_pass()
@@ -290,6 +380,7 @@ impl Node {
         self: &Arc<Self>,
         life: &Arc<Hosted>,
         stored: &Arc<Stored>,
+        lease: &Lease,
         mut running: tokio::task::JoinHandle<Result<Ending, igor_spine::Error>>,
     ) -> crate::Over {
         let (agent, name) = (life.agent(), life.name());
@@ -298,12 +389,15 @@ impl Node {
                 tracing::warn!(%agent, error = %e, "what an agent has stored was not written down");
             }
         };
-        let mut stopping = false;
+        let (mut stopping, mut overtaken) = (false, false);
         let ended = loop {
             tokio::select! {
                 ended = &mut running => break ended,
                 () = stored.news() => {}
-                () = life.abandoned() => running.abort(),
+                () = lease.revoked(), if !overtaken => {
+                    overtaken = true;
+                    running.abort();
+                }
             }
             if let (false, Some(why)) = (stopping, stored.excess()) {
                 stopping = true;
@@ -315,10 +409,12 @@ impl Node {
             note().await;
         };
         note().await;
-        let ended = ended.map_or(Err(Error::Vanished), |ended| ended.map_err(Error::from));
+        let cut = if overtaken { Error::Overtaken { agent } } else { Error::Vanished };
+        let ended = ended.map_or(Err(cut), |ended| ended.map_err(Error::from));
         match &ended {
             Ok(Ending::Suspended { cause }) => tracing::warn!(%agent, name, cause, "an agent is suspended"),
             Ok(ending) => tracing::info!(%agent, name, ?ending, "a life is over"),
+            Err(e @ Error::Overtaken { .. }) => tracing::warn!(%agent, name, "{e}"),
             Err(e) => tracing::error!(%agent, name, error = %e, "a life failed; its journal is as it was durable"),
         }
         Arc::new(ended)

@@ -14,11 +14,29 @@ use crate::{
 };
 use igor_protocol::{AgentId, Tick};
 use igor_spine::{Ending, command::Command, event::Status};
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 /// The right to change what is said about one agent, or to begin a life that obeys it.
 pub(super) type Turn = OwnedMutexGuard<()>;
+
+/// Turns at something, for each agent by itself. One is kept for each agent that there was.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<BTreeMap<AgentId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    /// Waits for the turn.
+    pub(super) async fn of(&self, agent: AgentId) -> Turn {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.entry(agent).or_default().clone()
+        };
+        turn.lock_owned().await
+    }
+}
 
 impl Node {
     /// Stops an agent's ticks until it is resumed, also over restarts.
@@ -92,11 +110,7 @@ impl Node {
 
     /// Waits until nobody else says anything about this agent.
     pub(super) async fn turn(&self, agent: AgentId) -> Turn {
-        let turn = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            turns.entry(agent).or_default().clone()
-        };
-        turn.lock_owned().await
+        self.turns.of(agent).await
     }
 
     /// Changes what was said of an agent that can obey. To be called in the agent's turn.

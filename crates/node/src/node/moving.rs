@@ -1,8 +1,8 @@
 //! Agents that come to this node and leave it.
 //!
 //! Invariants kept here:
-//! - No life begins but with custody's leave ([`Steward::claim`](igor_spine::custody::Steward::claim), or its start).
-//! - While a handoff has no answer it is asked for, with pauses, until it has.
+//! - An agent that is welcome has a place from then on.
+//! - Every node that connects is asked what it knows of the agents here; those that are listed, before any agent lives.
 //! - What the operator's policy refuses is refused before anything of the agent is kept.
 
 use super::{
@@ -12,8 +12,8 @@ use super::{
 use crate::{
     Error, Wishes,
     api::wire::{MoveEvent, NodeRow, NodeStatus},
-    local,
-    moves::{Gate, NodePeers, NodeSteward},
+    local::{self, Flags},
+    moves::{AgentWorld, Gate, NodePeers, NodeSteward},
     stored::Shelf,
 };
 use igor_network::{Config, Network};
@@ -21,27 +21,24 @@ use igor_protocol::{
     AgentId, Manifest, NodeId, Seq,
     custody::Status,
     limits::BLOB_BYTES_MAX,
-    transfer::{Offer, Reason, Refusal},
+    transfer::{Manner, Offer, Reason, Refusal},
 };
 use igor_sandbox::{RUNTIME_ID, WasmProgram};
 use igor_spine::{
     Restored,
-    custody::{Admission, Failed, Progress},
+    custody::{Admission, Peers, Progress},
 };
 use igor_store::Store;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 /// Time that peers have to say what they know of an agent, before a node that was down goes on with it.
 const PEERS_WITHIN: Duration = Duration::from_secs(2);
-/// Pauses between questions for the answer to a handoff: the first, and the longest.
-const ASK_AFTER: Duration = Duration::from_millis(500);
-const ASK_AFTER_MAX: Duration = Duration::from_secs(15);
-/// Agents that are handed on at once when the node drains.
-const DRAIN_AT_ONCE: usize = 4;
+/// How often they are asked what they know of the agents here; also whenever one connects.
+const ASK_EVERY: Duration = Duration::from_mins(5);
 
 /// Agents that were restored before this node has custody of them.
 #[derive(Default)]
@@ -49,8 +46,8 @@ pub(super) struct Waiting(Mutex<BTreeMap<AgentId, Ready>>);
 
 /// One of them, with its place.
 pub(super) struct Ready {
-    restored: Restored<WasmProgram, Shelf, crate::RealWorld>,
-    start: Start,
+    pub(super) restored: Restored<WasmProgram, Shelf, AgentWorld>,
+    pub(super) start: Start,
 }
 
 impl Waiting {
@@ -58,7 +55,7 @@ impl Waiting {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(agent, ready);
     }
 
-    fn take(&self, agent: AgentId) -> Option<Ready> {
+    pub(super) fn take(&self, agent: AgentId) -> Option<Ready> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&agent)
     }
 }
@@ -106,6 +103,14 @@ impl Node {
                 }
             });
         }
+        let node = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(ASK_EVERY).await;
+                let Some(node) = node.upgrade() else { return };
+                node.peers().all().into_iter().for_each(|peer| node.ask_of_all(peer));
+            }
+        });
         Ok(Some(network))
     }
 
@@ -113,35 +118,31 @@ impl Node {
     pub(super) async fn wake_all(self: &Arc<Self>) -> Result<(), Error> {
         for agent in self.store.list()? {
             match Box::pin(self.steward.wake(agent)).await {
-                Ok(Status::Given(to)) => self.pursue(agent, to),
                 Ok(_) => {}
                 Err(error) => tracing::error!(%agent, %error, "an agent's custody cannot be told; it does not run"),
             }
         }
         if self.peers().network().is_some() && !self.store.list()?.is_empty() {
-            tokio::time::sleep(PEERS_WITHIN).await;
+            // Those who are listed are worth waiting for; who else may know is not known.
+            let listed: BTreeSet<_> =
+                self.config().policy.nodes.iter().chain(&self.config().network.allow).copied().collect();
+            let all = async {
+                if listed.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                self.peers().answered_by(&listed).await;
+            };
+            drop(tokio::time::timeout(PEERS_WITHIN, all).await);
         }
         Ok(())
     }
 
-    /// Asks for the answer to a handoff until there is one.
-    fn pursue(self: &Arc<Self>, agent: AgentId, to: NodeId) {
-        let node = self.clone();
-        tokio::spawn(async move {
-            let mut pause = ASK_AFTER;
-            loop {
-                tokio::time::sleep(pause).await;
-                match node.steward.pursue(agent).await {
-                    Ok(()) | Err(Failed::Declined) => break,
-                    Err(error) => tracing::warn!(%agent, node = %to, %error, "a handoff has no answer yet"),
-                }
-                if !matches!(node.steward.status(agent), Ok(Status::Given(_))) {
-                    break;
-                }
-                pause = (pause * 2).min(ASK_AFTER_MAX);
-            }
-            tracing::info!(%agent, node = %to, "a handoff has its answer");
-        });
+    /// Asks a node what it knows of all agents that are here.
+    pub(crate) fn ask_of_all(&self, peer: NodeId) {
+        match self.store.list() {
+            Ok(agents) => self.peers().ask_all(peer, agents),
+            Err(error) => tracing::warn!(%peer, %error, "a node is not asked what it knows"),
+        }
     }
 
     /// Hands an agent to another node. `tell` is told how far that is; the last event is returned.
@@ -160,48 +161,16 @@ impl Node {
             });
         });
         let given = given.await;
+        // A handoff without an answer is attended to already.
+        self.settled(agent).await;
         self.metrics.peers.went(given.as_ref());
         match given {
             Ok(moved) => {
                 tracing::info!(%agent, node = %to, pause_ns = moved.pause.0, bytes = moved.bytes, "an agent moved");
                 Ok(MoveEvent::Accepted { pause_ns: moved.pause.0, bytes: moved.bytes })
             }
-            Err(error) => {
-                if matches!(error, Failed::Unanswered(_)) {
-                    self.pursue(agent, to);
-                }
-                Err(Error::Move(error))
-            }
+            Err(error) => Err(Error::Move(error)),
         }
-    }
-
-    /// Hands every agent that lives here to a peer that takes it. Gives how many went, and why others did not.
-    pub async fn drain(self: &Arc<Self>) -> (usize, Vec<(AgentId, String)>) {
-        use futures_util::StreamExt;
-        self.draining.store(true, std::sync::atomic::Ordering::Relaxed);
-        let agents: Vec<AgentId> =
-            self.lives().by_agent.iter().filter(|(_, life)| !life.is_over()).map(|(agent, _)| *agent).collect();
-        let handed = futures_util::stream::iter(agents).map(|agent| async move { (agent, self.hand_on(agent).await) });
-        let ended: Vec<_> = handed.buffer_unordered(DRAIN_AT_ONCE).collect().await;
-        let went = ended.iter().filter(|(_, ended)| ended.is_ok()).count();
-        (went, ended.into_iter().filter_map(|(agent, ended)| ended.err().map(|why| (agent, why))).collect())
-    }
-
-    async fn hand_on(self: &Arc<Self>, agent: AgentId) -> Result<(), String> {
-        let mut why = "no other node is connected that takes agents".to_owned();
-        for row in self.known_nodes().into_iter().filter(|row| row.connected) {
-            if row.status.as_ref().is_none_or(|status| status.draining || status.agents_free == 0) {
-                continue;
-            }
-            match self.give(agent, row.node, |_| ()).await {
-                Ok(_) => return Ok(()),
-                Err(error) => why = error.to_string(),
-            }
-            if !matches!(self.steward.status(agent), Ok(Status::Custodian)) {
-                break;
-            }
-        }
-        Err(why)
     }
 
     /// The other nodes that are known, cheapest first.
@@ -239,15 +208,15 @@ impl Node {
         }
     }
 
-    fn is_draining(&self) -> bool {
-        self.draining.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
     /// Whether the operator takes this agent from this node, and at which price.
     pub(crate) fn admit_from(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal> {
         let refuse = |reason, why: String| Err(Refusal::new(reason, why));
         if self.is_draining() {
-            return refuse(Reason::Draining, "this node is about to stop".into());
+            return refuse(Reason::Draining, "this node is being emptied".into());
+        }
+        // Nobody else goes on with it at the next start.
+        if !self.is_carrying() {
+            return refuse(Reason::Policy, "only `igor node start` takes agents in, once it carries its own".into());
         }
         if !self.config().policy.nodes.contains(&from) {
             return refuse(Reason::Policy, format!("policy.nodes of this node does not list {from}"));
@@ -260,71 +229,70 @@ impl Node {
         if !named.is_empty() && body.custodian != self.id() && !named.contains(&self.id()) {
             return refuse(Reason::Policy, "the agent's owner does not name this node".into());
         }
-        if body.runtime != RUNTIME_ID {
-            let runtime: String = body.runtime.chars().take(100).collect();
+        // From a checkpoint it may go on with another runtime, as after an update of a node.
+        let runtime = offer.runtime.as_ref().filter(|runtime| *runtime != RUNTIME_ID);
+        if let Some(runtime) = runtime.filter(|_| offer.state_bytes == 0) {
+            let runtime: String = runtime.chars().take(100).collect();
             return refuse(Reason::Program, format!("it runs on {runtime}; this node has {RUNTIME_ID}"));
         }
         self.grants(&offer.manifest).map_err(|why| Refusal::new(Reason::Capability, why))?;
         let room = self.admission.admit(&offer.manifest);
-        // Given back at once: the place is taken when the agent is restored.
-        room.map(drop).map_err(|why| Refusal::new(Reason::Capacity, why))?;
+        // Kept until the agent lives here, or is forgotten.
+        self.kept.keep(offer.agent(), room.map_err(|why| Refusal::new(Reason::Capacity, why))?);
         let limits = &self.config().admission;
         let stored = self.info().room.stored_bytes;
         let bytes_max = limits.stored_bytes_per_agent.min(stored.max.saturating_sub(stored.used));
         Ok(Admission { terms: self.terms(), bytes_max })
     }
 
+    /// How its operator has an agent live that goes away. What cannot be read is as the manifest says.
+    pub(crate) fn manner(&self, agent: AgentId) -> Manner {
+        let flags = local::flags(&*self.store, agent).unwrap_or_else(|error| {
+            tracing::warn!(%agent, %error, "what was said of an agent does not go with it");
+            Flags::default()
+        });
+        let Flags { paused, interval, checkpoint_interval, .. } = flags;
+        Manner { paused, interval, checkpoint_interval }
+    }
+
     /// Restores an agent that this node does not have custody of yet.
-    pub(crate) async fn restore(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
+    pub(crate) async fn restore(self: &Arc<Self>, agent: AgentId, manner: Manner) -> Result<(), Error> {
+        let Manner { paused, interval, checkpoint_interval } = manner;
+        // Durable before the agent is this node's, and in place of what was said when it was here before.
+        let flags = Flags { paused, interval, checkpoint_interval, ..Flags::default() };
+        local::put_flags(&*self.store, agent, flags).await?;
         let _slot = self.slot().await?;
         let node = self.clone();
         let Prepared { start, program } = blocking(move || node.prepare(agent, Wishes::default())).await?;
-        let restored = Restored::new(self.parts(Arc::new(program), &start.stored), agent).await?;
+        let restored = Restored::new(self.parts(Arc::new(program), &start.stored, &start.genesis), agent).await?;
         self.waiting.put(agent, Ready { restored, start });
         Ok(())
     }
 
-    /// Forgets what [`Node::restore`] kept.
+    /// Forgets an agent that was to come, and gives its place to others.
     pub(crate) fn forget(&self, agent: AgentId) {
-        drop(self.waiting.take(agent));
+        drop((self.waiting.take(agent), self.kept.take(agent)));
     }
 
-    /// Lets an agent live that custody says is this node's.
-    pub(crate) async fn live(self: &Arc<Self>, agent: AgentId, wishes: Wishes) -> Result<(), Error> {
-        let Some(Ready { mut restored, start }) = self.waiting.take(agent) else {
-            return self.start(agent, wishes).await.map(drop);
-        };
-        let _busy = self.occupy(&agent.to_string())?;
-        let name = self.give_name(agent, &start.genesis.name).await?;
-        let start = Start { name, ..start };
-        self.steward.claim(agent).await?;
-        let life = match restored.follow() {
-            Ok(()) => restored.live().await,
-            Err(error) => Err(error),
-        };
-        match life {
-            Ok(life) => self.carry(start, life).await.map(drop),
-            Err(error) => {
-                self.steward.release(agent).await;
-                Err(error.into())
-            }
-        }
-    }
-
-    /// The name that an agent which came has here: its own, or, where that is taken, its own and a part of its id.
-    async fn give_name(&self, agent: AgentId, own: &str) -> Result<String, Error> {
+    /// The name that an agent which came has here: its own, or, where that is taken or is none, one with a part of its id.
+    pub(super) async fn give_name(self: &Arc<Self>, agent: AgentId, own: &str) -> Result<String, Error> {
         if let Some(name) = local::names(&*self.store)?.remove(&agent) {
             return Ok(name);
         }
-        let taken = local::agent_named(&*self.store, own)?.is_some_and(|other| other != agent);
         let id = agent.to_string();
-        let name = if taken {
-            format!("{}-{}", &own[..own.floor_char_boundary(50)], &id[id.len() - 6..])
-        } else {
-            own.to_owned()
-        };
-        local::put_name(&*self.store, &name, agent).await?;
-        Ok(name)
+        let root = if local::check_name(own).is_ok() { &own[..own.floor_char_boundary(50)] } else { "agent" };
+        let longer = [6, 12].map(|length| format!("{root}-{}", &id[id.len() - length..]));
+        let own = local::check_name(own).is_ok().then(|| own.to_owned());
+        for name in own.into_iter().chain(longer) {
+            // Nobody else takes it meanwhile.
+            let Ok(_named) = self.occupy(&name) else { continue };
+            if local::agent_named(&*self.store, &name)?.is_none_or(|other| other == agent) {
+                local::put_name(&*self.store, &name, agent).await?;
+                return Ok(name);
+            }
+        }
+        // It is found by its id.
+        Ok(id)
     }
 
     /// Writes the journal that is here as a portable file among the orphans, before it leaves the store.

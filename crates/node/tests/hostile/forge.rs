@@ -93,6 +93,7 @@ impl Past {
             state_bytes: 0,
             records,
             given,
+            runtime: self.book().ledger().runtime.clone(),
         }
     }
 

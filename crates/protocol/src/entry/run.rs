@@ -1,7 +1,10 @@
 //! One call into the guest: all that it saw, asked for and cost.
 
 use super::message::Content;
-use crate::units::{Credits, Fuel, Nanos, Seq, Tick, Timestamp};
+use crate::{
+    NodeId, Terms,
+    units::{Credits, Fuel, Nanos, Seq, Tick, Timestamp},
+};
 use minicbor::{Decode, Encode};
 
 /// One call into the guest. All or nothing: a run that failed has changed nothing but the ledger.
@@ -171,6 +174,38 @@ pub enum Observation {
     /// The next message is more than the run may still observe; it was not taken, and the next tick may have it.
     #[n(10)]
     NoRoom,
+    /// Whether the node is about to stop was asked for.
+    #[n(11)]
+    Draining(#[n(0)] bool),
+    /// The nodes were asked for: the one that it is on, then those that would take it.
+    #[n(12)]
+    Nodes(#[n(0)] Vec<Listed>),
+}
+
+/// A node where the agent could run, and what that would cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Listed {
+    /// Which node.
+    #[n(0)]
+    pub node: NodeId,
+    /// For the node that it is on, what it pays; for others what they say that they ask.
+    #[n(1)]
+    pub terms: Terms,
+}
+
+impl Listed {
+    /// What one of them counts against `limits.observed_bytes`.
+    pub const WEIGHT: u64 = 64;
+
+    /// As guests read a list: a line for each, with its key, its price in microcredits a second, and its price in
+    /// microcredits for a billion units of fuel.
+    pub fn text(list: &[Self]) -> String {
+        let line = |Self { node, terms }: &Self| {
+            let (second, fuel) = (terms.per_second().to_guest_micro(), terms.per_billion_fuel().to_guest_micro());
+            format!("{node} {second} {fuel}\n")
+        };
+        list.iter().map(line).collect()
+    }
 }
 
 impl Observation {
@@ -184,6 +219,7 @@ impl Observation {
                 Self::Random(bytes) => bytes.len() as u64,
                 Self::Receipt(Some(bytes)) => bytes.len() as u64,
                 Self::Message(_) => message_bytes,
+                Self::Nodes(list) => Listed::WEIGHT * list.len() as u64,
                 _ => 0,
             }
     }
@@ -208,6 +244,29 @@ pub enum Request {
     /// End the agent as completed.
     #[n(2)]
     Finish,
+    /// To be moved. A wish, which the node carries out if it can; the last one of a run counts.
+    #[n(3)]
+    MigrateTo(#[n(0)] Destination),
+}
+
+/// Where an agent wants to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Destination {
+    /// To whichever node takes it, the cheapest first.
+    #[n(0)]
+    Anywhere,
+    /// To this node.
+    #[n(1)]
+    Node(#[n(0)] NodeId),
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anywhere => f.write_str("any node that takes it"),
+            Self::Node(node) => node.fmt(f),
+        }
+    }
 }
 
 /// A log line: UTF-8, without its line end.

@@ -2,8 +2,8 @@
 
 use super::{HOST_TERMS, agent, commits, custody, genesis};
 use igor_protocol::{
-    Epoch, Hash, Manifest, Seq, archive,
-    transfer::{Frame, Offer, Reason, Refusal, Welcome},
+    Epoch, Hash, Manifest, Nanos, Seq, archive,
+    transfer::{Frame, Manner, Offer, Reason, Refusal, Welcome},
 };
 
 pub(crate) fn all() -> Vec<Frame> {
@@ -17,6 +17,7 @@ pub(crate) fn all() -> Vec<Frame> {
         state_bytes: 1 << 20,
         records: vec![custody::handoff()],
         given: true,
+        runtime: Some("a runtime".into()),
     };
     assert_eq!(offer.agent(), agent());
     let welcome =
@@ -29,7 +30,8 @@ pub(crate) fn all() -> Vec<Frame> {
         Frame::Commit(commit.clone()),
         Frame::Reached(Seq(300)),
         Frame::Have(Seq(300)),
-        Frame::Last,
+        Frame::Last(Manner::default()),
+        Frame::Last(Manner { paused: true, interval: Some(Nanos(5)), checkpoint_interval: Some(Nanos(7)) }),
         Frame::Answered,
         Frame::Accepted(commit),
         Frame::Declined(Box::new(custody::decline())),

@@ -103,7 +103,11 @@ impl Life {
     }
 
     pub(crate) fn begin_as(genesis: Genesis, steps: Vec<Step>) -> Self {
-        let (book, draft) = Book::begin(genesis, Manifest::default(), START).unwrap();
+        Self::begin_with(genesis, Manifest::default(), steps)
+    }
+
+    pub(crate) fn begin_with(genesis: Genesis, manifest: Manifest, steps: Vec<Step>) -> Self {
+        let (book, draft) = Book::begin(genesis, manifest, START).unwrap();
         let mut life = Self { book, now: START, commits: vec![] };
         life.push(&node(), draft, steps);
         life

@@ -10,8 +10,9 @@ use igor_protocol::{
     Tick, Timestamp,
     archive::{self, Part, Writer},
     entry::{
-        Action, Body, Call, Checkpoint, CheckpointKind, Content, EndCause, Failure, Genesis, GenesisBody, Message,
-        MessageId, Observation, Order, OrderBody, Outcome, Policy, Receipt, Request, Run, Seal, Sender, Trigger,
+        Action, Body, Call, Checkpoint, CheckpointKind, Content, Destination, EndCause, Failure, Genesis, GenesisBody,
+        Listed, Message, MessageId, Observation, Order, OrderBody, Outcome, Policy, Receipt, Request, Run, Seal,
+        Sender, Trigger,
     },
     ledger::{CheckpointRef, OpenMessage},
     limits::INLINE_BYTES_MAX,
@@ -97,12 +98,19 @@ pub(crate) fn full_run() -> Run {
             Observation::NoMessage,
             Observation::Waited,
             Observation::NoRoom,
+            Observation::Draining(true),
+            Observation::Nodes(vec![
+                Listed { node: node().public(), terms: Terms { price_per_ns: 1, price_per_fuel: 2 } },
+                Listed { node: owner().public(), terms: Terms { price_per_ns: 3_000, price_per_fuel: 0 } },
+            ]),
         ],
         requests: vec![
             Request::Reply { message: Seq(11), body: Content::of(b"done") },
             Request::Reply { message: Seq(10), body: Content::of(&[7; INLINE_BYTES_MAX + 1]) },
             Request::WakeAt(Timestamp(START.0 + 60_000_000_000)),
             Request::Finish,
+            Request::MigrateTo(Destination::Anywhere),
+            Request::MigrateTo(Destination::Node(owner().public())),
         ],
         logs: vec!["bought 3 at 41.25".into(), String::new(), "é".into()],
         waited: Nanos::from_millis(20),
@@ -142,6 +150,7 @@ pub(crate) fn ledger() -> Ledger {
         checkpoint: Some(CheckpointRef { seq: Seq(2), tick: Tick(0), root: Hash::of_blob(b"state"), bytes: 5 }),
         runtime: Some(RUNTIME.into()),
         at: START,
+        move_to: Some(Destination::Node(owner().public())),
         ..Ledger::default()
     }
 }

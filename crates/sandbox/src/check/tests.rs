@@ -96,6 +96,7 @@ fn imports_are_known_granted_and_of_their_type() {
 fn every_capability_is_asked_for_by_name() {
     let with = |deny: fn(&mut igor_protocol::manifest::Capabilities)| {
         let mut manifest = Manifest::default();
+        manifest.capabilities.migrate = true;
         deny(&mut manifest.capabilities);
         manifest
     };
@@ -105,6 +106,7 @@ fn every_capability_is_asked_for_by_name() {
         (Needs::Log, with(|all| all.log = false)),
         (Needs::Wallet, with(|all| all.wallet = false)),
         (Needs::Messages, with(|all| all.messages = false)),
+        (Needs::Migrate, Manifest::default()),
     ];
     for known in abi::IMPORTS {
         let letters =
@@ -114,7 +116,7 @@ fn every_capability_is_asked_for_by_name() {
             r#"(module (import "{}" "{}" (func (param{params}) (result{results}))) {BODY})"#,
             known.module, known.name
         );
-        assert!(check_text(&text, &Manifest::default()).is_ok(), "{text}");
+        assert!(check_text(&text, &with(|_| ())).is_ok(), "{text}");
         for (needs, manifest) in &denials {
             match check_text(&text, manifest) {
                 Ok(_) => assert_ne!(known.needs, *needs, "{text}"),

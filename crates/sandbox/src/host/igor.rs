@@ -1,11 +1,12 @@
 //! The functions of module `igor`; `docs/abi.md` is their contract.
 
 use super::{
-    Call, Ctx, Halt, Result,
+    Buffer, Call, Ctx, Halt, Result,
     lines::{CUT, Lines},
     unfit, unsigned,
 };
 use crate::abi::IGOR;
+use igor_protocol::entry::Destination;
 use igor_spine::guest::{Answer, Ask, Held, Hold};
 use wasmtime::{Caller, Linker};
 
@@ -15,6 +16,10 @@ const ALREADY_REPLIED: i32 = -2;
 const TOO_LARGE: i32 = -3;
 const OUTSIDE_TICK: i32 = -4;
 const BUFFER_TOO_SMALL: i32 = -5;
+const NOT_A_NODE: i32 = -6;
+
+/// Longer than the name of any node.
+const KEY_BYTES_MAX: usize = 128;
 
 /// Most bytes of text that one call logs; a loop of calls must not scan all of memory each time.
 pub(super) const LOG_CALL_BYTES_MAX: usize = 16 << 10;
@@ -24,8 +29,13 @@ pub(super) fn define(linker: &mut Linker<Ctx>) -> Result<()> {
         .func_wrap(IGOR, "clock_now", |caller: Caller<'_, Ctx>| caller.data().number(&Ask::Clock))?
         .func_wrap(IGOR, "wallet_balance", |caller: Caller<'_, Ctx>| caller.data().number(&Ask::Balance))?
         .func_wrap(IGOR, "node_price", |caller: Caller<'_, Ctx>| caller.data().number(&Ask::Price))?
-        .func_wrap(IGOR, "wallet_receipt_count", |caller: Caller<'_, Ctx>| wallet_receipt_count(caller.data()))?
+        .func_wrap(IGOR, "wallet_receipt_count", |caller: Caller<'_, Ctx>| {
+            small_number(caller.data(), &Ask::ReceiptCount)
+        })?
         .func_wrap(IGOR, "wallet_receipt", wallet_receipt)?
+        .func_wrap(IGOR, "node_draining", |caller: Caller<'_, Ctx>| small_number(caller.data(), &Ask::Draining))?
+        .func_wrap(IGOR, "node_list", node_list)?
+        .func_wrap(IGOR, "migrate_to", migrate_to)?
         .func_wrap(IGOR, "rand_bytes", rand_bytes)?
         .func_wrap(IGOR, "log_emit", log_emit)?
         .func_wrap(IGOR, "trigger", |caller: Caller<'_, Ctx>| caller.data().trigger)?
@@ -39,23 +49,56 @@ pub(super) fn define(linker: &mut Linker<Ctx>) -> Result<()> {
     Ok(())
 }
 
-fn wallet_receipt_count(ctx: &Ctx) -> Result<i32> {
-    let count = ctx.number(&Ask::ReceiptCount)?;
-    Ok(i32::try_from(count).unwrap_or(i32::MAX))
+/// A number that is small by its nature, as an i32.
+fn small_number(ctx: &Ctx, ask: &Ask) -> Result<i32> {
+    let number = ctx.number(ask)?;
+    Ok(i32::try_from(number).unwrap_or(i32::MAX))
 }
 
 fn wallet_receipt(mut caller: Caller<'_, Ctx>, index: i32, ptr: i32, len: i32) -> Result<i32> {
-    let mut call = Call::new(&mut caller, "wallet_receipt")?;
+    item(&mut Call::new(&mut caller, "wallet_receipt")?, &Ask::Receipt(unsigned(index)), ptr, len)
+}
+
+fn node_list(mut caller: Caller<'_, Ctx>, ptr: i32, len: i32) -> Result<i32> {
+    item(&mut Call::new(&mut caller, "node_list")?, &Ask::Nodes, ptr, len)
+}
+
+/// Writes an item of bytes that may be there, and gives its length.
+fn item(call: &mut Call<'_>, ask: &Ask, ptr: i32, len: i32) -> Result<i32> {
     let buffer = call.buffer(ptr, unsigned(len))?;
-    let ask = Ask::Receipt(unsigned(index));
     match call.ctx.observe(ask.clone())? {
         Answer::Bytes(bytes) if bytes.len() <= buffer.len() => {
             call.write(&buffer, &bytes);
             length(&bytes)
         }
-        Answer::Bytes(_) => Ok(BUFFER_TOO_SMALL),
+        Answer::Bytes(bytes) => Ok(too_small(call, &buffer, u32::try_from(bytes.len())?)),
         Answer::None => Ok(NONE),
-        other => Err(unfit(&ask, &other)),
+        other => Err(unfit(ask, &other)),
+    }
+}
+
+/// Says how much room is needed, where there is room for that.
+fn too_small(call: &mut Call<'_>, buffer: &Buffer, needed: u32) -> i32 {
+    if buffer.len() >= 4 {
+        call.write(buffer, &needed.to_le_bytes());
+    }
+    BUFFER_TOO_SMALL
+}
+
+fn migrate_to(mut caller: Caller<'_, Ctx>, ptr: i32, len: i32) -> Result<i32> {
+    let call = Call::new(&mut caller, "migrate_to")?;
+    let buffer = call.buffer(ptr, unsigned(len))?;
+    if !call.ctx.in_tick() {
+        return Ok(OUTSIDE_TICK);
+    }
+    let to = match std::str::from_utf8(call.read(&buffer.first(KEY_BYTES_MAX + 1))) {
+        Ok("") => Some(Destination::Anywhere),
+        Ok(text) => text.parse().ok().map(Destination::Node),
+        Err(_) => None,
+    };
+    match to {
+        Some(to) => call.ctx.hold(Held::MigrateTo(to)).map(|_| 0),
+        None => Ok(NOT_A_NODE),
     }
 }
 
@@ -103,12 +146,7 @@ fn message_next(mut caller: Caller<'_, Ctx>, ptr: i32, len: i32) -> Result<i32> 
             call.write(&buffer, &bytes);
             length(&bytes)
         }
-        Answer::TooLong(needed) => {
-            if buffer.len() >= 4 {
-                call.write(&buffer, &needed.to_le_bytes());
-            }
-            Ok(BUFFER_TOO_SMALL)
-        }
+        Answer::TooLong(needed) => Ok(too_small(&mut call, &buffer, needed)),
         Answer::None => Ok(NONE),
         other => Err(unfit(&ask, &other)),
     }

@@ -1,12 +1,11 @@
 //! The lives on one machine, as its node carries them.
 //!
 //! Invariants kept here:
-//! - Of an agent there is one task here at most; everything that it appends is appended by that task.
+//! - Everything that an agent appends here is appended by one task, which has its lease.
 //! - A life that fails is begun again, until somebody stops it.
 
 use super::{
     clock::NodeWorld,
-    kernel::TaskId,
     machine::Machine,
     node::judge,
     oracle::{Oracle, short},
@@ -16,12 +15,12 @@ use crate::guest::SimProgram;
 use igor_protocol::{
     AgentId, Body, Chain, Entry, Hash, Manifest, Nanos, NodeId, Seq,
     entry::{EndCause, Genesis, Order},
-    transfer::{Offer, Reason, Refusal},
+    transfer::{Manner, Offer, Reason, Refusal},
 };
 use igor_spine::{
     Committed, Ending, Error, Life, Parts, Restored, Settings, World,
     command::{Command, Refused},
-    custody::{Admission, Host},
+    custody::{Admission, Host, Lease},
     event::{Event, Outbox, Snapshot},
     inspect,
     moving::StoreBlobs,
@@ -55,7 +54,6 @@ pub struct SimHost {
 
 /// One life and those after it, until it is stopped.
 struct Slot {
-    task: Mutex<Option<TaskId>>,
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     stopping: AtomicBool,
     over: watch::Sender<Option<Result<(), String>>>,
@@ -123,7 +121,7 @@ impl SimHost {
             if slot.stopping.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let ending = self.live(agent, &mut commands, settings(agent, forgive)).await;
+            let ending = Box::pin(self.live(agent, &mut commands, settings(agent, forgive))).await;
             *lock(&slot.commands) = None;
             let stopping = slot.stopping.load(Ordering::Relaxed);
             forgive = false;
@@ -252,51 +250,33 @@ impl Host for SimHost {
         }
         let mut over = slot.over.subscribe();
         let ended = over.wait_for(Option::is_some).await.map(|ended| ended.clone());
-        let mut lives = lock(&self.lives);
-        if lives.get(&agent).is_some_and(|now| Arc::ptr_eq(now, &slot)) {
-            lives.remove(&agent);
-        }
-        drop(lives);
         ended.ok().flatten().unwrap_or(Ok(()))
     }
 
-    async fn stop(&self, agent: AgentId) {
-        let slot = lock(&self.lives).remove(&agent);
-        if let Some(slot) = slot {
-            let task = lock(&slot.task).take();
-            if let Some(task) = task {
-                self.machine.kernel.abort(task);
-            }
-            slot.over.send_replace(Some(Ok(())));
-        }
-    }
-
-    async fn start(&self, agent: AgentId) {
-        let slot = {
-            let mut lives = lock(&self.lives);
-            if lives.contains_key(&agent) {
-                return;
-            }
-            let slot = Arc::new(Slot {
-                task: Mutex::default(),
-                commands: Mutex::default(),
-                stopping: AtomicBool::new(false),
-                over: watch::Sender::new(None),
-            });
-            lives.insert(agent, slot.clone());
-            slot
-        };
+    fn start(&self, agent: AgentId, lease: Lease) {
+        let slot = Arc::new(Slot {
+            commands: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            over: watch::Sender::new(None),
+        });
+        lock(&self.lives).insert(agent, slot.clone());
         let Some(host) = self.machine.node().map(|node| node.host.clone()) else { return };
         let term = self.store.tail(agent).ok().flatten().map_or(0, |chain| chain.epoch.term);
         let guard = self.machine.oracle.begins(self.machine.index, agent, term);
-        let carried = slot.clone();
-        let task = self.machine.spawn(async move {
-            let ended = Box::pin(host.carry(agent, &carried)).await;
+        self.machine.spawn(async move {
+            let ended = lease.unless_revoked(Box::pin(host.carry(agent, &slot))).await;
             drop(guard);
-            carried.over.send_replace(Some(ended));
+            let mut lives = lock(&host.lives);
+            if lives.get(&agent).is_some_and(|now| Arc::ptr_eq(now, &slot)) {
+                lives.remove(&agent);
+            }
+            drop(lives);
+            slot.over.send_replace(Some(ended.unwrap_or(Ok(()))));
         });
-        *lock(&slot.task) = Some(task);
     }
+
+    // Every node here looks after its agents again and again.
+    fn unsettled(&self, _: AgentId) {}
 
     fn admit(&self, _: NodeId, _: &Offer) -> Result<Admission, Refusal> {
         let conduct = self.machine.conduct();
@@ -312,7 +292,11 @@ impl Host for SimHost {
         Ok(())
     }
 
-    async fn restore(&self, agent: AgentId) -> Result<(), Refusal> {
+    fn manner(&self, _: AgentId) -> Manner {
+        Manner::default()
+    }
+
+    async fn restore(&self, agent: AgentId, _: Manner) -> Result<(), Refusal> {
         if self.machine.conduct().spoils {
             self.machine.counts.add("restore failed");
             return Err(Refusal::new(Reason::Program, "it does not restore here today"));

@@ -137,18 +137,6 @@ impl Kernel {
         id
     }
 
-    /// Drops a task, wherever it is.
-    pub fn abort(&self, id: TaskId) {
-        let work = {
-            let mut state = self.state();
-            match state.slots.get(id.slot) {
-                Some(slot) if slot.serial == id.serial => state.vacate(id.slot),
-                _ => None,
-            }
-        };
-        drop(work);
-    }
-
     /// Drops all tasks of a machine. Nothing of it is polled until [`Kernel::power_on`].
     pub fn kill(&self, machine: usize) {
         let dropped: Vec<Option<Work>> = {

@@ -32,6 +32,7 @@ type Answer<T> = oneshot::Sender<Result<T, Error>>;
 enum ToLog {
     Append(Commit, Answer<()>),
     Remove(AgentId, Answer<()>),
+    Settle(Answer<()>),
 }
 
 enum ToFiles {
@@ -156,6 +157,7 @@ async fn run_log(store: Arc<NodeStore>, world: Arc<NodeWorld>, mut requests: mps
                     store.machine.removing(agent);
                     (staged, answer)
                 }
+                ToLog::Settle(answer) => (Ok(()), answer),
             };
             match staged {
                 Ok(()) => waiting.push(answer),
@@ -220,6 +222,10 @@ impl Store for NodeStore {
 
     async fn remove(&self, agent: AgentId) -> Result<(), Error> {
         ask(&self.log, |answer| ToLog::Remove(agent, answer)).await
+    }
+
+    async fn settle(&self) -> Result<(), Error> {
+        ask(&self.log, ToLog::Settle).await
     }
 
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error> {

@@ -3,6 +3,8 @@
 //! Invariants kept here:
 //! - Before the freeze everything may fail: the agent goes on here.
 //! - After it the agent is this node's again only with a signed decline. Without an answer it is asked for, for ever.
+//! - One move of an agent at a time goes out, and [`LEAVING_MAX`] of all agents. From the freeze to the handoff no life of
+//!   it begins, and nobody else writes to its journal.
 
 use super::{Error, Host, Peers, Steward};
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
 };
 use igor_protocol::{
     AgentId, Chain, Commit, Entry, Nanos, NodeId, Seq,
-    custody::{Event, Status},
+    custody::{Event, Held, Refusal as Refused, Status},
     entry::{Body, Custody, Phase},
     limits::PROGRAM_BYTES_MAX,
     transfer::{Frame, Offer, Reason, Refusal, Welcome},
@@ -22,6 +24,9 @@ use igor_store::Store;
 const REST_BYTES: u64 = 64 << 10;
 /// Rounds of going ahead, at most: an agent that writes faster than the wire takes is frozen all the same.
 const ROUNDS_MAX: u32 = 8;
+
+/// Moves that go out at once: each reads its agent's journal, and holds a stream.
+const LEAVING_MAX: usize = 16;
 
 /// How far a move is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +69,12 @@ pub enum Failed {
     /// The target does not take it. The agent goes on here.
     #[error("the node does not take it: {0}")]
     Refused(Refusal),
+    /// The agent is on its way already.
+    #[error("the agent is on its way to another node already")]
+    Moving,
+    /// As many moves go out as may at once.
+    #[error("{LEAVING_MAX} agents are on their way to other nodes already; ask again when one has arrived")]
+    Busy,
     /// The target declined after the handoff. The agent is back here.
     #[error("the node declined after all; the agent is back here")]
     Declined,
@@ -106,6 +117,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         to: NodeId,
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Moved, Failed> {
+        let _leaving = self.leaving.begin(agent).ok_or(Failed::Moving)?;
+        if self.leaving.len() > LEAVING_MAX {
+            return Err(Failed::Busy);
+        }
+        self.may_leave(agent, to)?;
         let mut link = self.peers.open(to).await.map_err(Failed::Before)?;
         let (welcome, offer) = self.offer(agent, false, &mut link).await?;
         let Some(welcome) = welcome else {
@@ -153,6 +169,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// well, or the status is another.
     pub async fn pursue(&self, agent: AgentId) -> Result<(), Failed> {
         let Status::Given(to) = self.status(agent)? else { return Ok(()) };
+        // A move that goes on brings the answer by itself.
+        let Some(_leaving) = self.leaving.begin(agent) else { return Ok(()) };
         let mut link = self.peers.open(to).await.map_err(Failed::Unanswered)?;
         let (welcome, offer) = match self.offer(agent, true, &mut link).await {
             Err(Failed::Before(cut)) => return Err(Failed::Unanswered(cut)),
@@ -177,6 +195,37 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.take_answer(agent, answer).await
     }
 
+    /// Tries to finish what is left to be done about the custody of an agent. Says whether nothing is any more; else call
+    /// it again after a pause, as also where it fails.
+    pub async fn settle(&self, agent: AgentId) -> Result<bool, Failed> {
+        self.leave_buried(agent).await?;
+        match self.status(agent)? {
+            Status::Unfinished => drop(self.happen(agent, Event::Timer).await?),
+            Status::Given(_) => match self.pursue(agent).await {
+                Ok(()) | Err(Failed::Declined) => {}
+                Err(failed) => return Err(failed),
+            },
+            Status::Absent | Status::Custodian | Status::Undecided | Status::Elsewhere | Status::Suspended(_) => {}
+        }
+        Ok(self.is_settled(agent)?)
+    }
+
+    /// Refuses at once what custody would refuse in the end.
+    fn may_leave(&self, agent: AgentId, to: NodeId) -> Result<(), Failed> {
+        let refused = |refusal| Failed::Own(Error::Refused(refusal));
+        let known = self.known(agent, false)?;
+        let held = match (known.status(self.me()), &known.held) {
+            (Status::Custodian, Some(held)) => held,
+            (Status::Given(_), _) => return Err(Failed::Moving),
+            (Status::Suspended(doubt), _) => return Err(refused(doubt.into())),
+            _ => return Err(refused(Refused::NotCustodian)),
+        };
+        // Its terms are not known yet; those of now are within the owner's policy. A life seals before it ends.
+        let held = Held { sealed: true, ..held.clone() };
+        held.handoff(to, held.standing.terms, self.world.wall_clock()).map_err(|fault| refused(fault.into()))?;
+        Ok(())
+    }
+
     /// Makes the offer. Nothing comes back where the target has answered the handoff before: its answer follows.
     async fn offer(&self, agent: AgentId, given: bool, link: &mut P::Link) -> Result<(Option<Welcome>, Offer), Failed> {
         let book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
@@ -189,6 +238,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             state_bytes: book.ledger().checkpoint.map_or(0, |checkpoint| checkpoint.bytes),
             records: book.held().standing.proofs,
             given,
+            runtime: book.ledger().runtime.clone(),
         };
         send(link, &Frame::Offer(Box::new(offer.clone()))).await.map_err(Failed::Before)?;
         match receive(link).await.map_err(Failed::Before)? {
@@ -207,21 +257,28 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// Ends the agent's life here and makes the handoff durable; if that fails it lives on.
     async fn freeze(&self, agent: AgentId, to: NodeId, welcome: Welcome) -> Result<(), Failed> {
-        let given = async {
-            self.host.freeze(agent).await.map_err(Error::Host)?;
-            self.seal(agent).await?;
-            self.happen(agent, Event::Give { to, terms: welcome.terms }).await
-        };
-        match given.await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                // Only if the handoff is not signed: what is signed is finished.
-                if self.status(agent)? == Status::Custodian {
-                    self.host.start(agent).await;
-                }
-                Err(error.into())
+        let frozen = {
+            let _freezing = self.freezing.begin(agent).ok_or(Failed::Moving)?;
+            // Not in the agent's turn: what is heard of it meanwhile counts.
+            match self.host.freeze(agent).await {
+                Ok(()) => self.hand_off(agent, Event::Give { to, terms: welcome.terms }).await,
+                Err(why) => Err(Error::Host(why)),
             }
+        };
+        // Only if the handoff is not signed: what is signed is finished.
+        if frozen.is_err() && self.status(agent)? == Status::Custodian {
+            self.happen(agent, Event::Timer).await?;
         }
+        Ok(frozen?)
+    }
+
+    async fn hand_off(&self, agent: AgentId, give: Event) -> Result<(), Error> {
+        let turn = self.turn(agent);
+        let mut desk = turn.lock().await;
+        desk.take_back().await;
+        self.store.settle().await?;
+        self.seal(agent).await?;
+        self.happen_at(&mut desk, agent, give).await.map(drop)
     }
 
     /// Sends what is left and waits for the answer.
@@ -234,7 +291,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     ) -> Result<(Answer, Shipped), ShipFailed> {
         let until = self.store.tail(agent).map_err(crate::Error::from)?.unwrap_or(Chain::begin(agent));
         let shipped = ship(&*self.store, agent, from, until, link, shipped).await?;
-        send(link, &Frame::Last).await?;
+        send(link, &Frame::Last(self.host.manner(agent))).await?;
         loop {
             match receive(link).await? {
                 Frame::Have(_) => {}
@@ -261,7 +318,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The archive ends with the accept, so that it says by itself where the agent went.
     async fn extend(&self, agent: AgentId, commit: Commit) -> Result<(), Error> {
         // If the agent is on its way back already, that brings the accept along.
-        let Some(_coming) = self.begin(agent) else { return Ok(()) };
+        let Some(_coming) = self.coming.begin(agent) else { return Ok(()) };
         let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
         if commit.next() <= book.chain().next {
             return Ok(());

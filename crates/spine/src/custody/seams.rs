@@ -1,10 +1,11 @@
 //! What custody needs of the node around it: the agents' lives, and the other nodes.
 
+use super::Lease;
 use crate::moving::{Cut, Link};
 use igor_protocol::{
     AgentId, Chain, Hash, Manifest, NodeId, Terms,
     custody::Tidings,
-    transfer::{Offer, Refusal},
+    transfer::{Manner, Offer, Refusal},
 };
 use std::future::Future;
 
@@ -37,27 +38,33 @@ pub struct Admission {
 
 /// The node around: the lives of its agents, and its operator's policy.
 pub trait Host: Send + Sync + 'static {
-    /// Checkpoints and ends the agent's life, if it has one; back once nothing of it runs. It is not started again by
-    /// anything but [`Host::start`].
+    /// Checkpoints and ends the agent's life, if it has one, and gives its lease back. One that is being opened is waited
+    /// for. No other life begins until custody is done with it.
     fn freeze(&self, agent: AgentId) -> impl Future<Output = Result<(), String>> + Send;
 
-    /// Ends the agent's life at once, without a checkpoint; back once nothing of it runs.
-    fn stop(&self, agent: AgentId) -> impl Future<Output = ()> + Send;
+    /// The agent may run from here on, as long as the lease is out. Whether its operator wants it to is the host's to
+    /// say; one who does not, or cannot, drops the lease. Does not wait for the life.
+    fn start(&self, agent: AgentId, lease: Lease);
 
-    /// The agent may run from here on.
-    fn start(&self, agent: AgentId) -> impl Future<Output = ()> + Send;
+    /// Something is left to be done about the agent's custody: call [`Steward::settle`](super::Steward::settle) until it
+    /// says that nothing is. Does not wait for that.
+    fn unsettled(&self, agent: AgentId);
 
-    /// Whether the operator takes this agent from this node, and at which price.
+    /// Whether the operator takes this agent from this node, and at which price. It has its place from here on, until it
+    /// lives here or [`Host::forget`] is called.
     fn admit(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal>;
 
     /// Compiles the program, which is here whole, so that no time goes by with it later.
     fn prepare(&self, program: Hash, manifest: &Manifest) -> impl Future<Output = Result<(), Refusal>> + Send;
 
-    /// Restores the agent at the end of its journal, which this node does not have custody of yet, and keeps the
-    /// instance for [`Host::start`].
-    fn restore(&self, agent: AgentId) -> impl Future<Output = Result<(), Refusal>> + Send;
+    /// How its operator has an agent live that goes away from here.
+    fn manner(&self, agent: AgentId) -> Manner;
 
-    /// Forgets what [`Host::restore`] kept.
+    /// Restores the agent at the end of its journal, which this node does not have custody of yet, and keeps the
+    /// instance for [`Host::start`]. It is to live in this manner, whatever was said of it before, durably from here on.
+    fn restore(&self, agent: AgentId, manner: Manner) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Forgets what [`Host::admit`] and [`Host::restore`] kept, where no life has it.
     fn forget(&self, agent: AgentId);
 
     /// Keeps the journal that is here as a file, before it leaves the store: a takeover from an earlier place orphaned

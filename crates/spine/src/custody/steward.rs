@@ -1,17 +1,17 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
-use super::{Host, Peers, books::Books};
+use super::{Host, Lease, Peers, books::Books, lease::Tenant};
 use crate::World;
 use igor_protocol::{
-    AgentId, KeyPair, Manifest, NodeId, OwnerId,
-    custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, Tidings, step_by},
-    entry::{Custody, Genesis, Phase},
+    AgentId, Body, Entry, KeyPair, Manifest, NodeId, OwnerId, Seq,
+    custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, Tidings, may_begin, step_by},
+    entry::{Custody, Genesis, GenesisBody, Order, Phase},
     ledger::{Book, Fault},
 };
 use igor_store::Store;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Why custody could not be carried out.
@@ -34,9 +34,15 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// An order that does not count.
+    #[error(transparent)]
+    Order(Fault),
     /// The node around could not do its part.
     #[error("{0}")]
     Host(String),
+    /// Only one life of an agent goes on, and only while the agent is not handed over.
+    #[error("agent {0} runs, is being started, or is on its way to another node")]
+    Leased(AgentId),
     /// Nobody here knows of this agent.
     #[error("this node knows nothing of agent {0}")]
     Unknown(AgentId),
@@ -51,8 +57,32 @@ impl From<igor_store::Error> for Error {
 /// Turns that are kept before those that say nothing are dropped.
 const TURNS_KEPT: usize = 1024;
 
-/// Whether an agent may run now; who holds the lock has its turn.
-type Turn = Arc<tokio::sync::Mutex<bool>>;
+/// Who may write to the journal of an agent now; who holds the lock has its turn.
+#[derive(Default)]
+pub(super) struct Desk(Option<Tenant>);
+
+type Turn = Arc<tokio::sync::Mutex<Desk>>;
+
+impl Desk {
+    /// Whether a life has the agent's lease.
+    pub(super) fn is_leased(&self) -> bool {
+        self.0.as_ref().is_some_and(|tenant| !tenant.is_over())
+    }
+
+    fn lease(&mut self) -> Lease {
+        let (lease, tenant) = Lease::new();
+        self.0 = Some(tenant);
+        lease
+    }
+
+    /// Ends the life that has the lease, if one has, at once. Returns once nothing of it is left.
+    pub(super) async fn take_back(&mut self) {
+        if let Some(tenant) = &mut self.0 {
+            tenant.take_back().await;
+        }
+        self.0 = None;
+    }
+}
 
 /// The custody of all agents at one node.
 pub struct Steward<S, W, P, H> {
@@ -65,26 +95,56 @@ pub struct Steward<S, W, P, H> {
     books: Books,
     turns: Mutex<BTreeMap<AgentId, Turn>>,
     /// Agents that are coming in.
-    coming: Mutex<BTreeSet<AgentId>>,
+    pub(super) coming: Busy,
+    /// Agents that are handed over, or whose answer is asked for.
+    pub(super) leaving: Busy,
+    /// Agents that are about to be given away: no life begins.
+    pub(super) freezing: Busy,
 }
 
-/// The right to let an agent in.
-pub(super) struct Coming<'a> {
-    coming: &'a Mutex<BTreeSet<AgentId>>,
+/// Agents about which something is being done that is done once at a time.
+#[derive(Default)]
+pub(super) struct Busy(Mutex<BTreeSet<AgentId>>);
+
+/// It is done until this is dropped.
+pub(super) struct Doing<'a> {
+    busy: &'a Busy,
     agent: AgentId,
 }
 
-impl Drop for Coming<'_> {
+impl Busy {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<AgentId>> {
+        // No update can fail in the middle.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins with an agent; nothing if somebody has.
+    pub(super) fn begin(&self, agent: AgentId) -> Option<Doing<'_>> {
+        let begun = self.lock().insert(agent);
+        begun.then(|| Doing { busy: self, agent })
+    }
+
+    pub(super) fn has(&self, agent: AgentId) -> bool {
+        self.lock().contains(&agent)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+impl Drop for Doing<'_> {
     fn drop(&mut self) {
-        self.coming.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.agent);
+        self.busy.lock().remove(&self.agent);
     }
 }
 
 impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The steward of a node.
     pub fn new(key: Arc<KeyPair>, store: Arc<S>, world: Arc<W>, peers: Arc<P>, host: Arc<H>) -> Self {
-        let (rules, books, turns, coming) = (Rules::ALL, Books::default(), Mutex::default(), Mutex::default());
-        Self { key, store, world, peers, host, rules, books, turns, coming }
+        let (coming, leaving, freezing) = (Busy::default(), Busy::default(), Busy::default());
+        let (rules, books, turns) = (Rules::ALL, Books::default(), Mutex::default());
+        Self { key, store, world, peers, host, rules, books, turns, coming, leaving, freezing }
     }
 
     /// Leaves out a rule of custody: only a simulated node does, to show that the rule is needed.
@@ -154,10 +214,14 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(self.store.put_local(&Note::name(agent), note.encode()).await?)
     }
 
-    /// Says that an agent is coming in; nothing if it is already.
-    pub(super) fn begin(&self, agent: AgentId) -> Option<Coming<'_>> {
-        let begun = self.coming.lock().unwrap_or_else(PoisonError::into_inner).insert(agent);
-        begun.then(|| Coming { coming: &self.coming, agent })
+    /// Whether agents are coming in.
+    pub fn is_expecting(&self) -> bool {
+        self.coming.len() > 0
+    }
+
+    /// Whether an agent is being handed over.
+    pub fn is_handing_over(&self, agent: AgentId) -> bool {
+        self.leaving.has(agent)
     }
 
     /// How the agent began, and what it may do.
@@ -200,45 +264,108 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.status(agent)
     }
 
-    /// The right to run an agent, for a life that the node begins by itself. Give it back with [`Steward::release`].
-    pub async fn claim(&self, agent: AgentId) -> Result<(), Error> {
+    /// The right to run an agent, for a life that the node begins by itself.
+    pub async fn claim(&self, agent: AgentId) -> Result<Lease, Error> {
         let turn = self.turn(agent);
-        let mut running = turn.lock().await;
-        match self.known(agent, *running)?.status(self.me()) {
-            Status::Custodian => *running = true,
-            Status::Suspended(doubt) => return Err(Refusal::Doubt(doubt).into()),
-            Status::Absent | Status::Unfinished | Status::Given(_) | Status::Undecided | Status::Elsewhere => {
-                return Err(Refusal::NotCustodian.into());
-            }
-        }
-        Ok(())
+        let mut desk = turn.lock().await;
+        self.may_write(&desk, agent)?;
+        self.store.settle().await?;
+        Ok(desk.lease())
     }
 
-    /// The life is over.
-    pub async fn release(&self, agent: AgentId) {
-        *self.turn(agent).lock().await = false;
+    /// The right to begin an agent, which has no journal here yet.
+    pub async fn claim_new(&self, genesis: &GenesisBody) -> Result<Lease, Error> {
+        let agent = genesis.agent_id();
+        let turn = self.turn(agent);
+        let mut desk = turn.lock().await;
+        let known = self.known(agent, desk.is_leased())?;
+        may_begin(self.me(), self.world.wall_clock(), genesis, &known.memory)?;
+        if known.running || known.held.is_some() {
+            return Err(Error::Leased(agent));
+        }
+        Ok(desk.lease())
+    }
+
+    /// Commits an owner's order to the journal of an agent that has no life now. Returns its position.
+    pub async fn order(&self, order: Order) -> Result<Seq, Error> {
+        let agent = order.body.agent;
+        let turn = self.turn(agent);
+        let desk = turn.lock().await;
+        self.may_write(&desk, agent)?;
+        self.store.settle().await?;
+        let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
+        book.append_own();
+        let at = self.world.wall_clock().max(book.ledger().at);
+        let mut draft = book.draft();
+        let (seq, _) = book.push(&mut draft, Entry { at, body: Body::Order(order) }).map_err(Error::Order)?;
+        book.push_seal(&mut draft, &self.key, at)?;
+        let commit = book.commit(draft)?;
+        self.store.append(commit).await?;
+        Ok(seq)
+    }
+
+    /// Whether this node may write to the journal of an agent, and nobody else does now.
+    fn may_write(&self, desk: &Desk, agent: AgentId) -> Result<(), Error> {
+        match self.known(agent, desk.is_leased())?.status(self.me()) {
+            Status::Custodian if desk.is_leased() || self.freezing.has(agent) => Err(Error::Leased(agent)),
+            Status::Custodian => Ok(()),
+            Status::Suspended(doubt) => Err(Refusal::Doubt(doubt).into()),
+            Status::Absent | Status::Unfinished | Status::Given(_) | Status::Undecided | Status::Elsewhere => {
+                Err(Refusal::NotCustodian.into())
+            }
+        }
     }
 
     /// Carries out what an event leads to. Returns the nodes that the journal is to be sent to.
     pub async fn happen(&self, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
         let turn = self.turn(agent);
-        let mut running = turn.lock().await;
-        let known = self.known(agent, *running)?;
-        let actions = step_by(self.rules, self.me(), self.world.wall_clock(), &known, event)?;
+        let mut desk = turn.lock().await;
+        self.happen_at(&mut desk, agent, event).await
+    }
+
+    /// As [`Steward::happen`], in the agent's turn.
+    pub(super) async fn happen_at(&self, desk: &mut Desk, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
+        let happened = self.carry_out(desk, agent, event).await;
+        let settled = match &happened {
+            Ok(_) | Err(Error::Refused(_)) => self.is_settled(agent).unwrap_or(false),
+            Err(_) => false,
+        };
+        if !settled {
+            self.host.unsettled(agent);
+        }
+        happened
+    }
+
+    /// Whether nothing is left to be done about the custody of an agent.
+    pub(super) fn is_settled(&self, agent: AgentId) -> Result<bool, Error> {
+        Ok(!matches!(self.status(agent)?, Status::Unfinished | Status::Given(_)))
+    }
+
+    async fn carry_out(&self, desk: &mut Desk, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
+        let step = |known: &Known, event| step_by(self.rules, self.me(), self.world.wall_clock(), known, event);
+        let mut known = self.known(agent, desk.is_leased())?;
+        let mut actions = step(&known, event.clone())?;
+        if actions.contains(&Action::Stop) {
+            // What the life that ends here has written, or asked for, is part of what is decided on.
+            desk.take_back().await;
+            self.store.settle().await?;
+            known = self.known(agent, false)?;
+            actions = match step(&known, event) {
+                // Nothing speaks against the life any more.
+                Err(_) if known.status(self.me()) == Status::Custodian => vec![Action::Start],
+                stepped => stepped?,
+            };
+        }
         let mut memory = known.memory;
         let mut transfers = Vec::new();
         for action in actions {
             match action {
-                Action::Stop => {
-                    self.host.stop(agent).await;
-                    *running = false;
-                }
-                Action::Start => {
-                    *running = true;
-                    self.host.start(agent).await;
-                }
-                // What arrived was appended as it was verified: the journal that is here is that one already.
-                Action::Adopt => {}
+                // Done before, so that the step knows the journal as it stays. What arrived was appended as it was
+                // verified: the journal that is here is that one already.
+                Action::Stop | Action::Adopt => {}
+                // No life begins while the agent is about to go; what is returned is not about to go any more.
+                Action::Start if desk.is_leased() || self.freezing.has(agent) => {}
+                Action::Start => self.host.start(agent, desk.lease()),
                 Action::Keep(phase) => {
                     memory.keep(phase.sign(&self.key));
                     self.remember(agent, memory.clone()).await?;
@@ -269,12 +396,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(transfers)
     }
 
-    fn turn(&self, agent: AgentId) -> Turn {
+    pub(super) fn turn(&self, agent: AgentId) -> Turn {
         // No update can fail in the middle.
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         if turns.len() >= TURNS_KEPT {
             // Those that nobody has or waits for, of agents that do not run, are as good as new ones.
-            turns.retain(|_, turn| Arc::strong_count(turn) > 1 || turn.try_lock().is_ok_and(|running| *running));
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1 || turn.try_lock().is_ok_and(|desk| desk.is_leased()));
         }
         turns.entry(agent).or_default().clone()
     }

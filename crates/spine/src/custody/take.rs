@@ -3,6 +3,8 @@
 //! Invariants kept here:
 //! - What comes is admitted by the operator's policy, then bounded, then verified, then kept.
 //! - The answer is durable before it is given, and it is given again to whoever asks again.
+//! - Whoever has given an agent to this node gets an answer: what would be a refusal before is a decline then, so that
+//!   the agent goes on where it was.
 //! - One move of an agent at a time comes in here.
 
 use super::{Admission, Error, Host, Peers, Steward, offered};
@@ -13,9 +15,9 @@ use crate::{
 use igor_protocol::{
     AgentId, Commit, Hash, NodeId, Seq,
     custody::{Event, Refusal as StepRefusal, Status, Tidings},
-    entry::{Body, Order, Phase},
+    entry::{Body, Custody, Order, Phase},
     ledger::Fault,
-    transfer::{Frame, Offer, Reason, Refusal, Welcome},
+    transfer::{Frame, Manner, Offer, Reason, Refusal, Welcome},
 };
 use igor_store::Store;
 
@@ -28,6 +30,18 @@ pub enum Taken {
     Declined(AgentId),
     /// It was refused before it was given; nothing binds anybody.
     Refused(AgentId, Refusal),
+}
+
+/// An agent that was admitted is forgotten when this is dropped, unless it lives then.
+struct Admitted<'a, H: Host> {
+    host: &'a H,
+    agent: AgentId,
+}
+
+impl<H: Host> Drop for Admitted<'_, H> {
+    fn drop(&mut self) {
+        self.host.forget(self.agent);
+    }
 }
 
 /// Why nothing came of it.
@@ -77,6 +91,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         match self.taken(from, agent, &offer, link).await {
             Ok(taken) => Ok(taken),
             Err(Ended::Refused(refusal)) => {
+                if let Some(declined) = self.decline(from, agent, &offer, refusal.reason).await? {
+                    // Where it expects something else than an answer, it asks again.
+                    drop(send(link, &Frame::Declined(Box::new(declined))).await);
+                    return Ok(Taken::Declined(agent));
+                }
                 // Whoever does not hear it asks again.
                 drop(send(link, &Frame::Refused(refusal.clone())).await);
                 Ok(Taken::Refused(agent, refusal))
@@ -103,26 +122,25 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             Status::Absent | Status::Undecided | Status::Elsewhere | Status::Suspended(_) => false,
         };
         if !ran_here {
-            self.host.restore(agent).await.map_err(|refusal| Error::Host(refusal.to_string()))?;
+            self.host.restore(agent, Manner::default()).await.map_err(|refusal| Error::Host(refusal.to_string()))?;
         }
-        let taken = self.happen(agent, Event::Ordered(order)).await;
-        if taken.is_err() {
-            self.host.forget(agent);
-        }
-        taken.map(drop)
+        let _admitted = Admitted { host: &*self.host, agent };
+        self.happen(agent, Event::Ordered(order)).await.map(drop)
     }
 
     async fn taken(&self, from: NodeId, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Taken, Ended> {
         offered::check(offer, from, self.me())?;
+        let busy = || Refusal::new(Reason::Busy, "the agent is coming in already");
+        let _coming = self.coming.begin(agent).ok_or_else(busy)?;
+        let mut admitted = None;
         if self.is_unknown(agent)? {
             // Whoever may not bring an agent leaves no trace of one that nobody here knows.
-            self.host.admit(from, offer)?;
+            admitted = Some(self.admit(from, offer)?);
             if offer.first_custodian() == self.me() {
                 let why = "this node began the agent and has lost what it knew of it; only the owner can decide";
                 return Err(Refusal::new(Reason::Epoch, why).into());
             }
         }
-        let _coming = self.begin(agent).ok_or_else(|| Refusal::new(Reason::Busy, "the agent is coming in already"))?;
         // What it proves by itself may be news: a takeover that this node slept through, say.
         self.hear(Tidings { agent, records: offer.records.clone() }).await.map_err(|error| match error {
             Error::Record(fault) => Ended::Refused(Refusal::new(Reason::History, fault)),
@@ -133,7 +151,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             return Ok(taken);
         }
         self.may_come(agent, offer)?;
-        let admission = self.host.admit(from, offer)?;
+        let (admission, _admitted) = match admitted {
+            Some(admitted) => admitted,
+            None => self.admit(from, offer)?,
+        };
         let mut keeper =
             Keeper::open(self.store.clone(), &offer.genesis, offer.manifest.clone(), admission.bytes_max).await?;
         let end = keeper.end();
@@ -142,7 +163,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let welcome = Welcome { terms: admission.terms, next: end.next, head: end.head, has_program };
         send(link, &Frame::Welcome(welcome)).await?;
         let mut prepared = false;
-        loop {
+        let manner = loop {
             match receive(link).await? {
                 Frame::Part(part) => keeper.part(part).await?,
                 Frame::Commit(commit) => keeper.commit(commit).await?,
@@ -154,13 +175,18 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                     }
                     send(link, &Frame::Have(next)).await?;
                 }
-                Frame::Last => break,
+                Frame::Last(manner) => break manner,
                 other => return Err(Cut::unexpected(&other, "a commit or a part of a blob").into()),
             }
-        }
+        };
         keeper.flush().await?;
         self.prepare(program, offer, &mut prepared).await?;
-        self.decide(from, agent, &keeper, admission, link).await
+        self.decide(from, agent, &keeper, (admission, manner), link).await
+    }
+
+    fn admit(&self, from: NodeId, offer: &Offer) -> Result<(Admission, Admitted<'_, H>), Refusal> {
+        let admission = self.host.admit(from, offer)?;
+        Ok((admission, Admitted { host: &*self.host, agent: offer.agent() }))
     }
 
     async fn prepare(&self, program: Hash, offer: &Offer, prepared: &mut bool) -> Result<(), Ended> {
@@ -173,28 +199,69 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// Gives the answer again that was given before.
     async fn answered(&self, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Option<Taken>, Ended> {
-        let Some(given) = offer.records.last().and_then(igor_protocol::entry::Custody::given).filter(|_| offer.given)
-        else {
+        let Some(given) = offer.records.last().and_then(Custody::given).filter(|_| offer.given) else {
             return Ok(None);
         };
         let signed = self.known(agent, false)?.memory;
-        let answers = |record: &&igor_protocol::entry::Custody| record.parts().any(|part| part == given.record());
+        let answers = |record: &&Custody| record.parts().any(|part| part == given.record());
         let Some(answer) = signed.signed.iter().chain(&signed.came).find(answers) else { return Ok(None) };
         if let Phase::Decline(_) = answer.phase {
             send(link, &Frame::Answered).await?;
             send(link, &Frame::Declined(Box::new(answer.clone()))).await?;
             return Ok(Some(Taken::Declined(agent)));
         }
-        // An accept that was signed, but is not in the journal yet, is finished first.
-        match self.happen(agent, Event::Timer).await {
-            Ok(_) | Err(Error::Refused(_)) => {}
-            Err(e) => return Err(e.into()),
+        // An accept that was signed, but is not in the journal yet, is finished first. Nothing else is begun by a question.
+        if self.status(agent)? == Status::Unfinished {
+            match self.happen(agent, Event::Timer).await {
+                Ok(_) | Err(Error::Refused(_)) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
         let accept = self.accept_at(agent, Seq(given.handoff.place.seq.0 + 1))?;
         let Some(commit) = accept else { return Ok(None) };
         send(link, &Frame::Answered).await?;
         send(link, &Frame::Accepted(commit)).await?;
         Ok(Some(Taken::Accepted(agent)))
+    }
+
+    /// Declines, durably, what was given to this node and is refused for good. Nothing where a later attempt may end in
+    /// another way, or where it is not shown that the agent was this node's to decline: what is here of its journal says
+    /// that whoever gave it had it.
+    async fn decline(
+        &self,
+        from: NodeId,
+        agent: AgentId,
+        offer: &Offer,
+        reason: Reason,
+    ) -> Result<Option<Custody>, Error> {
+        if matches!(reason, Reason::Busy | Reason::Store | Reason::Epoch) || !offer.given {
+            return Ok(None);
+        }
+        let Some(given) = offer.records.last().and_then(Custody::given) else { return Ok(None) };
+        let (record, handoff) = (given.record(), given.handoff);
+        if handoff.from != from || handoff.to != self.me() || handoff.place.agent != agent {
+            return Ok(None);
+        }
+        let Some(mut journal) = self.known(agent, false)?.held else { return Ok(None) };
+        if record.check(&self.owner(agent)?).is_err() {
+            return Ok(None);
+        }
+        match journal.standing.pending() {
+            Some(pending) if pending == given => {}
+            None if journal.standing.custodian == from
+                && journal.chain.next <= handoff.place.seq
+                && journal.chain.epoch.raised() == Some(handoff.place.epoch) =>
+            {
+                journal.standing = journal.standing.after(&record);
+            }
+            _ => return Ok(None),
+        }
+        match self.happen(agent, Event::Arrived { journal, extends: true, admit: false }).await {
+            Ok(_) | Err(Error::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let signed = self.known(agent, false)?.memory.signed;
+        Ok(signed.filter(|signed| matches!(&signed.phase, Phase::Decline(decline) if decline.given == given)))
     }
 
     /// Refuses at once what custody would refuse in the end.
@@ -223,7 +290,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         from: NodeId,
         agent: AgentId,
         keeper: &Keeper<S>,
-        admission: Admission,
+        (admission, manner): (Admission, Manner),
         link: &mut P::Link,
     ) -> Result<Taken, Ended> {
         let Some(book) = keeper.book() else {
@@ -232,21 +299,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let journal = book.held();
         let given = journal.standing.pending().map(|given| given.handoff);
         let agreed = given.is_some_and(|handoff| handoff.from == from && handoff.terms == admission.terms);
-        let admit = agreed && keeper.is_complete()? && self.host.restore(agent).await.is_ok();
-        let decided = self.happen(agent, Event::Arrived { journal, extends: true, admit }).await;
-        if !admit {
-            self.host.forget(agent);
-        }
-        match decided {
+        let admit = agreed && keeper.is_complete()? && self.host.restore(agent, manner).await.is_ok();
+        match self.happen(agent, Event::Arrived { journal, extends: true, admit }).await {
             Ok(_) => {}
-            Err(Error::Refused(refusal)) => {
-                self.host.forget(agent);
-                return Err(Refusal::new(Reason::Epoch, refusal).into());
-            }
-            Err(e) => {
-                self.host.forget(agent);
-                return Err(e.into());
-            }
+            Err(Error::Refused(refusal)) => return Err(Refusal::new(Reason::Epoch, refusal).into()),
+            Err(e) => return Err(e.into()),
         }
         let memory = self.known(agent, false)?.memory;
         let at = given.map_or(Seq(0), |handoff| Seq(handoff.place.seq.0 + 1));

@@ -91,6 +91,7 @@ pub(super) fn prepare<S: Store, W: World>(
     let seen = Seen {
         limits,
         balance,
+        node: journal.book().custodian(),
         terms,
         receipts: receipts.clone(),
         inbox,

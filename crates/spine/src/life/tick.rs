@@ -114,6 +114,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             duration: run.duration,
             cost: run.cost,
             balance: igor_protocol::Credits::ZERO,
+            move_to: record.move_to.filter(|_| run.outcome.is_ok()),
         };
         let counted = run.outcome.is_ok();
         (event.seq, event.head) = self.journal.push(Body::Run(run))?;

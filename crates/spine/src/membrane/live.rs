@@ -2,16 +2,17 @@
 
 use super::{Inbox, Record, answer, next_message, recorder::Recorder};
 use crate::{
-    World,
+    Around, World,
     guest::{Answer, Ask, Held, Hold, Membrane, Stop, Waiting},
 };
 use igor_protocol::{
-    Credits, Nanos, Seq, Terms, Timestamp, codec,
-    entry::{Observation, Receipt},
+    Credits, Nanos, NodeId, Seq, Terms, Timestamp, codec,
+    entry::{Listed, Observation, Receipt},
+    limits::NODES_LISTED_MAX,
     manifest::Limits,
 };
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -19,6 +20,7 @@ use std::sync::{
 pub(crate) struct Seen {
     pub(crate) limits: Limits,
     pub(crate) balance: Credits,
+    pub(crate) node: NodeId,
     pub(crate) terms: Terms,
     pub(crate) receipts: Arc<[Receipt]>,
     pub(crate) inbox: Inbox,
@@ -34,6 +36,8 @@ pub(crate) struct LiveMembrane<W> {
     world: Arc<W>,
     seen: Seen,
     recorder: Mutex<Recorder>,
+    /// The nodes around, once the run has asked: as all that it sees they stay as they are to its end.
+    around: OnceLock<Around>,
     /// Time that the run waited on clocks, in nanoseconds.
     waited: AtomicU64,
 }
@@ -41,7 +45,7 @@ pub(crate) struct LiveMembrane<W> {
 impl<W: World> LiveMembrane<W> {
     pub(crate) fn new(world: Arc<W>, seen: Seen) -> Self {
         let recorder = Recorder::new(seen.limits);
-        Self { world, seen, recorder: Mutex::new(recorder), waited: AtomicU64::new(0) }
+        Self { world, seen, recorder: Mutex::new(recorder), around: OnceLock::new(), waited: AtomicU64::new(0) }
     }
 
     /// What the run did. Called once it has ended.
@@ -63,6 +67,10 @@ impl<W: World> LiveMembrane<W> {
         self.world.monotonic().saturating_sub(self.seen.started.1)
     }
 
+    fn around(&self) -> &Around {
+        self.around.get_or_init(|| self.world.around())
+    }
+
     fn observation(&self, ask: &Ask, next: Option<(Seq, &[u8])>, recorder: &Recorder) -> Observation {
         match ask {
             Ask::Clock => Observation::Clock(self.seen.started.0.after(self.elapsed())),
@@ -77,6 +85,12 @@ impl<W: World> LiveMembrane<W> {
             Ask::Receipt(index) => {
                 let receipt = self.seen.receipts.get(*index as usize);
                 Observation::Receipt(receipt.map(|receipt| codec::encode(receipt).into()))
+            }
+            Ask::Draining => Observation::Draining(self.around().draining),
+            Ask::Nodes => {
+                let here = Listed { node: self.seen.node, terms: self.seen.terms };
+                let others = self.around().others.iter().copied();
+                Observation::Nodes(std::iter::once(here).chain(others).take(NODES_LISTED_MAX).collect())
             }
             Ask::Message { room } => match next {
                 None => Observation::NoMessage,

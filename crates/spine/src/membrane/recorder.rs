@@ -3,7 +3,7 @@
 use crate::guest::{Held, Hold, Stop};
 use igor_protocol::{
     Seq, Timestamp,
-    entry::{Observation, Request},
+    entry::{Destination, Observation, Request},
     limits::INLINE_BYTES_MAX,
     manifest::Limits,
 };
@@ -16,6 +16,7 @@ pub(crate) struct Record {
     pub(crate) replies: Vec<(Seq, Vec<u8>)>,
     pub(crate) wake_at: Option<Timestamp>,
     pub(crate) finish: bool,
+    pub(crate) move_to: Option<Destination>,
 }
 
 impl Record {
@@ -31,6 +32,7 @@ impl Record {
         }
         requests.extend(self.wake_at.map(Request::WakeAt));
         requests.extend(self.finish.then_some(Request::Finish));
+        requests.extend(self.move_to.map(Request::MigrateTo));
         (requests, blobs)
     }
 }
@@ -110,6 +112,10 @@ impl Recorder {
             Held::Finish => {
                 self.count_request()?;
                 self.record.finish = true;
+            }
+            Held::MigrateTo(to) => {
+                self.count_request()?;
+                self.record.move_to = Some(to);
             }
         }
         Ok(Hold::Held)

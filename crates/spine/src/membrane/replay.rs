@@ -4,7 +4,8 @@ use super::{Inbox, Record, answer, next_message, recorder::Recorder};
 use crate::guest::{Answer, Ask, Held, Hold, Membrane, Stop, Waiting};
 use igor_protocol::{
     Nanos, Seq,
-    entry::{Call, Observation, Run, Trigger},
+    entry::{Call, Listed, Observation, Run, Trigger},
+    limits::NODES_LISTED_MAX,
     manifest::Limits,
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -66,6 +67,8 @@ impl Membrane for ReplayMembrane {
             | (Ask::Balance, Observation::Balance(_))
             | (Ask::Price, Observation::Price(_))
             | (Ask::ReceiptCount, Observation::ReceiptCount(_))
+            | (Ask::Draining, Observation::Draining(_))
+            | (Ask::Nodes, Observation::Nodes(_))
             | (Ask::Receipt(_), Observation::Receipt(_))
             | (Ask::Message { .. }, Observation::NoMessage | Observation::NoRoom) => true,
             (Ask::Random(bytes), Observation::Random(drawn)) => *bytes as usize == drawn.len(),
@@ -111,6 +114,7 @@ fn weight(ask: &Ask) -> u64 {
         + match ask {
             Ask::Random(bytes) => u64::from(*bytes),
             Ask::Receipt(_) => RECEIPT_BYTES_MAX,
+            Ask::Nodes => Listed::WEIGHT * NODES_LISTED_MAX as u64,
             _ => 0,
         }
 }
@@ -132,5 +136,7 @@ const fn name(seen: &Observation) -> &'static str {
         Observation::MessageTooLong { .. } => "message too long",
         Observation::Waited => "wait",
         Observation::NoRoom => "no room for a message",
+        Observation::Draining(_) => "whether the node is about to stop",
+        Observation::Nodes(_) => "list of nodes",
     }
 }

@@ -137,7 +137,7 @@ impl Core {
 
     /// Makes a local value durable.
     pub fn put_local(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        small::put_local(&self.home, name, bytes)
+        small::put_local(&self.home, &self.spares, name, bytes)
     }
 
     /// Removes a local value durably.

@@ -256,7 +256,7 @@ impl Log {
         self.segment.size - self.at.min(self.segment.size)
     }
 
-    /// Room at the end of a segment that only checkpoints and ends may use when no other segment can be made.
+    /// Room at the end of a segment that only checkpoints, changes of custody and ends may use when no other segment can be made.
     fn reserved(&self) -> u64 {
         (self.segment.size / 4).min(1 << 20)
     }
@@ -327,6 +327,7 @@ impl Log {
 fn is_last_wish(commit: &[u8]) -> bool {
     let Ok(commit) = Commit::decode(commit) else { return false };
     commit.entries().any(|(_, _, entry)| {
-        Entry::decode(entry).is_ok_and(|entry| matches!(entry.body, Body::Checkpoint(_) | Body::End(_)))
+        Entry::decode(entry)
+            .is_ok_and(|entry| matches!(entry.body, Body::Checkpoint(_) | Body::Custody(_) | Body::End(_)))
     })
 }

@@ -65,13 +65,19 @@ pub(crate) fn get_blob(home: &Home, hash: Hash, bytes_max: u64) -> Result<Option
     Ok(Some(content))
 }
 
-/// Makes a local value durable, in place of the one before.
-pub(crate) fn put_local(home: &Home, name: &str, bytes: &[u8]) -> Result<(), Error> {
+/// Makes a local value durable, in place of the one before. A full disk gives up its reserve for it: a node that cannot
+/// note what it signs can neither give an agent away nor take it back.
+pub(crate) fn put_local(home: &Home, spares: &Spares, name: &str, bytes: &[u8]) -> Result<(), Error> {
     check_name(name)?;
     if bytes.len() as u64 > LOCAL_BYTES_MAX {
         return Err(Error::TooLarge { what: "a local value", bytes: bytes.len() as u64, max: LOCAL_BYTES_MAX });
     }
-    home.replace(LOCAL, name, bytes, SyncPoint::Local, SyncPoint::LocalName)
+    match home.replace(LOCAL, name, bytes, SyncPoint::Local, SyncPoint::LocalName) {
+        Err(Error::Full { .. }) if spares.release_reserve() => {
+            home.replace(LOCAL, name, bytes, SyncPoint::Local, SyncPoint::LocalName)
+        }
+        result => result,
+    }
 }
 
 /// Removes a local value durably; nothing happens if it is not there.

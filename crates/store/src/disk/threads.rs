@@ -38,7 +38,13 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, Error>>;
 pub(crate) enum ToLog {
     Append(Pending, Answer<()>),
     Remove(AgentId, Answer<()>),
-    Watermarks { covered: u64, held: Vec<Held>, answer: SyncSender<Result<(), Error>> },
+    /// Answered when what came before is.
+    Settle(Answer<()>),
+    Watermarks {
+        covered: u64,
+        held: Vec<Held>,
+        answer: SyncSender<Result<(), Error>>,
+    },
     Stop,
 }
 
@@ -127,6 +133,7 @@ fn run_log(mut log: Log, requests: &Receiver<ToLog>, mover: &Sender<ToMover>) {
                     removed = true;
                     order(&mut log, |log| log.stage_removal(agent), answer, &mut waiting);
                 }
+                ToLog::Settle(answer) => waiting.push(answer),
                 ToLog::Watermarks { covered, held, answer } => {
                     settle(&mut log, &mut waiting);
                     drop(answer.send(log.write_watermarks(covered, &held)));
@@ -233,7 +240,9 @@ fn run_files(home: &Home, spares: &Spares, requests: &Receiver<ToFiles>) {
             let Some(current) = request else { break };
             match current {
                 ToFiles::PutBlob(bytes, answer) => blobs.push((small::write_blob(home, spares, &bytes), answer)),
-                ToFiles::PutLocal(name, bytes, answer) => drop(answer.send(small::put_local(home, &name, &bytes))),
+                ToFiles::PutLocal(name, bytes, answer) => {
+                    drop(answer.send(small::put_local(home, spares, &name, &bytes)));
+                }
                 ToFiles::RemoveLocal(name, answer) => drop(answer.send(small::remove_local(home, &name))),
                 ToFiles::Stop => return name_blobs(home, blobs),
             }

@@ -4,8 +4,8 @@ use crate::words::{count, duration, fuel, money, safe, time};
 use igor_protocol::{
     Body, Credits, Entry, Epoch, Hash, Nanos, Seq,
     entry::{
-        Accept, Action, Call, Content, Decline, Declined, Given, Handoff, MessageId, Observation, Outcome, Phase,
-        Request, Return, Trigger,
+        Accept, Action, Call, Content, Decline, Declined, Destination, Given, Handoff, MessageId, Observation, Outcome,
+        Phase, Request, Return, Trigger,
     },
 };
 use serde::Serialize;
@@ -83,6 +83,9 @@ enum Detail {
         messages: Vec<u64>,
         replies: usize,
         logs: usize,
+        /// Where it asked to be moved to: a node, or `anywhere`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        migrate_to: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         runtime: Option<String>,
         #[serde(skip)]
@@ -282,10 +285,19 @@ impl Detail {
             messages: run.taken().map(|seq| seq.0).collect(),
             replies: replies(run),
             logs: run.logs.len(),
+            migrate_to: migrate_to(run),
             runtime: run.runtime.clone(),
             words: run_words(run, purse),
         }
     }
+}
+
+fn migrate_to(run: &igor_protocol::entry::Run) -> Option<String> {
+    run.requests.iter().find_map(|request| match request {
+        Request::MigrateTo(Destination::Anywhere) => Some("anywhere".to_owned()),
+        Request::MigrateTo(Destination::Node(node)) => Some(node.to_string()),
+        _ => None,
+    })
 }
 
 fn replies(run: &igor_protocol::entry::Run) -> usize {
@@ -319,6 +331,7 @@ fn run_words(run: &igor_protocol::entry::Run, purse: &Purse) -> String {
         match request {
             Request::WakeAt(at) => parts.push(format!("wake at {}", time(*at))),
             Request::Finish => parts.push("it is done".to_owned()),
+            Request::MigrateTo(to) => parts.push(format!("asks to be moved to {to}")),
             Request::Reply { .. } => {}
         }
     }

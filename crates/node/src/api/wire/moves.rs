@@ -1,6 +1,6 @@
 //! Moving an agent, and the nodes that it can move to.
 
-use igor_protocol::NodeId;
+use igor_protocol::{AgentId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::text;
@@ -43,6 +43,41 @@ pub enum MoveEvent {
         pause_ns: u64,
         /// Bytes sent in all.
         bytes: u64,
+    },
+}
+
+/// `POST /v1/node/drain`: hand every agent to a node that takes it, and take none in any more. Answered with these, one
+/// JSON object a line; `drained` is the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum DrainEvent {
+    /// An agent lives elsewhere now.
+    Moved {
+        /// Which.
+        #[serde(with = "text")]
+        agent: AgentId,
+        /// Its name here.
+        name: String,
+        /// Where.
+        #[serde(with = "text")]
+        to: NodeId,
+    },
+    /// No node took it. It goes on here, until the node is stopped.
+    Stays {
+        /// Which.
+        #[serde(with = "text")]
+        agent: AgentId,
+        /// Its name here.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// Each had its turn.
+    Drained {
+        /// Agents that live elsewhere.
+        moved: usize,
+        /// Agents that stay.
+        staying: usize,
     },
 }
 

@@ -51,11 +51,13 @@ pub enum Capability {
     Wallet,
     /// Messages and replies.
     Messages,
+    /// Asking to be moved.
+    Migrate,
 }
 
 impl Capability {
     /// All that there are.
-    pub const ALL: [Self; 5] = [Self::Clock, Self::Randomness, Self::Log, Self::Wallet, Self::Messages];
+    pub const ALL: [Self; 6] = [Self::Clock, Self::Randomness, Self::Log, Self::Wallet, Self::Messages, Self::Migrate];
 
     /// Its name in `agent.toml` and `node.toml`.
     pub const fn name(self) -> &'static str {
@@ -65,6 +67,7 @@ impl Capability {
             Self::Log => "log",
             Self::Wallet => "wallet",
             Self::Messages => "messages",
+            Self::Migrate => "migrate",
         }
     }
 
@@ -75,6 +78,7 @@ impl Capability {
             Self::Log => by.log,
             Self::Wallet => by.wallet,
             Self::Messages => by.messages,
+            Self::Migrate => by.migrate,
         }
     }
 }

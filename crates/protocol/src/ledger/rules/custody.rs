@@ -22,6 +22,8 @@ pub(crate) fn custody(book: &mut Book, record: &Custody, at: Timestamp, first: b
     if let Phase::Takeover(takeover) = &record.phase {
         book.ledger.order_counter = takeover.order.body.counter;
     }
+    // What it wished, it wished of the node that it was on.
+    book.ledger.move_to = None;
     book.ledger.custody = Some(Box::new(held.standing.after(record)));
     Ok(())
 }

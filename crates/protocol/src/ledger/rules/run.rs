@@ -3,8 +3,8 @@
 use super::super::{Book, Fault, OpenMessage, book::Barrier};
 use crate::{
     codec,
-    entry::{Call, Failure, Observation, Outcome, Request, Run, Trigger},
-    limits::{CAUSE_BYTES_MAX, MESSAGE_ATTEMPTS_MAX, RESUMED_APART},
+    entry::{Call, Failure, Listed, Observation, Outcome, Request, Run, Trigger},
+    limits::{CAUSE_BYTES_MAX, MESSAGE_ATTEMPTS_MAX, NODES_LISTED_MAX, RESUMED_APART},
     units::{Credits, Nanos, Seq, Tick, Timestamp},
 };
 
@@ -39,10 +39,12 @@ pub(crate) fn run(book: &mut Book, run: &Run, at: Timestamp) -> Result<(), Fault
                 if ledger.wake_at.is_some_and(|wake| wake <= started) {
                     ledger.wake_at = None;
                 }
+                ledger.move_to = None;
                 for request in &run.requests {
                     match request {
                         Request::WakeAt(time) => ledger.wake_at = Some(*time),
                         Request::Finish => ledger.finished = true,
+                        Request::MigrateTo(to) => ledger.move_to = Some(*to),
                         Request::Reply { .. } => {}
                     }
                 }
@@ -165,7 +167,8 @@ fn check_observations(book: &Book, run: &Run, at: Timestamp) -> Result<(), Fault
                 }
                 clock = *time;
             }
-            Observation::Random(_) | Observation::Waited | Observation::Receipt(None) => {}
+            Observation::Random(_) | Observation::Waited | Observation::Receipt(None) | Observation::Draining(_) => {}
+            Observation::Nodes(list) => check_list(book, list)?,
             Observation::Balance(micro) if *micro == ledger.balance.to_guest_micro() => {}
             Observation::Balance(_) => return Err(Fault::Observation("the balance")),
             Observation::Price(micro) if *micro == book.terms().per_second().to_guest_micro() => {}
@@ -208,6 +211,15 @@ fn check_observations(book: &Book, run: &Run, at: Timestamp) -> Result<(), Fault
     Ok(())
 }
 
+/// What others ask is the node's assertion; what is paid here is in the journal.
+fn check_list(book: &Book, list: &[Listed]) -> Result<(), Fault> {
+    if list.len() > NODES_LISTED_MAX {
+        return Err(Fault::Limit("a list of nodes has at most 16"));
+    }
+    let here = Listed { node: book.custodian(), terms: book.terms() };
+    if list.first() == Some(&here) { Ok(()) } else { Err(Fault::Observation("the node that it is on")) }
+}
+
 fn check_limits(book: &Book, run: &Run) -> Result<(), Fault> {
     let limits = &book.manifest.limits;
     if run.fuel > limits.tick_fuel {
@@ -222,6 +234,11 @@ fn check_limits(book: &Book, run: &Run) -> Result<(), Fault> {
     let may_ask = run.outcome.is_ok() && run.call.is_tick();
     if !may_ask && !run.requests.is_empty() {
         return Err(Fault::Place("only a tick that counts asks for anything"));
+    }
+    let moves = run.requests.iter().any(|request| matches!(request, Request::MigrateTo(_)))
+        || run.observations.iter().any(|seen| matches!(seen, Observation::Draining(_) | Observation::Nodes(_)));
+    if moves && !book.manifest.capabilities.migrate {
+        return Err(Fault::Limit("capabilities.migrate"));
     }
     // Replies are in the order in which messages were taken.
     let mut taken = run.taken();

@@ -1,0 +1,118 @@
+//! What moves under kills and cuts saw, as docs/reliability.md shows it.
+
+use crate::{
+    audit::Money,
+    owners::Owners,
+    phase::{Blow, Phase, Phases},
+};
+use std::{fmt::Write as _, thread, time::Duration};
+
+/// The headings of the sections.
+pub(crate) const MOVES: &str = "## Moves under kills and cuts";
+pub(crate) const SOAK: &str = "## A soak";
+
+/// What was seen. That nothing was lost, doubled or miscounted was checked before.
+pub(crate) struct Seen {
+    pub(crate) attempts: u32,
+    pub(crate) owners: Owners,
+    pub(crate) announced: usize,
+    pub(crate) ticks: usize,
+    pub(crate) entries: usize,
+    pub(crate) lines: u64,
+    pub(crate) questions: u64,
+    pub(crate) money: Money,
+    pub(crate) executed: u64,
+    pub(crate) phases: Phases,
+    pub(crate) pauses: Vec<Duration>,
+    pub(crate) recoveries: Vec<Duration>,
+    pub(crate) archives: u32,
+}
+
+impl Seen {
+    pub(crate) fn in_words(&self, seed: u64, took: Duration) -> String {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let mut text = format!(
+            "
+`scripts/move-test` moves an agent around three `igor node start`, each in a network namespace of its own. They reach
+each other over TCP through proxies that take {} ms each way, over links that lose 1% of the packets in each direction.
+Under the same load as above, most moves are struck at a random instant: one of the two nodes is killed with SIGKILL and
+started again, or cut off for up to 12 s. After each blow the agent must run again, at one node, without help. This is what
+its last full run saw (seed {seed}, {processors} processors, {} seconds, {}).
+
+",
+            crate::ground::DELAY.as_millis(),
+            took.as_secs(),
+            build()
+        );
+        text += &self.table();
+        let _ = writeln!(
+            text,
+            "| pause of a move that got its answer at once | {} |
+| from a blow until the agent ticked again, the time that the node was down or cut off included | {} |
+
+How far the moves were when they were struck, from both journals right after it. A full run fails if a phase was never hit
+by a kill of the giver, a kill of the taker, or a cut.
+
+| phase | {} |
+| --- |{}",
+            spread(&self.pauses),
+            spread(&self.recoveries),
+            Blow::ALL.map(Blow::words).join(" | "),
+            " --- |".repeat(Blow::ALL.len())
+        );
+        for phase in Phase::ALL {
+            let counts = Blow::ALL.map(|blow| self.phases.of(phase, blow).to_string());
+            let _ = writeln!(text, "| {} | {} |", phase.words(), counts.join(" | "));
+        }
+        text
+    }
+
+    /// What every run of moves says.
+    pub(crate) fn table(&self) -> String {
+        let Self { attempts, owners, announced, ticks, entries, lines, questions, money, executed, phases, .. } = self;
+        let (moves, returns, epochs, blows) = (owners.moves, owners.returns, owners.epochs(), phases.sum());
+        format!(
+            "| what | seen |
+| --- | --- |
+| moves, by the journal; begun, struck | {moves}; {attempts}, {blows} |
+| declined after the handoff, and returned | {returns} |
+| epochs, of these with two owners, or with a tick that another node announced | {epochs}, 0, 0 |
+| ticks announced, of these lost, repeated | {announced}, 0, 0 ({ticks} in the journal of {entries} entries) |
+| messages sent, of these lost, processed twice | {}, 0, 0 ({lines} lines, {questions} questions) |
+| ledger, to the last unit, each bill by its host's Terms | {} given = {} spent + {} left |
+| runs executed again, of these different | {executed}, 0 |
+| journals of earlier hosts, of these not the beginning of the last one | {}, 0 |
+",
+            lines + questions,
+            money.funded,
+            money.spent,
+            money.balance,
+            self.archives
+        )
+    }
+}
+
+/// The middle and the largest of some durations.
+pub(crate) fn spread(times: &[Duration]) -> String {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    match (sorted.get(sorted.len() / 2), sorted.get(sorted.len() * 95 / 100), sorted.last()) {
+        (Some(middle), Some(most), Some(last)) => {
+            format!("median {}, 95% {}, longest {}", short(*middle), short(*most), short(*last))
+        }
+        _ => "none".to_owned(),
+    }
+}
+
+fn short(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
+}
+
+/// Which build was looked at; one that is named by `IGOR_BINARY` is of the same kind as this one.
+pub(crate) const fn build() -> &'static str {
+    if cfg!(debug_assertions) { "a debug build" } else { "a release build" }
+}

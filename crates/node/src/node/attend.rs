@@ -1,0 +1,135 @@
+//! What is left to be done about the custody of agents: done again and again until it is.
+//!
+//! Invariants kept here:
+//! - While a handoff has no answer, or a record that was signed is not in the journal, an agent is attended, by one task.
+//! - An agent that is this node's after that lives if it should; one that is not leaves nothing behind but its archive.
+
+use super::{Node, blocking, carry::Start, moving::Ready};
+use crate::{
+    Error, Wishes,
+    local::{self, Flags},
+};
+use igor_protocol::{AgentId, custody::Status};
+use igor_spine::custody::Lease;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Pauses between two attempts: the first, and the longest.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(15);
+
+impl Node {
+    fn attended(&self) -> MutexGuard<'_, BTreeMap<AgentId, bool>> {
+        // No update can fail in the middle.
+        self.attended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that the custody of an agent gets settled.
+    pub(crate) fn attend(self: &Arc<Self>, agent: AgentId) {
+        if let Some(more) = self.attended().get_mut(&agent) {
+            *more = true;
+            return;
+        }
+        self.attended().insert(agent, false);
+        // A node that is gone attends to nothing.
+        let node = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut pause = AGAIN_AFTER;
+            loop {
+                tokio::time::sleep(pause).await;
+                let Some(node) = node.upgrade().filter(|node| !node.lives().ending) else { return };
+                match Box::pin(node.steward.settle(agent)).await {
+                    Ok(true) if node.is_attended(agent) => {
+                        node.settled(agent).await;
+                        return;
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%agent, %error, "the custody of an agent is not settled yet"),
+                }
+                pause = (pause * 2).min(AGAIN_AFTER_MAX);
+            }
+        });
+    }
+
+    /// Says that an agent was attended, unless there is more to do.
+    fn is_attended(&self, agent: AgentId) -> bool {
+        let mut attended = self.attended();
+        match attended.get_mut(&agent) {
+            Some(more) if *more => {
+                *more = false;
+                false
+            }
+            _ => {
+                attended.remove(&agent);
+                true
+            }
+        }
+    }
+
+    /// Does what follows for the node, once the custody of an agent is settled.
+    pub(super) async fn settled(self: &Arc<Self>, agent: AgentId) {
+        match self.steward.status(agent) {
+            // One that stays without a life gives its place away.
+            Ok(Status::Custodian) if !matches!(Box::pin(self.tend(agent)).await, Ok(true)) => {
+                drop(self.kept.take(agent))
+            }
+            Ok(Status::Absent | Status::Elsewhere) => {
+                drop(self.kept.take(agent));
+                if let Err(error) = self.leave_nothing_said(agent).await {
+                    tracing::warn!(%agent, %error, "what was said of an agent that is elsewhere stays");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the operator said was about a stay that is over.
+    async fn leave_nothing_said(&self, agent: AgentId) -> Result<(), Error> {
+        let _turn = self.turn(agent).await;
+        let gone = matches!(self.steward.status(agent)?, Status::Absent | Status::Elsewhere);
+        if gone && local::flags(&*self.store, agent)? != Flags::default() {
+            local::remove_flags(&*self.store, agent).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets an agent live that custody says is this node's, if it should.
+    pub(crate) fn live(self: &Arc<Self>, agent: AgentId, lease: Lease) {
+        let (node, ready, opening) = (self.clone(), self.waiting.take(agent), self.opening(agent));
+        tokio::spawn(async move {
+            let lived = Box::pin(node.try_live(agent, ready, lease)).await;
+            drop(opening);
+            match lived {
+                Ok(()) => drop(node.lives().unable.remove(&agent)),
+                Err(Error::Stopping | Error::Overtaken { .. }) => {}
+                Err(error) => node.report(agent, &error),
+            }
+        });
+    }
+
+    async fn try_live(self: &Arc<Self>, agent: AgentId, ready: Option<Ready>, lease: Lease) -> Result<(), Error> {
+        if !self.wants(agent).await? {
+            return Ok(());
+        }
+        if let Some(Ready { mut restored, start }) = ready {
+            let name = self.give_name(agent, &start.genesis.name).await?;
+            match restored.follow() {
+                Ok(()) => {
+                    let lives = lease.unless_revoked(restored.live()).await;
+                    let life = lives.ok_or(Error::Overtaken { agent })??;
+                    return self.carry(Start { name, ..start }, life, lease).await.map(drop);
+                }
+                // Something was committed since that changes what it is: it is restored anew.
+                Err(error) => tracing::info!(%agent, %error, "an instance that was ready is not the agent any more"),
+            }
+            self.kept.keep(agent, start.place);
+        }
+        let _slot = self.slot().await?;
+        let node = self.clone();
+        let prepared = blocking(move || node.prepare(agent, Wishes::default())).await?;
+        self.open_life(agent, prepared, lease).await.map(drop)
+    }
+}

@@ -1,0 +1,399 @@
+//! Custody on real nodes, with real sockets: what is heard ends a life, whatever it is doing; who gave an agent away has
+//! it back where it is declined; and what one peer knows stops an old copy.
+
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
+
+mod common;
+
+use common::{COUNTER, PATIENCE, Running, creation, temporary, within};
+use futures_util::future::{BoxFuture, FutureExt};
+use igor_network::{Config, Event, Handler, Network, Request, Response, Stream, Why};
+use igor_node::{Error, Node, Wishes, api::wire::MoveEvent};
+use igor_protocol::{
+    AgentId, KeyPair, NodeId, Timestamp,
+    custody::Tidings,
+    entry::{Action, Custody, OrderBody},
+};
+use igor_store::Store;
+use std::{path::Path, sync::Arc, time::Duration};
+use tempfile::TempDir;
+
+/// Every tick takes long, and is executed again by a life that begins.
+const BURN: &str = r#"(module
+  (memory (export "memory") 1)
+  (func (export "agent_init"))
+  (func (export "agent_tick") (result i32)
+    (local $left i32)
+    (local.set $left (i32.const 20000000))
+    (loop $more
+      (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+      (br_if $more (local.get $left)))
+    (i32.const 0)))"#;
+
+const HERE: &str = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n";
+
+/// A node that others can reach.
+struct Member {
+    running: Running,
+    network: Network,
+    home: TempDir,
+}
+
+impl Member {
+    async fn start(config: &str) -> Self {
+        Self::start_at(temporary(), config).await
+    }
+
+    async fn start_at(home: TempDir, config: &str) -> Self {
+        std::fs::write(home.path().join("node.toml"), config).unwrap();
+        let running = Running::open(home.path()).await;
+        let network = running.node.join().await.unwrap().expect("a network");
+        within(running.node.carry_all()).await.unwrap();
+        let member = Self { running, network, home };
+        member.until("it listens", async |member| !member.network.addresses().is_empty()).await;
+        member
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        &self.running.node
+    }
+
+    fn id(&self) -> NodeId {
+        self.node().id()
+    }
+
+    /// Where others reach it, as its configuration names it.
+    fn address(&self) -> String {
+        igor_network::address_of(self.id(), self.network.addresses()[0].clone()).unwrap().to_string()
+    }
+
+    async fn until(&self, what: &str, mut is: impl AsyncFnMut(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !is(self).await {
+            assert!(tokio::time::Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn meets(&self, other: NodeId) {
+        let met = async |member: &Self| member.network.peers().iter().any(|peer| peer.node == other && peer.connected);
+        self.until("they meet", met).await;
+    }
+
+    async fn ticks_on(&self, name: &str) {
+        let tick = self.running.client.agent(name).await.unwrap().tick.0;
+        self.running.ticked(name, tick + 3).await;
+    }
+
+    async fn close(self) -> TempDir {
+        self.network.shutdown().await;
+        within(self.running.close()).await;
+        self.home
+    }
+}
+
+/// Somebody on the network who answers nothing.
+struct Mute;
+
+impl Handler for Mute {
+    fn answer(&self, _: NodeId, _: Request) -> BoxFuture<'_, Result<Response, Why>> {
+        async { Err(Why::NotAllowed) }.boxed()
+    }
+
+    fn transfer(&self, _: NodeId, _: Stream) -> BoxFuture<'_, ()> {
+        async {}.boxed()
+    }
+
+    fn notice(&self, _: Event) {}
+}
+
+async fn stranger(key: &KeyPair, to: &Member) -> Network {
+    let mut config = Config::new(&key.seed()).unwrap();
+    config.bootstrap = vec![to.address().parse().unwrap()];
+    Network::start(config, Arc::new(Mute)).await.unwrap()
+}
+
+/// That another node took the agent over from here on, as its owner ordered.
+fn takeover(node: &Node, agent: AgentId, by: &KeyPair) -> Custody {
+    let held = node.book(agent).unwrap().held();
+    let action = Action::Takeover {
+        base_seq: igor_protocol::Seq(held.chain.next.0 - 1),
+        base_head: held.chain.head,
+        custodian: by.public(),
+        terms: held.standing.terms,
+    };
+    let counter = held.order_counter + 1;
+    let order = OrderBody { agent, term: held.chain.epoch.term, counter, at: Timestamp(1), action }.sign(node.owner());
+    held.take_over(&order, held.at).unwrap().sign(by)
+}
+
+async fn tell(from: &Network, to: &Member, agent: AgentId, record: Custody) {
+    let body = Tidings { agent, records: vec![record] }.encode();
+    let told = within(from.request(to.id(), Request::Tell { body })).await;
+    assert_eq!(told.unwrap(), Response::Told { body: vec![] });
+}
+
+/// The agent is not here any more; what was after the takeover's base is kept as a file.
+async fn is_gone(member: &Member, agent: AgentId) {
+    assert_eq!(member.node().store().tail(agent).unwrap(), None);
+    assert!(member.node().life(agent).is_none_or(|life| life.is_over()));
+    let orphans = std::fs::read_dir(member.home.path().join("orphans")).unwrap().count();
+    assert_eq!(orphans, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_takeover_that_is_heard_ends_a_life_that_goes_on() {
+    let a = Member::start(HERE).await;
+    let life = a.running.create(creation("a", COUNTER)).await;
+    a.ticks_on("a").await;
+    let key = KeyPair::from_seed(&[7; 32]);
+    let other = stranger(&key, &a).await;
+    a.meets(key.public()).await;
+    let record = takeover(a.node(), life.agent(), &key);
+    a.ticks_on("a").await;
+    tell(&other, &a, life.agent(), record).await;
+    assert!(matches!(&*within(life.over()).await, Err(Error::Overtaken { .. })));
+    is_gone(&a, life.agent()).await;
+    other.shutdown().await;
+    a.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_takeover_that_is_heard_while_a_life_begins_lets_none_begin() {
+    let a = Member::start(HERE).await;
+    let life = a.running.create(creation("a", BURN)).await;
+    let agent = life.agent();
+    a.running.ticked("a", 25).await;
+    a.node().stop(agent).await.unwrap();
+    let key = KeyPair::from_seed(&[7; 32]);
+    let other = stranger(&key, &a).await;
+    a.meets(key.public()).await;
+    // At the end of the journal as it is, so that it is gone on from where it would be here too.
+    let record = takeover(a.node(), agent, &key);
+
+    let node = a.node().clone();
+    let resumed = tokio::spawn(async move { node.resume(agent).await });
+    let begins = async |member: &Member| {
+        let sent = member.running.client.stream_highest("a", "any").await;
+        matches!(sent, Err(igor_node::client::Error::Refused { ref code, .. }) if code == "starting")
+            || resumed.is_finished()
+    };
+    a.until("it is being started", begins).await;
+    tell(&other, &a, agent, record).await;
+    assert!(a.node().life(agent).is_none_or(|life| life.is_over()), "nothing of it is left when the news was taken in");
+    drop(within(resumed).await.unwrap());
+    assert!(a.node().life(agent).is_none_or(|life| life.is_over()), "and nothing begins after it");
+    let end = a.node().store().tail(agent).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(a.node().store().tail(agent).unwrap(), end, "nobody writes to its journal");
+    other.shutdown().await;
+    a.close().await;
+}
+
+/// Hands an agent from `a` to `b`, which is gone once the agent is frozen.
+async fn give_to_one_that_goes(a: &Member, agent: AgentId, b: Member) -> TempDir {
+    let (frozen, goes) = std::sync::mpsc::channel::<()>();
+    let (gone, went) = std::sync::mpsc::channel::<()>();
+    let (node, to) = (a.node().clone(), b.id());
+    let gate = std::sync::Mutex::new((frozen, went));
+    let given = tokio::spawn(async move {
+        let tell = move |event| {
+            if matches!(event, MoveEvent::Freeze) {
+                let gate = gate.lock().unwrap();
+                gate.0.send(()).unwrap();
+                gate.1.recv_timeout(PATIENCE).unwrap();
+            }
+        };
+        node.give(agent, to, tell).await
+    });
+    tokio::task::spawn_blocking(move || goes.recv_timeout(PATIENCE).unwrap()).await.unwrap();
+    let home = b.close().await;
+    gone.send(()).unwrap();
+    let failed = within(given).await.unwrap().expect_err("nobody answered");
+    assert!(matches!(failed, Error::Move(igor_spine::custody::Failed::Unanswered(_))), "{failed}");
+    home
+}
+
+fn takes_from(a: &Member, more: &str) -> String {
+    format!("{HERE}peers = [\"{}\"]\n[policy]\nnodes = [\"{}\"]\n{more}", a.address(), a.id())
+}
+
+fn knows(a: &Member, more: &str) -> String {
+    format!("{HERE}peers = [\"{}\"]\n{more}", a.address())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn who_refuses_what_was_given_to_it_declines_and_the_agent_goes_on_where_it_was() {
+    // It has room for one, and is to have it still when the agent is back.
+    let a = Member::start(&format!("{HERE}[admission]\nagents = 1\n")).await;
+    let life = a.running.create(creation("a", COUNTER)).await;
+    let agent = life.agent();
+    for again in [
+        |a: &Member| knows(a, ""),
+        |a: &Member| takes_from(a, "[admission]\nagents = 0\n"),
+        |a: &Member| takes_from(a, "[price]\nper_second = \"5\"\n"),
+    ] {
+        let b = Member::start(&takes_from(&a, "")).await;
+        a.meets(b.id()).await;
+        a.ticks_on("a").await;
+        let home = give_to_one_that_goes(&a, agent, b).await;
+        let refused = a.node().create(creation("b", COUNTER), Wishes::default()).await;
+        assert!(matches!(refused, Err(Error::NoRoom(_))), "the place is kept");
+        let b = Member::start_at(home, &again(&a)).await;
+        let back = async |a: &Member| a.node().life(agent).is_some_and(|life| !life.is_over());
+        a.until("it is back", back).await;
+        a.ticks_on("a").await;
+        assert_eq!(b.running.status("a").await.0, "archived");
+        b.close().await;
+    }
+    assert_eq!(a.node().book(agent).unwrap().chain().epoch.n, 6, "three times there and back");
+    a.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_operator_said_goes_with_the_agent_and_does_not_stay_behind() {
+    let a = Member::start(HERE).await;
+    let b = Member::start(&takes_from(&a, "")).await;
+    let agent = a.running.create(creation("a", COUNTER)).await.agent();
+    a.ticks_on("a").await;
+    a.meets(b.id()).await;
+    a.node().pause(agent).await.unwrap();
+    let moved = within(a.node().give(agent, b.id(), |_| ())).await.unwrap();
+    assert!(matches!(moved, MoveEvent::Accepted { .. }));
+    b.until("it is there", async |b: &Member| b.node().life(agent).is_some()).await;
+    b.until("it stands still", async |b: &Member| b.running.status("a").await.0 == "paused").await;
+    // Nobody starts it but who says so there: not a question either.
+    b.node().stop(agent).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(b.node().life(agent).is_none_or(|life| life.is_over()));
+    assert_eq!(igor_node_flags(&a, agent), "{}");
+    b.node().resume(agent).await.unwrap();
+    b.ticks_on("a").await;
+    b.close().await;
+    a.close().await;
+}
+
+/// What `a` still has written down of its operator's words.
+fn igor_node_flags(member: &Member, agent: AgentId) -> String {
+    let name = format!("flags-{}", &agent.0.to_string()[..32]);
+    let bytes = member.node().store().get_local(&name).unwrap().unwrap_or_else(|| b"{}".to_vec());
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_one_move_of_an_agent_goes_on_and_nothing_is_sent_of_one_that_cannot_go() {
+    let a = Member::start(HERE).await;
+    let b = Member::start(&takes_from(&a, "")).await;
+    let agent = a.running.create(creation("a", COUNTER)).await.agent();
+    a.meets(b.id()).await;
+    a.ticks_on("a").await;
+    let moves = (0..4).map(|_| {
+        let (node, to) = (a.node().clone(), b.id());
+        tokio::spawn(async move { node.give(agent, to, |_| ()).await })
+    });
+    let moves: Vec<_> = moves.collect();
+    let (mut went, mut moving) = (0, 0);
+    for moved in moves {
+        match within(moved).await.unwrap() {
+            Ok(_) => went += 1,
+            Err(Error::Move(igor_spine::custody::Failed::Moving)) => moving += 1,
+            // One that came when the agent was there already.
+            Err(Error::Move(igor_spine::custody::Failed::Own(igor_spine::custody::Error::Refused(_)))) => moving += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!((went, moving), (1, 3));
+    b.ticks_on("a").await;
+    b.close().await;
+    a.close().await;
+}
+
+/// Orders, pauses, and moves at once: each is done whole or refused, and the agent lives at one place in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_and_moves_at_once_leave_one_agent_with_all_its_money() {
+    let a = Member::start(HERE).await;
+    let b = Member::start(&takes_from(&a, "")).await;
+    let agent = a.running.create(creation("a", COUNTER)).await.agent();
+    a.meets(b.id()).await;
+    a.ticks_on("a").await;
+    let node = a.node().clone();
+    let funds = tokio::spawn(async move {
+        let mut last = None;
+        for counter in 1..200_u64 {
+            let total = format!("{}", 10 + counter).parse().unwrap();
+            let action = Action::Fund { total };
+            let order = OrderBody { agent, term: 0, counter, at: Timestamp(1), action }.sign(node.owner());
+            match node.order(agent, order).await {
+                Ok(_) => last = Some(total),
+                Err(Error::NotCustodian { .. } | Error::Custody(igor_spine::custody::Error::Refused(_))) => break,
+                // Between its life here and its handoff.
+                Err(Error::Custody(igor_spine::custody::Error::Leased(_)) | Error::NotRunning { .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        last
+    });
+    let node = a.node().clone();
+    let pauses = tokio::spawn(async move {
+        while node.pause(agent).await.is_ok() && node.resume(agent).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    within(a.node().give(agent, b.id(), |_| ())).await.unwrap();
+    let last = within(funds).await.unwrap();
+    within(pauses).await.unwrap();
+    b.until("it is there", async |b: &Member| b.node().life(agent).is_some()).await;
+    let there = b.running.client.agent("a").await.unwrap();
+    if let Some(total) = last {
+        assert_eq!(there.funded, total, "what was taken on is in the journal that moved");
+    }
+    b.node().resume(agent).await.unwrap();
+    b.ticks_on("a").await;
+    assert!(a.node().life(agent).is_none_or(|life| life.is_over()));
+    b.close().await;
+    a.close().await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, name) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            std::fs::create_dir(&name).unwrap();
+            copy(&path, &name);
+        } else if kind.is_file() {
+            std::fs::copy(&path, &name).unwrap();
+        }
+    }
+}
+
+/// A home that was restored from an old copy runs what lives elsewhere only until somebody who knows is connected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_copy_of_a_home_stops_when_one_who_knows_comes() {
+    let a = Member::start(HERE).await;
+    let agent = a.running.create(creation("a", COUNTER)).await.agent();
+    a.ticks_on("a").await;
+    let a_home = a.close().await;
+    let old = temporary();
+    copy(a_home.path(), old.path());
+    let a = Member::start_at(a_home, HERE).await;
+    let b = Member::start(&takes_from(&a, "")).await;
+    a.meets(b.id()).await;
+    a.ticks_on("a").await;
+    within(a.node().give(agent, b.id(), |_| ())).await.unwrap();
+    b.ticks_on("a").await;
+    let b_home = b.close().await;
+    drop(a.close().await);
+
+    let a = Member::start_at(old, HERE).await;
+    a.ticks_on("a").await;
+    let b = Member::start_at(b_home, &takes_from(&a, "")).await;
+    let stops = async |a: &Member| a.node().life(agent).is_none_or(|life| life.is_over());
+    a.until("it stops", stops).await;
+    b.ticks_on("a").await;
+    assert!(a.node().resume(agent).await.is_err() || stops(&a).await, "it is not this node's to go on with");
+    b.close().await;
+    a.close().await;
+}

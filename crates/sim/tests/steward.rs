@@ -1,0 +1,318 @@
+//! The steward alone: one writer to a journal at a time, and what was signed is finished without a restart.
+
+mod harness;
+
+use harness::{TERMS, book_of, keys, world};
+use igor_protocol::{
+    AgentId, Chain, Commit, Hash, KeyPair, Manifest, NodeId, Seq, Timestamp,
+    custody::{Event, Refusal as NotAllowed, Status, Tidings},
+    entry::{Action, Custody, GenesisBody, Order, OrderBody, Policy},
+    transfer::{Manner, Offer, Reason, Refusal},
+};
+use igor_sim::{
+    executor::{self, Run},
+    guest::SimProgram,
+    memory::MemoryStore,
+    world::SimWorld,
+};
+use igor_spine::{
+    Life, Parts,
+    custody::{Admission, Error, Failed, Host, Lease, Peers, Steward},
+    moving::{Cut, Link},
+};
+use igor_store::{Commits, Error as StoreError, Store};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+/// A store whose next append fails when it is told so: the disk was full, say.
+#[derive(Default)]
+struct Flaky {
+    within: MemoryStore,
+    fails: AtomicBool,
+}
+
+impl Store for Flaky {
+    async fn create(&self, commit: Commit) -> Result<(), StoreError> {
+        self.within.create(commit).await
+    }
+
+    async fn append(&self, commit: Commit) -> Result<(), StoreError> {
+        if self.fails.swap(false, Ordering::Relaxed) {
+            return Err(StoreError::Full { path: "the disk".into(), what: "a commit".into() });
+        }
+        self.within.append(commit).await
+    }
+
+    async fn remove(&self, agent: AgentId) -> Result<(), StoreError> {
+        self.within.remove(agent).await
+    }
+
+    async fn settle(&self) -> Result<(), StoreError> {
+        self.within.settle().await
+    }
+
+    fn tail(&self, agent: AgentId) -> Result<Option<Chain>, StoreError> {
+        self.within.tail(agent)
+    }
+
+    fn read(&self, agent: AgentId, from: Seq) -> Result<Commits, StoreError> {
+        self.within.read(agent, from)
+    }
+
+    fn list(&self) -> Result<Vec<AgentId>, StoreError> {
+        self.within.list()
+    }
+
+    async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, StoreError> {
+        self.within.put_blob(bytes).await
+    }
+
+    fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.within.get_blob(hash, bytes_max)
+    }
+
+    async fn put_local(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        self.within.put_local(name, bytes).await
+    }
+
+    fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.within.get_local(name)
+    }
+
+    async fn remove_local(&self, name: &str) -> Result<(), StoreError> {
+        self.within.remove_local(name).await
+    }
+
+    fn list_local(&self) -> Result<Vec<String>, StoreError> {
+        self.within.list_local()
+    }
+}
+
+/// A node that keeps what custody says to it.
+#[derive(Default)]
+struct Listener {
+    started: Mutex<Vec<Lease>>,
+    unsettled: AtomicUsize,
+}
+
+impl Host for Listener {
+    async fn freeze(&self, _: AgentId) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn start(&self, _: AgentId, lease: Lease) {
+        self.started.lock().expect("one thread").push(lease);
+    }
+
+    fn unsettled(&self, _: AgentId) {
+        self.unsettled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn admit(&self, _: NodeId, _: &Offer) -> Result<Admission, Refusal> {
+        Err(Refusal::new(Reason::Capacity, "nobody comes here"))
+    }
+
+    async fn prepare(&self, _: Hash, _: &Manifest) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn manner(&self, _: AgentId) -> Manner {
+        Manner::default()
+    }
+
+    async fn restore(&self, _: AgentId, _: Manner) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn forget(&self, _: AgentId) {}
+
+    async fn set_aside(&self, _: AgentId, _: Chain) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Nobody is there.
+struct Alone;
+
+enum Never {}
+
+impl Link for Never {
+    async fn send(&mut self, _: Vec<u8>) -> Result<(), Cut> {
+        match *self {}
+    }
+
+    async fn receive(&mut self) -> Result<Vec<u8>, Cut> {
+        match *self {}
+    }
+}
+
+impl Peers for Alone {
+    type Link = Never;
+
+    async fn open(&self, _: NodeId) -> Result<Never, Cut> {
+        Err(Cut::Lost("nobody is there".into()))
+    }
+
+    fn tell(&self, _: NodeId, _: Tidings) {}
+
+    fn ask(&self, _: NodeId, _: AgentId) {}
+
+    fn all(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+}
+
+struct Stage {
+    world: Arc<SimWorld>,
+    store: Arc<Flaky>,
+    host: Arc<Listener>,
+    steward: Steward<Flaky, SimWorld, Alone, Listener>,
+    agent: AgentId,
+}
+
+impl Stage {
+    /// A node that began an agent, which has no life at the moment.
+    fn new() -> Self {
+        let (owner, node) = keys();
+        let (world, store, host) = (world(1), Arc::new(Flaky::default()), Arc::new(Listener::default()));
+        let key = Arc::new(KeyPair::from_seed(&node.seed()));
+        let peers = Arc::new(Alone);
+        let steward = Steward::new(key.clone(), store.clone(), world.clone(), peers, host.clone());
+        let manifest = Manifest::default();
+        let genesis = GenesisBody {
+            owner: owner.public(),
+            nonce: [7; 16],
+            name: "sim".to_owned(),
+            program: Hash::of_blob(b"sim"),
+            manifest: manifest.hash(),
+            runtime: "sim-1".to_owned(),
+            custodian: node.public(),
+            terms: TERMS,
+            budget: "1".parse().expect("an amount"),
+            issuer: owner.public(),
+            policy: Policy::default(),
+            expires: Timestamp(u64::MAX),
+        };
+        let agent = genesis.agent_id();
+        let stage = Self { world, store, host, steward, agent };
+        stage.run(async {
+            let lease = stage.steward.claim_new(&genesis).await.expect("it may begin");
+            stage.store.put_blob(manifest.encode()).await.expect("a blob is kept");
+            let parts = Parts {
+                program: Arc::new(SimProgram::default()),
+                store: stage.store.clone(),
+                world: stage.world.clone(),
+                key,
+            };
+            drop(Life::create(parts, genesis.sign(&owner, &node), manifest).await.expect("it begins"));
+            drop(lease);
+        });
+        stage
+    }
+
+    fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.run_beside(work, &mut [])
+    }
+
+    fn run_beside<T>(&self, work: impl Future<Output = T>, others: &mut [Pin<Box<dyn Future<Output = ()> + '_>>]) -> T {
+        match executor::run(&self.world, None, work, others).0 {
+            Run::Done(done) => done,
+            Run::Crashed => unreachable!("nobody kills it"),
+        }
+    }
+
+    fn order(&self, counter: u64, action: Action) -> Order {
+        OrderBody { agent: self.agent, term: 0, counter, at: Timestamp(1), action }.sign(&keys().0)
+    }
+
+    fn fund(&self, counter: u64) -> Result<Seq, Error> {
+        let total = format!("{}", counter + 1).parse().expect("an amount");
+        self.run(self.steward.order(self.order(counter, Action::Fund { total })))
+    }
+
+    fn status(&self) -> Status {
+        self.steward.status(self.agent).expect("what is known reads")
+    }
+
+    fn hear(&self, record: Custody) -> Result<(), Error> {
+        self.run(self.steward.hear(Tidings { agent: self.agent, records: vec![record] }))
+    }
+
+    fn unsettled(&self) -> usize {
+        self.host.unsettled.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn what_was_signed_and_could_not_be_written_is_finished_without_a_restart() {
+    let stage = Stage::new();
+    let to = KeyPair::from_seed(&[9; 32]);
+    stage.fund(1).expect("nobody else writes");
+    assert_eq!((stage.status(), stage.unsettled()), (Status::Custodian, 0));
+
+    stage.store.fails.store(true, Ordering::Relaxed);
+    let give = Event::Give { to: to.public(), terms: TERMS };
+    let failed = stage.run(stage.steward.happen(stage.agent, give));
+    assert!(matches!(failed, Err(Error::Own(_))), "{failed:?}");
+    assert_eq!((stage.status(), stage.unsettled()), (Status::Unfinished, 1));
+    assert!(matches!(stage.run(stage.steward.settle(stage.agent)), Ok(false)), "it is in the journal now");
+    assert_eq!(stage.status(), Status::Given(to.public()));
+    let unanswered = stage.run(stage.steward.settle(stage.agent));
+    assert!(matches!(unanswered, Err(Failed::Unanswered(_))), "{unanswered:?}");
+    stage.unsettled();
+
+    // The other side declines, and this one cannot write that down at first.
+    let decline = book_of(&stage.store.within, stage.agent).held().decline(Timestamp(2)).expect("it is given");
+    stage.store.fails.store(true, Ordering::Relaxed);
+    assert!(matches!(stage.hear(decline.sign(&to)), Err(Error::Own(_))));
+    assert_eq!((stage.status(), stage.unsettled()), (Status::Unfinished, 1));
+    assert!(stage.host.started.lock().expect("one thread").is_empty(), "it is not this node's yet");
+    assert!(matches!(stage.run(stage.steward.settle(stage.agent)), Ok(true)));
+    assert_eq!(stage.status(), Status::Custodian);
+    assert_eq!(stage.host.started.lock().expect("one thread").len(), 1);
+}
+
+#[test]
+fn who_has_the_lease_is_the_only_one_who_writes() {
+    let stage = Stage::new();
+    let lease = stage.run(stage.steward.claim(stage.agent)).expect("it is free");
+    let again = stage.run(stage.steward.claim(stage.agent));
+    assert!(matches!(again, Err(Error::Leased(_))), "{again:?}");
+    let order = stage.fund(1);
+    assert!(matches!(order, Err(Error::Leased(_))), "{order:?}");
+    drop(lease);
+    stage.fund(1).expect("the life is over");
+    assert!(matches!(stage.fund(1), Err(Error::Order(_))), "it counts once");
+    drop(stage.run(stage.steward.claim(stage.agent)).expect("it is free again"));
+}
+
+#[test]
+fn news_that_end_a_life_wait_for_its_end_and_find_what_it_wrote_last() {
+    let stage = Stage::new();
+    let other = KeyPair::from_seed(&[9; 32]);
+    let held = book_of(&stage.store.within, stage.agent).held();
+    let (base_seq, base_head) = (Seq(held.chain.next.0 - 1), held.chain.head);
+    let action = Action::Takeover { base_seq, base_head, custodian: other.public(), terms: TERMS };
+    let record = held.take_over(&stage.order(1, action), held.at).expect("it follows").sign(&other);
+
+    let lease = stage.run(stage.steward.claim(stage.agent)).expect("it is free");
+    let ended = AtomicBool::new(false);
+    let life: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async {
+        assert!(lease.unless_revoked(std::future::pending::<()>()).await.is_none());
+        ended.store(true, Ordering::Relaxed);
+        // Moved in here, so that it is given back only now.
+        drop(lease);
+    });
+    let heard = stage.steward.hear(Tidings { agent: stage.agent, records: vec![record] });
+    stage.run_beside(heard, &mut [life]).expect("it is believed");
+    assert!(ended.load(Ordering::Relaxed));
+    assert_eq!(stage.status(), Status::Elsewhere);
+    let claim = stage.run(stage.steward.claim(stage.agent));
+    assert!(matches!(claim, Err(Error::Refused(NotAllowed::NotCustodian))), "{claim:?}");
+}
