@@ -58,7 +58,7 @@ async fn answer(lie: Lie, offer: &Offer, talk: &mut Talk) {
             return;
         }
         Lie::NoAnswer => {
-            talk.send(Frame::Last).await;
+            talk.send(Frame::Answered).await;
             return;
         }
         Lie::ForgedAccept | Lie::ForgedDecline => talk.send(Frame::Welcome(welcome(offer))).await,
@@ -68,7 +68,7 @@ async fn answer(lie: Lie, offer: &Offer, talk: &mut Talk) {
         match talk.hear().await {
             Some(Frame::Reached(next)) => drop(talk.send(Frame::Have(next)).await),
             Some(Frame::Commit(commit)) => last = Some(commit),
-            Some(Frame::Last) => break record(&last.expect("a commit")).given().expect("it ends with the handoff"),
+            Some(Frame::Last(_)) => break record(&last.expect("a commit")).given().expect("it ends with the handoff"),
             Some(_) => {}
             None => return,
         }
