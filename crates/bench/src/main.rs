@@ -9,6 +9,7 @@ mod durable;
 mod fair;
 mod measure;
 mod memory;
+mod pause;
 mod recovery;
 mod rig;
 mod tick;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 /// A benchmark: prints its figures.
 type Bench = fn(&rig::Rig) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 8] = [
+const BENCHES: [(&str, Bench); 9] = [
     ("tick", tick::run),
     ("durable", durable::run),
     ("crowd", crowd::run),
@@ -28,6 +29,7 @@ const BENCHES: [(&str, Bench); 8] = [
     ("verify", verify::run),
     ("cold", cold::run),
     ("memory", memory::run),
+    ("pause", pause::run),
 ];
 
 fn main() -> ExitCode {

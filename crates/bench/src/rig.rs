@@ -248,6 +248,10 @@ impl Store for Memory {
         Ok(hash)
     }
 
+    fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
+        Ok(self.lock().blobs.contains_key(&hash))
+    }
+
     fn get_blob(&self, hash: Hash, _: u64) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.lock().blobs.get(&hash).cloned())
     }

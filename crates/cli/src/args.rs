@@ -13,7 +13,7 @@ pub(crate) const FIRST_SCREEN: &str = "\
 igor runs programs that survive: kill one at any instant, and it goes on exactly where it was.
 
 Three things to try:
-  igor demo                  a trading agent is killed 20 times on its way through real prices, and misses nothing
+  igor demo                  a trading agent moves over three nodes that are killed 20 times, and misses nothing
   igor run AGENT.wasm        start an agent of yours; Ctrl-C stops it, the same command goes on
   igor timeline NAME         all that it saw, did and paid, signed
 
@@ -140,9 +140,9 @@ pub(crate) enum Verb {
     /// Check what this machine offers, and say what to change
     #[command(after_help = "Examples:\n  igor doctor\n  igor doctor --home /mnt/ssd/igor --json")]
     Doctor,
-    /// See an agent survive 20 kills, with your own eyes, in under a minute
+    /// See an agent move over three nodes that are killed, with your own eyes, in under a minute
     #[command(
-        after_help = "Examples:\n  igor demo\n  igor demo --seed 7         # the same kills again\n  igor demo --keep           # leaves its home, to look around in"
+        after_help = "Examples:\n  igor demo\n  igor demo --seed 7         # the same kills again\n  igor demo --keep           # leaves its homes, to look around in"
     )]
     Demo(Demo),
     /// Print a completion script for a shell
@@ -395,7 +395,7 @@ pub(crate) struct Demo {
     /// How often to kill
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) kills: u32,
-    /// Leave the home of the demo in place
+    /// Leave the homes of the demo in place
     #[arg(long)]
     pub(crate) keep: bool,
 }

@@ -139,7 +139,11 @@ impl Sender {
     pub async fn send(&mut self, frame: &[u8]) -> Result<(), Error> {
         let peer = self.shared.peer;
         let header = frame::header(frame, self.shared.frame_bytes).map_err(|why| Error::Stream { peer, why })?;
-        self.write(&[&header, frame], true).await
+        if frame.len() > STEP_BYTES {
+            return self.write(&[&header, frame], true).await;
+        }
+        // Together: a header by itself would be one of the tiny frames that a peer makes wait.
+        self.write(&[&[&header[..], frame].concat()], true).await
     }
 
     /// Says that no more frames follow, and hands over what is buffered.

@@ -173,6 +173,12 @@ impl Hosted {
         self.over().await
     }
 
+    /// Asks it to stop between two runs without a checkpoint, and waits until it did.
+    pub(crate) async fn freeze(&self) -> Over {
+        drop(self.commands.send(Command::Freeze).await);
+        self.over().await
+    }
+
     /// Comes back once the message at this position is closed, and an error if the life is over before. Begin to wait
     /// before asking whether it is open, so that nothing is missed.
     pub(crate) fn await_closing(&self, message: Seq) -> oneshot::Receiver<()> {

@@ -154,6 +154,10 @@ impl Store for Shelf {
         Ok(hash)
     }
 
+    fn has_blob(&self, hash: Hash) -> Result<bool, igor_store::Error> {
+        self.disk.has_blob(hash)
+    }
+
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, igor_store::Error> {
         self.disk.get_blob(hash, bytes_max)
     }

@@ -53,7 +53,8 @@ impl Chain {
 pub struct Commit {
     start: Chain,
     entries: Vec<Vec<u8>>,
-    marks: Vec<u8>,
+    /// The head after each entry but the last.
+    heads: Vec<Hash>,
     head: Hash,
 }
 
@@ -149,15 +150,15 @@ impl Commit {
     /// Links entries that are bytes already.
     pub fn from_encoded(start: Chain, entries: Vec<Vec<u8>>) -> Self {
         debug_assert!(!entries.is_empty(), "a commit has entries");
-        let mut marks = Vec::with_capacity(entries.len() * MARK_BYTES);
+        let mut heads = Vec::with_capacity(entries.len().saturating_sub(1));
         let mut chain = start;
         for entry in &entries {
             if chain.next != start.next {
-                marks.extend_from_slice(mark(&chain));
+                heads.push(chain.head);
             }
             chain = chain.link(entry);
         }
-        Self { start, entries, marks, head: chain.head }
+        Self { start, entries, heads, head: chain.head }
     }
 
     /// Whose journal it belongs to.
@@ -202,11 +203,11 @@ impl Commit {
 
     /// The encoded entries in order, each with its position and the chain's head after it.
     pub fn entries(&self) -> impl Iterator<Item = (Seq, Hash, &[u8])> {
-        self.entries.iter().scan(self.start, |chain, entry| {
-            let seq = chain.next;
-            *chain = chain.link(entry);
-            Some((seq, chain.head, entry.as_slice()))
-        })
+        let heads = self.heads.iter().chain([&self.head]);
+        heads
+            .zip(&self.entries)
+            .zip(self.start.next.0..)
+            .map(|((head, entry), seq)| (Seq(seq), *head, entry.as_slice()))
     }
 
     /// Its deterministic bytes.
@@ -214,9 +215,10 @@ impl Commit {
         let size: usize = self.entries.iter().map(|entry| entry.len() + 9 + MARK_BYTES).sum();
         let mut bytes = Vec::with_capacity(size + 160);
         let mut e = minicbor::Encoder::new(&mut bytes);
+        let marks: Vec<u8> = self.heads.iter().flat_map(|head| *mark(head)).collect();
         let written = (|| {
             e.array(8)?.u8(VERSION)?.encode(self.start.agent)?.encode(self.start.epoch)?;
-            e.encode(self.start.next)?.encode(self.start.head)?.bytes(&self.marks)?.array(self.entries.len() as u64)?;
+            e.encode(self.start.next)?.encode(self.start.head)?.bytes(&marks)?.array(self.entries.len() as u64)?;
             for entry in &self.entries {
                 e.bytes(entry)?;
             }
@@ -235,15 +237,18 @@ impl Commit {
         let mut d = Decoder::new(bytes);
         let Header { start, count, marks, .. } = Header::read(&mut d)?;
         let mut expected = marks.chunks(MARK_BYTES);
-        let mut entries = Vec::with_capacity(count);
+        let (mut entries, mut heads) = (Vec::with_capacity(count), Vec::with_capacity(count - 1));
         let mut chain = start;
         for index in 0..count {
             // Of the last one, the whole head stands after it.
             let last = index + 1 == count;
             let entry = d.bytes().map_err(|_| Error::BrokenChain { index })?;
             chain = chain.link(entry);
-            if !last && expected.next() != Some(mark(&chain)) {
-                return Err(Error::BrokenChain { index });
+            if !last {
+                if expected.next() != Some(&mark(&chain.head)[..]) {
+                    return Err(Error::BrokenChain { index });
+                }
+                heads.push(chain.head);
             }
             entries.push(entry.to_vec());
         }
@@ -251,7 +256,7 @@ impl Commit {
         if chain.head != head {
             return Err(Error::BrokenChain { index: count - 1 });
         }
-        let commit = Self { start, entries, marks: marks.to_vec(), head };
+        let commit = Self { start, entries, heads, head };
         // Catches trailing bytes, and lengths in more bytes than needed.
         if expected.next().is_none() && commit.encode() == bytes {
             Ok(commit)
@@ -261,6 +266,7 @@ impl Commit {
     }
 }
 
-fn mark(chain: &Chain) -> &[u8] {
-    chain.head.0.first_chunk::<MARK_BYTES>().map_or(&[], |mark| mark)
+/// What stands in a commit of a head.
+fn mark(head: &Hash) -> &[u8; MARK_BYTES] {
+    head.0.first_chunk().unwrap_or(&[0; MARK_BYTES])
 }

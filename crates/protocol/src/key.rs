@@ -3,7 +3,47 @@
 use crate::hash::Domain;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use minicbor::{Decode, Encode};
-use std::{fmt, str::FromStr};
+use std::{cell::RefCell, collections::BTreeSet, fmt, str::FromStr};
+
+/// Signatures that a thread remembers, at most.
+const REMEMBERED_MAX: usize = 1 << 16;
+
+thread_local! {
+    /// Digests of key, signature and message that this thread made or verified; none: it remembers nothing.
+    static REMEMBERED: RefCell<Option<BTreeSet<[u8; 32]>>> = const { RefCell::new(None) };
+}
+
+/// Lets this thread remember from now on which signatures it made or verified, and forget those from before; so nothing is
+/// computed twice, and nothing comes out otherwise. For a simulator, where one thread is all nodes of a cluster.
+pub fn remember_signatures() {
+    REMEMBERED.with_borrow_mut(|remembered| *remembered = Some(BTreeSet::new()));
+}
+
+/// What a signature is remembered by, where the thread remembers.
+fn memory_of(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> Option<[u8; 32]> {
+    REMEMBERED.with_borrow(Option::is_some).then(|| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&key.0).update(signature).update(message);
+        *hasher.finalize().as_bytes()
+    })
+}
+
+fn remember(memory: Option<[u8; 32]>) {
+    let Some(memory) = memory else { return };
+    REMEMBERED.with_borrow_mut(|remembered| {
+        let Some(remembered) = remembered else { return };
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.clear();
+        }
+        remembered.insert(memory);
+    });
+}
+
+fn is_remembered(memory: Option<&[u8; 32]>) -> bool {
+    memory.is_some_and(|memory| {
+        REMEMBERED.with_borrow(|known| known.as_ref().is_some_and(|known| known.contains(memory)))
+    })
+}
 
 /// The key of an owner: signs Genesis and orders.
 pub type OwnerId = PublicKey;
@@ -47,7 +87,10 @@ impl KeyPair {
     }
 
     pub(crate) fn sign(&self, domain: Domain, parts: &[&[u8]]) -> Signature {
-        Signature(self.0.sign(&message(domain, parts)).to_bytes())
+        let message = message(domain, parts);
+        let signature = self.0.sign(&message).to_bytes();
+        remember(memory_of(&self.public(), &message, &signature));
+        Signature(signature)
     }
 }
 
@@ -68,9 +111,17 @@ fn message(domain: Domain, parts: &[&[u8]]) -> Vec<u8> {
 impl PublicKey {
     /// Whether `signature` is this key's over `parts` in `domain`, by the strict rules (no malleable encodings).
     pub(crate) fn verifies(&self, domain: Domain, parts: &[&[u8]], signature: &Signature) -> bool {
+        let message = message(domain, parts);
+        let memory = memory_of(self, &message, &signature.0);
+        if is_remembered(memory.as_ref()) {
+            return true;
+        }
         let Ok(key) = VerifyingKey::from_bytes(&self.0) else { return false };
-        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(&message(domain, parts), &signature).is_ok()
+        let valid = key.verify_strict(&message, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok();
+        if valid {
+            remember(memory);
+        }
+        valid
     }
 }
 

@@ -7,9 +7,12 @@
 //!   source                                  target
 //!     offer ────────────────────────────────► admits it, says its Terms and what it has
 //!     ◄──────────────────────────── welcome     or: refused
-//!     parts, commits, reached ──────────────► verifies, keeps, compiles
+//!     [differs ─────────────────────────────► puts its own copy aside, which another history contradicts
+//!      ◄─────────────────────────── welcome]    or: refused
+//!     parts, same, commits, reached ────────► verifies, keeps, compiles, restores, follows
 //!     ◄─────────────────────────────── have     again, until the rest is small
-//!     (freezes) parts, commits, last ───────► restores, decides once and for all
+//!     (stands still) commits, reached ──────► follows to the end
+//!     (hands over) commit, last ────────────► decides once and for all
 //!     ◄──────────────── accepted or declined
 //! ```
 //!
@@ -22,7 +25,7 @@ use crate::{
     archive::Part,
     codec, commit,
     entry::{Custody, Genesis},
-    limits::{CAUSE_BYTES_MAX, COMMIT_BYTES_MAX},
+    limits::{BLOB_BYTES_MAX, CAUSE_BYTES_MAX, COMMIT_BYTES_MAX},
     units::{Epoch, Nanos},
 };
 use minicbor::{Decode, Encode};
@@ -44,6 +47,8 @@ const KIND_LAST: u8 = 21;
 const KIND_ANSWERED: u8 = 22;
 const KIND_ACCEPTED: u8 = 23;
 const KIND_DECLINED: u8 = 24;
+const KIND_SAME: u8 = 25;
+const KIND_DIFFERS: u8 = 26;
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +59,17 @@ pub enum Frame {
     Welcome(Welcome),
     /// The target does not take it; nothing was agreed.
     Refused(Refusal),
+    /// The journal of the source is another one than the target's where that ends.
+    Differs,
     /// A part of a blob.
     Part(Part),
+    /// A part of a state that is as in an earlier one, which the target has.
+    Same(Same),
     /// The next commit of the journal.
     Commit(Commit),
     /// All commits up to here were sent, with the blobs that they name: the target says when it has them.
     Reached(Seq),
-    /// The target durably has all commits up to here and is ready for the rest.
+    /// The target has verified all commits up to here, has its instance there, and is ready for the rest.
     Have(Seq),
     /// The commit before was the last one, with the handoff: the target decides. And how the agent lived.
     Last(Manner),
@@ -131,6 +140,58 @@ pub struct Welcome {
     /// It has the program.
     #[n(3)]
     pub has_program: bool,
+    /// A state of the agent that it has: others may be sent as what differs.
+    #[n(4)]
+    pub state: Option<Hash>,
+    /// The state of the last checkpoint in what it has, if it does not have that state.
+    #[n(5)]
+    pub wants: Option<Hash>,
+    /// The beginning of a blob, left from a transfer that was cut.
+    #[n(6)]
+    pub begun: Option<Begun>,
+    /// What it runs programs with. Runs of another runtime cannot be followed: the source then freezes with a
+    /// checkpoint.
+    #[n(7)]
+    pub runtime: String,
+}
+
+/// The beginning of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Begun {
+    /// Which blob.
+    #[n(0)]
+    pub hash: Hash,
+    /// How many bytes of it are there.
+    #[n(1)]
+    pub bytes: u64,
+}
+
+/// A part of a state that equals the bytes at the same place of an earlier state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Same {
+    /// The hash of the whole state.
+    #[n(0)]
+    pub hash: Hash,
+    /// Its length.
+    #[n(1)]
+    pub total: u64,
+    /// Where this part begins, in both.
+    #[n(2)]
+    pub offset: u64,
+    /// Its length.
+    #[n(3)]
+    pub bytes: u64,
+    /// The hash of the earlier state.
+    #[n(4)]
+    pub base: Hash,
+}
+
+impl Same {
+    /// Whether it lies inside a state that may be.
+    pub fn is_within_blob(&self) -> bool {
+        let end = self.offset.checked_add(self.bytes);
+        self.bytes > 0 && self.total <= BLOB_BYTES_MAX && end.is_some_and(|end| end <= self.total)
+    }
 }
 
 /// Why the target does not take an agent.
@@ -247,7 +308,9 @@ impl Frame {
             Self::Offer(_) => "an offer",
             Self::Welcome(_) => "a welcome",
             Self::Refused(_) => "a refusal",
+            Self::Differs => "that its history is another",
             Self::Part(_) => "a part of a blob",
+            Self::Same(_) => "a part that has not changed",
             Self::Commit(_) => "a commit",
             Self::Reached(_) => "a position that was reached",
             Self::Have(_) => "that it has what was sent",
@@ -268,6 +331,8 @@ impl Frame {
             Self::Refused(refusal) => (KIND_REFUSED, codec::encode(refusal)),
             Self::Reached(next) => (KIND_REACHED, codec::encode(next)),
             Self::Have(next) => (KIND_HAVE, codec::encode(next)),
+            Self::Same(same) => (KIND_SAME, codec::encode(same)),
+            Self::Differs => (KIND_DIFFERS, Vec::new()),
             Self::Last(manner) => (KIND_LAST, codec::encode(manner)),
             Self::Answered => (KIND_ANSWERED, Vec::new()),
             Self::Accepted(commit) => (KIND_ACCEPTED, commit.encode()),
@@ -308,9 +373,15 @@ impl Frame {
             }
             KIND_REACHED => Ok(Self::Reached(codec::decode("position", payload, 16)?)),
             KIND_HAVE => Ok(Self::Have(codec::decode("position", payload, 16)?)),
+            KIND_SAME => {
+                let same: Same = codec::decode("unchanged part", payload, 256)?;
+                let within = same.is_within_blob();
+                if within { Ok(Self::Same(same)) } else { Err(Error::Bounds("a part of a state lies outside it")) }
+            }
             KIND_LAST => Ok(Self::Last(codec::decode("manner", payload, 64)?)),
             KIND_ANSWERED if payload.is_empty() => Ok(Self::Answered),
-            KIND_ANSWERED => Err(Error::Bounds("a frame of this kind has no payload")),
+            KIND_DIFFERS if payload.is_empty() => Ok(Self::Differs),
+            KIND_ANSWERED | KIND_DIFFERS => Err(Error::Bounds("a frame of this kind has no payload")),
             KIND_ACCEPTED => Ok(Self::Accepted(Commit::decode(payload)?)),
             KIND_DECLINED => Ok(Self::Declined(Box::new(Custody::decode(payload)?))),
             kind => Err(Error::Kind(kind)),

@@ -24,6 +24,7 @@ mod ops;
 pub mod oracle;
 mod owner;
 pub mod plan;
+pub mod planted;
 mod rest;
 mod rot;
 pub mod shrink;
@@ -32,8 +33,9 @@ pub mod storage;
 pub mod sweep;
 mod takeover;
 
-use igor_protocol::custody::Rules;
+use igor_protocol::{custody::Rules, key::remember_signatures};
 use plan::{Plan, Wanted};
+use planted::Planted;
 use stage::Stage;
 use std::{
     collections::BTreeMap,
@@ -44,7 +46,7 @@ use std::{
     },
 };
 
-pub use rest::{MOVES_MIN, STEPS_MIN};
+pub use rest::{FAULTS_MIN, MOVES_MIN, STEPS_MIN};
 
 /// Polls after which a seed counts as one that never ends.
 const STEPS_MAX: u64 = 2_000_000;
@@ -56,6 +58,8 @@ pub struct Options {
     pub wanted: Wanted,
     /// Rules of custody, of which a test leaves one out.
     pub rules: Rules,
+    /// A mistake that all nodes make, for a test.
+    pub planted: Option<Planted>,
     /// Say on stdout what happens.
     pub prints: bool,
 }
@@ -85,8 +89,10 @@ pub struct Outcome {
 
 /// Runs a seed to its end, or to what must not be.
 pub fn run(seed: u64, options: &Options) -> Outcome {
+    // One thread is all nodes: most signatures are seen by several, and again after every start.
+    remember_signatures();
     let (plan, numbers) = Plan::new(seed, &options.wanted);
-    let stage = Stage::new(seed, plan, options.rules, options.prints);
+    let stage = Stage::new(seed, plan, options);
     let ran = catch_unwind(AssertUnwindSafe(|| play(&stage, &numbers, options)));
     if let Err(panic) = ran {
         let text = panic.downcast_ref::<String>().cloned();
@@ -100,7 +106,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
         steps: stage.kernel.steps(),
         trace: stage.kernel.trace(),
         time_ns: stage.kernel.now().0,
-        faults: stage.faults.load(Ordering::Relaxed),
+        faults: stage.faults_done(),
         moves: stage.counts.of("accept"),
         counts: stage.counts.all(),
         ops: numbers,
@@ -117,6 +123,7 @@ fn play(stage: &Arc<Stage>, numbers: &[usize], options: &Options) {
     let (of, told) = (stage.clone(), done.clone());
     stage.kernel.spawn(None, async move {
         of.kernel.sleep_until(of.plan.until).await;
+        ops::more(&of).await;
         rest::settle(&of).await;
         told.store(true, Ordering::Relaxed);
     });

@@ -131,6 +131,10 @@ impl Store for DiskStore {
         Ok(hash)
     }
 
+    fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
+        self.with(|core| core.has_blob(hash))
+    }
+
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
         self.with(|core| core.get_blob(hash, bytes_max))
     }

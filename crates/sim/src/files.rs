@@ -37,6 +37,15 @@ pub struct Losses {
     pub torn: u64,
 }
 
+/// What a disk could not do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Writes and reservations for which there was no room.
+    pub full: u64,
+    /// Syncs that failed.
+    pub failed: u64,
+}
+
 /// A sync that comes too late: when it comes, and of what.
 struct Pending {
     operation: u64,
@@ -68,7 +77,7 @@ struct State {
     pending: Vec<Pending>,
     rules: Rules,
     failing: Option<(SyncPoint, u64)>,
-    failed: bool,
+    refused: Refused,
     reached: BTreeMap<SyncPoint, u64>,
     capacity: Option<u64>,
     losses: Losses,
@@ -90,7 +99,7 @@ impl SimDisk {
             pending: Vec::new(),
             rules: Rules::ALL,
             failing: None,
-            failed: false,
+            refused: Refused::default(),
             reached: BTreeMap::new(),
             capacity: None,
             losses: Losses::default(),
@@ -176,9 +185,9 @@ impl SimDisk {
         self.state().failing = None;
     }
 
-    /// Whether a sync failed since this was asked last.
-    pub fn take_failed(&self) -> bool {
-        std::mem::take(&mut self.state().failed)
+    /// What it refused since this was asked last.
+    pub fn take_refused(&self) -> Refused {
+        std::mem::take(&mut self.state().refused)
     }
 
     /// Limits the bytes of all files together.
@@ -243,6 +252,11 @@ impl State {
         self.capacity.map_or(growth, |capacity| growth.min(capacity.saturating_sub(self.used())))
     }
 
+    fn full(&mut self) -> io::Result<()> {
+        self.refused.full += 1;
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
     /// Does the late syncs whose time has come.
     fn sync_late(&mut self) {
         let pending = std::mem::take(&mut self.pending);
@@ -264,7 +278,7 @@ impl State {
         let reached = self.reached.entry(point).or_insert(0);
         *reached += 1;
         if self.failing == Some((point, *reached)) {
-            self.failed = true;
+            self.refused.failed += 1;
             // A file system keeps what it knows of its names, and tries again or shuts down; pages it forgets.
             if let Target::Content(at) = &target {
                 self.contents[*at].fail_sync(&mut self.random);
@@ -405,7 +419,7 @@ impl File for SimFile {
         match (down, missing) {
             (true, _) => went_down(),
             (false, 0) => Ok(()),
-            (false, _) => Err(io::ErrorKind::StorageFull.into()),
+            (false, _) => state.full(),
         }
     }
 
@@ -416,7 +430,7 @@ impl File for SimFile {
         }
         let growth = state.contents[self.at].growth(length);
         if state.grant(growth) < growth {
-            return Err(io::ErrorKind::StorageFull.into());
+            return state.full();
         }
         state.contents[self.at].allocate(length);
         Ok(())

@@ -15,11 +15,13 @@ pub struct SimProgram {
     pub runtime: String,
     /// Whether it can be checkpointed.
     pub can_checkpoint: bool,
+    /// Fuel that every tick takes beside what it takes everywhere: a runtime that is not what it claims to be.
+    pub more_fuel: u64,
 }
 
 impl Default for SimProgram {
     fn default() -> Self {
-        Self { runtime: "sim-1".to_owned(), can_checkpoint: true }
+        Self { runtime: "sim-1".to_owned(), can_checkpoint: true, more_fuel: 0 }
     }
 }
 
@@ -27,7 +29,7 @@ impl Program for SimProgram {
     type Guest = SimGuest;
 
     fn instantiate(&self) -> SimGuest {
-        SimGuest { state: State::default(), fuel: 0 }
+        SimGuest { state: State::default(), fuel: 0, more_fuel: self.more_fuel }
     }
 
     fn can_checkpoint(&self) -> bool {
@@ -45,6 +47,7 @@ impl Program for SimProgram {
 pub struct SimGuest {
     state: State,
     fuel: u64,
+    more_fuel: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,7 +103,7 @@ impl SimGuest {
     async fn tick(&mut self, trigger: Trigger, limit: Fuel, membrane: &dyn Membrane) -> Result<bool, Halt> {
         self.state.ticks += 1;
         self.state.see(&trigger.code().to_le_bytes());
-        self.burn(100, limit)?;
+        self.burn(100 + self.more_fuel, limit)?;
         point().await;
         for ask in [Ask::Clock, Ask::Random(4), Ask::Balance] {
             match membrane.observe(ask)? {

@@ -20,7 +20,7 @@ pub struct MemoryStore {
     latency: Option<(Arc<SimWorld>, Nanos)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     journals: BTreeMap<AgentId, Vec<Commit>>,
     blobs: BTreeMap<Hash, Vec<u8>>,
@@ -31,6 +31,12 @@ impl MemoryStore {
     /// A store whose appends take this much of the world's time.
     pub fn slow(world: Arc<SimWorld>, latency: Nanos) -> Self {
         Self { latency: Some((world, latency)), ..Self::default() }
+    }
+
+    /// What somebody has who copied all of it.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        Self { state: Mutex::new(self.lock().clone()), latency: self.latency.clone() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -104,6 +110,10 @@ impl Store for MemoryStore {
         self.lock().blobs.insert(hash, bytes);
         point().await;
         Ok(hash)
+    }
+
+    fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
+        Ok(self.lock().blobs.contains_key(&hash))
     }
 
     fn get_blob(&self, hash: Hash, _: u64) -> Result<Option<Vec<u8>>, Error> {

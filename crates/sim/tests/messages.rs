@@ -310,7 +310,7 @@ fn a_tick_that_waits_longer_than_its_time_times_out() {
     manifest.limits.tick_time = Nanos::from_millis(10);
     manifest.limits.message_bytes = 64;
     let stage = Stage::with(manifest);
-    let program = igor_sim::guest::SimProgram { runtime: "r1".to_owned(), can_checkpoint: true };
+    let program = igor_sim::guest::SimProgram { runtime: "r1".to_owned(), ..Default::default() };
     let told = |body: &'static [u8]| {
         move |commands: mpsc::Sender<Command>| async move {
             deliver(&commands, numbered(1, body)).await;

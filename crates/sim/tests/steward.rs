@@ -73,6 +73,10 @@ impl Store for Flaky {
         self.within.put_blob(bytes).await
     }
 
+    fn has_blob(&self, hash: Hash) -> Result<bool, StoreError> {
+        self.within.has_blob(hash)
+    }
+
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.within.get_blob(hash, bytes_max)
     }
@@ -102,7 +106,13 @@ struct Listener {
 }
 
 impl Host for Listener {
-    async fn freeze(&self, _: AgentId) -> Result<(), String> {
+    fn runtime(&self) -> String {
+        String::new()
+    }
+
+    async fn seal(&self, _: AgentId) {}
+
+    async fn freeze(&self, _: AgentId, _: bool) -> Result<(), String> {
         Ok(())
     }
 
@@ -126,7 +136,11 @@ impl Host for Listener {
         Manner::default()
     }
 
-    async fn restore(&self, _: AgentId, _: Manner) -> Result<(), Refusal> {
+    async fn heed(&self, _: AgentId, _: Manner) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn restore(&self, _: AgentId) -> Result<(), Refusal> {
         Ok(())
     }
 

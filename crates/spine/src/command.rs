@@ -43,8 +43,15 @@ pub enum Command {
         /// At once.
         answer: oneshot::Sender<()>,
     },
+    /// Seal what was done so far.
+    Seal {
+        /// Once it is durable.
+        answer: oneshot::Sender<()>,
+    },
     /// Checkpoint and stop. The life ends with [`crate::Ending::Stopped`].
     Stop,
+    /// Seal and stop where it is, without a checkpoint: whoever goes on executes again what came after the last one.
+    Freeze,
 }
 
 /// A message on its way in.

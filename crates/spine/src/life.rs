@@ -237,7 +237,9 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             return Ok(Some(Ending::Suspended { cause }));
         }
         if course.stop {
-            self.final_checkpoint(outbox).await?;
+            if !course.frozen {
+                self.final_checkpoint(outbox).await?;
+            }
             self.tell(Event::Stopped { tick: self.journal.ledger().tick }, Status::Stopped, outbox).await?;
             return Ok(Some(Ending::Stopped));
         }
@@ -293,7 +295,12 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
                 course.paused = false;
                 let _ = answer.send(());
             }
+            Command::Seal { answer } => {
+                self.commit(true, outbox).await?;
+                let _ = answer.send(());
+            }
             Command::Stop => course.stop = true,
+            Command::Freeze => (course.stop, course.frozen) = (true, true),
         }
         Ok(())
     }
@@ -317,6 +324,8 @@ struct Course {
     settings: Settings,
     paused: bool,
     stop: bool,
+    /// No checkpoint comes before the stop.
+    frozen: bool,
     /// Failures in a row that the operator forgave.
     forgiven: Option<u32>,
 }
@@ -324,7 +333,7 @@ struct Course {
 impl Course {
     fn new(settings: Settings, failures: u32) -> Self {
         let forgiven = settings.forgive.then_some(failures);
-        Self { paused: settings.paused, stop: settings.ticks == Some(0), forgiven, settings }
+        Self { paused: settings.paused, stop: settings.ticks == Some(0), frozen: false, forgiven, settings }
     }
 
     const fn status(&self) -> Status {

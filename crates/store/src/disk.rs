@@ -23,8 +23,8 @@
 //! - A failed sync poisons the store: the kernel may have dropped what was not written, so nothing here knows what
 //!   is durable. Everything is refused from then on; the process must end, and the next start recovers.
 //! - When the disk is full, commits are refused, with the agent named, and are accepted again once there is space.
-//!   The last quarter of a segment (at most 1 MiB) is kept for commits with a checkpoint or an end and for removals, and
-//!   a reserve file gives way to blobs.
+//!   The last quarter of a segment (at most 1 MiB) is kept for commits with a checkpoint, an end or a custody entry, for
+//!   seals and for removals, and a reserve file gives way to blobs and local values.
 //! - Sectors are taken to be written whole or not at all, as disks promise.
 //!
 //! Every sync here has a name, [`crate::files::SyncPoint`], and so has everything else that is done in a certain order
@@ -71,7 +71,7 @@ pub struct Options {
     pub segment_bytes_first: u64,
     /// The size at which segments stop growing, in bytes.
     pub segment_bytes_max: u64,
-    /// Room kept for blobs of agents that end because the disk is full, in bytes.
+    /// Room kept for a full disk, for the blobs of agents that end or go and for local values, in bytes.
     pub reserve_bytes: u64,
 }
 
@@ -167,6 +167,10 @@ impl Store for Disk {
 
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, Error> {
         self.files(|answer| ToFiles::PutBlob(bytes, answer)).await
+    }
+
+    fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
+        small::has_blob(&self.home, hash)
     }
 
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {

@@ -58,6 +58,9 @@ pub trait Store: Send + Sync + 'static {
     /// Makes a blob durable under the hash of its bytes. Call it before the entry that names it is committed.
     fn put_blob(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Hash, Error>> + Send;
 
+    /// Whether a blob is here. Its bytes are not looked at: that they read is checked where they are read.
+    fn has_blob(&self, hash: Hash) -> Result<bool, Error>;
+
     /// Reads a blob, checked against its hash; nothing if it is not here, an error if it is longer than `bytes_max`.
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error>;
 

@@ -148,7 +148,7 @@ fn a_failing_sync_loses_nothing() {
             for nth in [1, 2, 1, 5, 1, 9] {
                 history.disk.fail(point, nth);
                 check(seed, &format!("{point:?} fails"), history.live(60));
-                failed += u64::from(history.disk.take_failed());
+                failed += history.disk.take_refused().failed;
                 history.disk.restart(if seed % 2 == 0 { Crash::Process } else { Crash::Power });
             }
             check(seed, &format!("after {point:?} failed"), history.live(5));

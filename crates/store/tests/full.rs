@@ -54,7 +54,9 @@ fn a_full_disk_names_the_agent_loses_nothing_and_goes_on_when_there_is_room() {
     };
     assert!(refused.contains("no space left") && refused.contains("agent igor1"), "{refused}");
     assert!(matches!(core.put_local("name", &[1; 9000]), Err(Error::Full { .. })));
-    // What an agent needs to end gracefully still has room: a checkpoint's state, and the entries.
+    // What an agent needs to end gracefully or to go elsewhere still has room: what the keystore is told of it, a
+    // checkpoint's state, and the entries.
+    core.put_local("custody", &[2; 1000]).unwrap();
     let state = core.put_blob(&[3; 2000]).unwrap();
     for (chain, kept) in chains.iter_mut().zip(&mut kept) {
         let commit = end(chain);

@@ -76,6 +76,10 @@ fn values(config: &Config) -> Vec<(&'static str, String)> {
         ("network.private", network.private.to_string()),
         ("network.allow", or(keys(&network.allow), "nobody in particular")),
         ("network.deny", or(keys(&network.deny), "nobody")),
+        (
+            "network.transfer_bytes_per_second",
+            network.transfer_bytes_per_second.map_or_else(|| "no limit".to_owned(), |pace| pace.to_string()),
+        ),
         ("metrics.agents", metrics.agents.to_string()),
     ]
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 pub(crate) const STRATEGY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../agents/strategy/strategy.wasm");
 pub(crate) const PRICES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../agents/strategy/prices/msft-daily.csv");
-const IGOR: &str = env!("CARGO_BIN_EXE_igor");
+pub(crate) const IGOR: &str = env!("CARGO_BIN_EXE_igor");
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A home, and a folder for files beside it.

@@ -143,3 +143,69 @@ fn a_node_empties_itself_only_to_nodes_that_it_names() {
     a.home.get(&["migrate", "s", &b.key]);
     b.until("its operator may send it anywhere", |row| row["custodian"] == b.key.as_str());
 }
+
+/// Its state has 5 MiB, of which each tick changes a little; the entry of each tick holds more than 1 MiB: the random data
+/// that it saw, and log lines.
+const LARGE: &str = r#"(module
+  (import "igor" "rand_bytes" (func $random (param i32 i32) (result i32)))
+  (import "igor" "log_emit" (func $log (param i32 i32)))
+  (memory (export "memory") 100)
+  (func (export "agent_init"))
+  (func (export "agent_tick") (result i32)
+    (i32.store (i32.const 65536) (i32.add (i32.load (i32.const 65536)) (i32.const 1)))
+    (i32.store (i32.add (i32.const 131072) (i32.mul (i32.load (i32.const 65536)) (i32.const 8192))) (i32.const 7))
+    (drop (call $random (i32.const 5308416) (i32.const 1040000)))
+    (call $log (i32.const 65600) (i32.const 4000))
+    (call $log (i32.const 65600) (i32.const 4000))
+    (call $log (i32.const 65600) (i32.const 4000))
+    (i32.const 0))
+  (func (export "agent_checkpoint") (result i32) (i32.const 5242880))
+  (func (export "agent_checkpoint_ptr") (result i32) (i32.const 65536))
+  (func (export "agent_alloc") (param i32) (result i32) (i32.const 65536))
+  (func (export "agent_resume") (param i32 i32)))"#;
+
+#[test]
+fn large_states_and_large_commits_move_and_only_what_changed_comes_back() {
+    let a = Node::start(None);
+    let b = Node::start(Some(&a));
+    // Each takes agents from the other.
+    fs::write(
+        a.home.path().join("node.toml"),
+        format!(
+            "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\npeers = [\"{}\"]\n[policy]\nnodes = [\"{}\"]\n",
+            b.address, b.key
+        ),
+    )
+    .expect("a configuration can be written");
+    let mut a = a;
+    a.kill();
+    let wasm = a.home.wat("large.wasm", LARGE);
+    a.home.get(&[
+        "deploy",
+        &wasm,
+        "--name",
+        "s",
+        "--budget",
+        "100",
+        "--interval",
+        "200ms",
+        "--checkpoint-interval",
+        "400ms",
+    ]);
+    a.until("it ticks", |row| row["tick"].as_u64() > Some(4));
+    connected(&a, &b);
+    let bytes = |rows: &[Value], event: &str| {
+        let row = rows.iter().find(|row| row["event"] == event);
+        row.and_then(|row| row["bytes"].as_u64()).unwrap_or_else(|| panic!("no {event} in {rows:?}"))
+    };
+    let rows = a.home.ask(&["migrate", "s", &b.key]).rows;
+    assert!(bytes(&rows, "accepted") > 5 << 20, "{rows:?}");
+    let there = b.until("it ticks on", |row| row["tick"].as_u64() > Some(6));
+    let rows = b.home.ask(&["migrate", "s", &a.key]).rows;
+    let ticks = a.show()["tick"].as_u64().expect("a number") + 1 - there["tick"].as_u64().unwrap_or(0);
+    // What each tick saw goes over, and what changed in the state, but not the state.
+    assert!(bytes(&rows, "accepted") < (ticks + 12) * (1 << 20) + (1 << 20), "{ticks} ticks: {rows:?}");
+    a.until("it is back", |row| row["custodian"] == a.key.as_str() && row["tick"].as_u64() > there["tick"].as_u64());
+    let verdict = a.home.get(&["verify", "s", "--execute"]);
+    assert_eq!((&verdict["ok"], &verdict["first_bad"]), (&Value::from(true), &Value::Null), "{verdict}");
+}

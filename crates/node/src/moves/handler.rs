@@ -1,6 +1,6 @@
 //! What peers ask of this node.
 
-use super::{lines::Lines, peers::NodeLink};
+use super::lines::Lines;
 use crate::Node;
 use futures_util::future::{BoxFuture, FutureExt};
 use igor_network::{
@@ -77,7 +77,7 @@ impl Handler for Gate {
             let metrics = Arc::clone(node.metrics());
             // Dropped with this future, when the network ends: what waits for the other node then need not.
             let (_here, network) = watch::channel(());
-            let mut link = NodeLink::incoming(stream, network);
+            let mut link = node.steward().peers().incoming(stream, network);
             let taken = tokio::spawn(async move { Box::pin(node.steward().take(peer, &mut link)).await }).await;
             metrics.peers.came(taken.as_ref().ok().and_then(|taken| taken.as_ref().ok()));
             let left_out = match &taken {

@@ -6,9 +6,14 @@ use igor_protocol::{
     limits::PROGRAM_BYTES_MAX,
     transfer::{Manner, Offer, Reason, Refusal},
 };
-use igor_spine::custody::{Admission, Host, Lease};
+use igor_sandbox::RUNTIME_ID;
+use igor_spine::{
+    command::Command,
+    custody::{Admission, Host, Lease},
+};
 use igor_store::Store;
 use std::sync::{Arc, Weak};
+use tokio::sync::oneshot;
 
 /// The node around its steward.
 pub(crate) struct NodeHost(pub(crate) Weak<Node>);
@@ -20,8 +25,21 @@ impl NodeHost {
 }
 
 impl Host for NodeHost {
-    async fn freeze(&self, agent: AgentId) -> Result<(), String> {
-        self.node()?.freeze(agent).await.map_err(|error| error.to_string())
+    fn runtime(&self) -> String {
+        RUNTIME_ID.to_owned()
+    }
+
+    async fn seal(&self, agent: AgentId) {
+        let Some(life) = self.node().ok().and_then(|node| node.life(agent)) else { return };
+        let (answer, sealed) = oneshot::channel();
+        // One that is over has sealed what it did.
+        if life.command(Command::Seal { answer }).await.is_ok() {
+            drop(sealed.await);
+        }
+    }
+
+    async fn freeze(&self, agent: AgentId, checkpoint: bool) -> Result<(), String> {
+        self.node()?.freeze(agent, checkpoint).await.map_err(|error| error.to_string())
     }
 
     fn start(&self, agent: AgentId, lease: Lease) {
@@ -56,9 +74,13 @@ impl Host for NodeHost {
         self.node().map(|node| node.manner(agent)).unwrap_or_default()
     }
 
-    async fn restore(&self, agent: AgentId, manner: Manner) -> Result<(), Refusal> {
+    async fn heed(&self, agent: AgentId, manner: Manner) -> Result<(), String> {
+        self.node()?.keep_manner(agent, manner).await.map_err(|error| error.to_string())
+    }
+
+    async fn restore(&self, agent: AgentId) -> Result<(), Refusal> {
         let node = self.node().map_err(|why| Refusal::new(Reason::Store, why))?;
-        node.restore(agent, manner).await.map_err(|error| {
+        node.restore(agent).await.map_err(|error| {
             tracing::warn!(%agent, %error, "an agent that came does not restore here");
             Refusal::new(Reason::Program, error)
         })

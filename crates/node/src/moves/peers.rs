@@ -22,7 +22,7 @@ const ASK_PAUSE: Duration = Duration::from_millis(50);
 
 /// The other nodes.
 pub(crate) struct NodePeers {
-    network: OnceLock<Network>,
+    network: OnceLock<(Network, Option<u32>)>,
     heard: mpsc::Sender<Tidings>,
     questions: Arc<Questions>,
 }
@@ -66,13 +66,6 @@ pub(crate) struct NodeLink {
     network: Option<watch::Receiver<()>>,
 }
 
-impl NodeLink {
-    /// A stream that another node began, until the network ends.
-    pub(crate) const fn incoming(stream: Stream, network: watch::Receiver<()>) -> Self {
-        Self { stream, network: Some(network) }
-    }
-}
-
 /// Comes back when the network has ended.
 async fn ended(network: &mut Option<watch::Receiver<()>>) {
     match network {
@@ -90,10 +83,10 @@ impl NodePeers {
         (Self { network: OnceLock::new(), heard, questions: Arc::new(questions) }, hearing)
     }
 
-    /// From now on there is a network.
-    pub(crate) fn join(&self, network: Network) {
+    /// From now on there is a network, over which each transfer takes at most so many bytes a second each way.
+    pub(crate) fn join(&self, network: Network, bytes_per_second: Option<u32>) {
         // A node joins once.
-        let _ = self.network.set(network);
+        let _ = self.network.set((network, bytes_per_second));
     }
 
     /// Asks a node about all these agents, as many as it takes at a time.
@@ -119,7 +112,18 @@ impl NodePeers {
     }
 
     pub(crate) fn network(&self) -> Option<&Network> {
-        self.network.get()
+        self.network.get().map(|(network, _)| network)
+    }
+
+    /// A stream that another node began, until the network ends.
+    pub(crate) fn incoming(&self, stream: Stream, network: watch::Receiver<()>) -> NodeLink {
+        self.link(stream, Some(network))
+    }
+
+    /// A stream for a move, at the pace that the operator set.
+    fn link(&self, mut stream: Stream, network: Option<watch::Receiver<()>>) -> NodeLink {
+        stream.limit_rate(self.network.get().and_then(|(_, pace)| *pace));
+        NodeLink { stream, network }
     }
 }
 
@@ -130,7 +134,7 @@ impl Peers for NodePeers {
         let network = self
             .network()
             .ok_or_else(|| Cut::Lost("this node is on no network; see `[network]` in node.toml".into()))?;
-        network.open(to).await.map(|stream| NodeLink { stream, network: None }).map_err(|e| lost(&e))
+        network.open(to).await.map(|stream| self.link(stream, None)).map_err(|e| lost(&e))
     }
 
     fn tell(&self, to: NodeId, tidings: Tidings) {

@@ -116,7 +116,7 @@ impl Node {
         }
         if let Some(Ready { mut restored, start }) = ready {
             let name = self.give_name(agent, &start.genesis.name).await?;
-            match restored.follow() {
+            match restored.follow().await {
                 Ok(()) => {
                     let lives = lease.unless_revoked(restored.live()).await;
                     let life = lives.ok_or(Error::Overtaken { agent })??;

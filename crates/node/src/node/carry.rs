@@ -240,14 +240,15 @@ impl Node {
 
     /// Checkpoints and ends the life of an agent that is to be given away. One that is about to begin is waited for.
     /// Its place is kept until [`Node::settled`](Self::settled) gives it away.
-    pub(crate) async fn freeze(&self, agent: AgentId) -> Result<(), Error> {
+    pub(crate) async fn freeze(&self, agent: AgentId, checkpoint: bool) -> Result<(), Error> {
         self.kept.expect(agent);
         loop {
             let mut opened = std::pin::pin!(self.opened.notified());
             // What happens from here on is not missed.
             opened.as_mut().enable();
             if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
-                return match &*life.stop().await {
+                let over = if checkpoint { life.stop().await } else { life.freeze().await };
+                return match &*over {
                     Ok(_) => Ok(()),
                     Err(error) => Err(Error::Froze { why: error.to_string() }),
                 };

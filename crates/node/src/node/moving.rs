@@ -19,9 +19,8 @@ use crate::{
 use igor_network::{Config, Network};
 use igor_protocol::{
     AgentId, Manifest, NodeId, Seq,
-    custody::Status,
     limits::BLOB_BYTES_MAX,
-    transfer::{Manner, Offer, Reason, Refusal},
+    transfer::{FRAME_BYTES_MAX, Manner, Offer, Reason, Refusal},
 };
 use igor_sandbox::{RUNTIME_ID, WasmProgram};
 use igor_spine::{
@@ -39,6 +38,9 @@ use std::{
 const PEERS_WITHIN: Duration = Duration::from_secs(2);
 /// How often they are asked what they know of the agents here; also whenever one connects.
 const ASK_EVERY: Duration = Duration::from_mins(5);
+
+/// A commit is one frame: what a journal may hold, the network must carry.
+const _: () = assert!(FRAME_BYTES_MAX <= 16 << 20, "igor_network's limits allow no larger frame");
 
 /// Agents that were restored before this node has custody of them.
 #[derive(Default)]
@@ -85,12 +87,14 @@ impl Node {
         config.listen.clone_from(&said.listen);
         config.bootstrap.clone_from(&said.peers);
         config.mdns = said.mdns;
+        // A commit is one frame.
+        config.limits.frame_bytes = FRAME_BYTES_MAX;
         config.private = said.private;
         // Whom the operator takes agents from is never kept out for want of room.
         config.allow = said.allow.iter().chain(&self.config().policy.nodes).copied().collect();
         config.deny = said.deny.iter().copied().collect();
         let network = Network::start(config, Arc::new(Gate::new(Arc::downgrade(self)))).await?;
-        self.peers().join(network.clone());
+        self.peers().join(network.clone(), said.transfer_bytes_per_second);
         if let Some(mut hearing) = self.hearing.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let node = Arc::downgrade(self);
             tokio::spawn(async move {
@@ -255,12 +259,30 @@ impl Node {
         Manner { paused, interval, checkpoint_interval }
     }
 
-    /// Restores an agent that this node does not have custody of yet.
-    pub(crate) async fn restore(self: &Arc<Self>, agent: AgentId, manner: Manner) -> Result<(), Error> {
+    /// Keeps how an agent is to live here: in place of what was said when it was here before.
+    pub(crate) async fn keep_manner(&self, agent: AgentId, manner: Manner) -> Result<(), Error> {
         let Manner { paused, interval, checkpoint_interval } = manner;
-        // Durable before the agent is this node's, and in place of what was said when it was here before.
         let flags = Flags { paused, interval, checkpoint_interval, ..Flags::default() };
-        local::put_flags(&*self.store, agent, flags).await?;
+        if local::flags(&*self.store, agent)? != flags {
+            local::put_flags(&*self.store, agent, flags).await?;
+        }
+        Ok(())
+    }
+
+    /// Restores an agent that this node does not have custody of yet. One that was restored follows its journal.
+    pub(crate) async fn restore(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
+        if let Some(mut ready) = self.waiting.take(agent) {
+            match ready.restored.follow().await {
+                Ok(()) => {
+                    self.waiting.put(agent, ready);
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(%agent, %error, "an agent that comes in is restored anew");
+                    self.kept.keep(agent, ready.start.place);
+                }
+            }
+        }
         let _slot = self.slot().await?;
         let node = self.clone();
         let Prepared { start, program } = blocking(move || node.prepare(agent, Wishes::default())).await?;
@@ -311,7 +333,7 @@ impl Node {
             Some(blob.map(|bytes| (hash, bytes)))
         });
         crate::portable::write(&path, blobs, self.store.read(agent, Seq(0))?)?;
-        tracing::warn!(%agent, file = %path.display(), "an owner's takeover orphaned the end of this journal; it is kept as a file");
+        tracing::warn!(%agent, file = %path.display(), "this journal is not the branch that counts; it is kept as a file");
         Ok(())
     }
 }

@@ -117,6 +117,11 @@ impl Book {
         self.own = true;
     }
 
+    /// Says that from here on entries may be anybody's.
+    pub const fn append_foreign(&mut self) {
+        self.own = false;
+    }
+
     /// Whether an order could be the next entry.
     pub fn check_order(&self, order: &Order) -> Result<(), Fault> {
         let body = Body::Order(order.clone());

@@ -3,7 +3,7 @@
 use super::{HOST_TERMS, agent, commits, custody, genesis};
 use igor_protocol::{
     Epoch, Hash, Manifest, Nanos, Seq, archive,
-    transfer::{Frame, Manner, Offer, Reason, Refusal, Welcome},
+    transfer::{Begun, Frame, Manner, Offer, Reason, Refusal, Same, Welcome},
 };
 
 pub(crate) fn all() -> Vec<Frame> {
@@ -20,13 +20,25 @@ pub(crate) fn all() -> Vec<Frame> {
         runtime: Some("a runtime".into()),
     };
     assert_eq!(offer.agent(), agent());
-    let welcome =
-        Welcome { terms: HOST_TERMS, next: Seq(17), head: Hash::of_blob(b"the head before 17"), has_program: true };
+    let (state, base) = (Hash::of_blob(b"a state"), Hash::of_blob(b"an earlier state"));
+    let welcome = Welcome {
+        terms: HOST_TERMS,
+        next: Seq(17),
+        head: Hash::of_blob(b"the head before 17"),
+        has_program: true,
+        state: Some(base),
+        wants: Some(state),
+        begun: Some(Begun { hash: state, bytes: 4096 }),
+        runtime: "a runtime".to_owned(),
+    };
+    let same = Same { hash: state, total: 12_288, offset: 4096, bytes: 8192, base };
     vec![
         Frame::Offer(Box::new(offer)),
         Frame::Welcome(welcome),
         Frame::Refused(Refusal::new(Reason::Capacity, "no room")),
+        Frame::Differs,
         Frame::Part(part),
+        Frame::Same(same),
         Frame::Commit(commit.clone()),
         Frame::Reached(Seq(300)),
         Frame::Have(Seq(300)),

@@ -6,7 +6,7 @@ use igor_sim::cluster::{
     plan::{Kind, Plan},
     run,
     shrink::shrink,
-    sweep::{SEEDS_FOR_ALL, Totals, sweep},
+    sweep::{SEEDS_FOR_ALL, Totals, replay, sweep},
 };
 use serde_json::json;
 use std::{process::ExitCode, thread, time::Instant};
@@ -126,11 +126,15 @@ fn one(args: &Args) -> ExitCode {
 #[allow(clippy::disallowed_methods)] // how long the sweep takes is the operator's time, not the cluster's
 fn many(args: &Args) -> ExitCode {
     let begun = Instant::now();
-    let mut said = begun;
+    let (mut said, mut known) = (begun, Vec::new());
     // Nobody wants to read about a thousand.
     let panics = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let totals = sweep(args.from, args.seeds, args.jobs, &args.options, |totals| {
+        for failed in totals.failed.iter().filter(|failed| !known.contains(&failed.seed)) {
+            eprintln!("seed {} fails: {}", failed.seed, failed.violation.as_deref().unwrap_or_default());
+        }
+        known = totals.failed.iter().map(|failed| failed.seed).collect();
         if said.elapsed().as_secs() >= 5 {
             said = Instant::now();
             let (seeds, failed) = (totals.seeds, totals.failed.len());
@@ -145,8 +149,7 @@ fn many(args: &Args) -> ExitCode {
         shrink(&args.options, failed.clone())
     });
     std::panic::set_hook(panics);
-    let whole = args.options.wanted.kinds.is_none() && args.options.wanted.keep.is_none();
-    let never = if whole { totals.never() } else { Vec::new() };
+    let never = if args.options.wanted.is_all() { totals.never() } else { Vec::new() };
     if args.json {
         say_json(&totals, &never, smallest.as_ref(), took.as_secs_f64());
     } else {
@@ -154,12 +157,6 @@ fn many(args: &Args) -> ExitCode {
     }
     let all = never.is_empty() || totals.seeds < SEEDS_FOR_ALL;
     if totals.failed.is_empty() && all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// The command that runs it again.
-fn replay(outcome: &Outcome) -> String {
-    let keep: Vec<String> = outcome.ops.iter().map(usize::to_string).collect();
-    format!("cargo run --release -p igor-sim -- --seed {} --keep {} --trace --plan", outcome.seed, keep.join(","))
 }
 
 fn say(totals: &Totals, never: &[&str], smallest: Option<&Outcome>, took: f64) {

@@ -7,8 +7,9 @@
 use super::{
     clock::NodeWorld,
     machine::Machine,
-    node::judge,
+    node::{attend, judge},
     oracle::{Oracle, short},
+    planted::{self, Planted},
     storage::NodeStore,
 };
 use crate::guest::SimProgram;
@@ -34,7 +35,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What an agent may bring, in bytes.
 const BYTES_MAX: u64 = 64 << 20;
@@ -50,6 +51,8 @@ pub struct SimHost {
     store: Arc<NodeStore>,
     lives: Mutex<BTreeMap<AgentId, Arc<Slot>>>,
     kept: Mutex<BTreeMap<AgentId, Kept>>,
+    /// Agents whose custody is attended to, each with whether there is more to do since.
+    attended: Mutex<BTreeMap<AgentId, bool>>,
 }
 
 /// One life and those after it, until it is stopped.
@@ -66,13 +69,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SimHost {
     /// No lives yet.
     pub fn new(machine: Arc<Machine>, world: Arc<NodeWorld>, store: Arc<NodeStore>) -> Self {
-        Self { machine, world, store, lives: Mutex::default(), kept: Mutex::default() }
+        Self { machine, world, store, lives: Mutex::default(), kept: Mutex::default(), attended: Mutex::default() }
     }
 
     /// The way to the life of an agent, if it has one here.
     pub fn commands(&self, agent: AgentId) -> Option<mpsc::Sender<Command>> {
         let slot = lock(&self.lives).get(&agent).cloned()?;
         lock(&slot.commands).clone()
+    }
+
+    /// Whether somebody is to attend to an agent from now on, since nobody does.
+    pub fn begins_to_attend(&self, agent: AgentId) -> bool {
+        let mut attended = lock(&self.attended);
+        let begins = !attended.contains_key(&agent);
+        attended.insert(agent, !begins);
+        begins
+    }
+
+    /// Says that an agent was attended to, unless there is more to do.
+    pub fn has_attended(&self, agent: AgentId) -> bool {
+        let mut attended = lock(&self.attended);
+        let more = attended.get_mut(&agent).is_some_and(std::mem::take);
+        if !more {
+            attended.remove(&agent);
+        }
+        !more
     }
 
     /// Begins an agent. It lives when custody says so.
@@ -86,7 +107,7 @@ impl SimHost {
 
     fn parts(&self) -> Parts<SimProgram, NodeStore, NodeWorld> {
         Parts {
-            program: Arc::new(SimProgram::default()),
+            program: Arc::new(planted::program(self.machine.planted, self.machine.index)),
             store: self.store.clone(),
             world: self.world.clone(),
             key: self.machine.key.clone(),
@@ -100,13 +121,16 @@ impl SimHost {
         settings: Settings,
     ) -> Result<Ending, Error> {
         let kept = lock(&self.kept).remove(&agent);
-        // What went on since it was restored is restored anew.
-        let life = match kept.and_then(|mut kept| kept.follow().is_ok().then_some(kept)) {
+        let followed = match kept {
+            Some(mut kept) => kept.follow().await.is_ok().then_some(kept),
+            None => None,
+        };
+        let life = match followed {
             Some(kept) => kept.live().await?,
             None => Life::open(self.parts(), agent).await?,
         };
         let (node, oracle) = (self.machine.index, self.machine.oracle.clone());
-        let outbox = Told { node, agent, store: self.store.clone(), oracle };
+        let outbox = Told { node, agent, oracle };
         let (never, closed) = mpsc::channel(1);
         drop(never);
         life.run(settings, std::mem::replace(commands, closed), outbox).await
@@ -141,6 +165,9 @@ impl SimHost {
                 }
                 Err(error) => {
                     judge(&self.machine, &format!("the life of {}", short(agent)), &error);
+                    if self.machine.planted == Some(Planted::NobodyStartsAgain) {
+                        return Ok(());
+                    }
                     if stopping {
                         return Err(error.to_string());
                     }
@@ -159,7 +186,7 @@ impl SimHost {
         }
         loop {
             match commands.recv().await {
-                None | Some(Command::Stop) => return Ok(true),
+                None | Some(Command::Stop | Command::Freeze) => return Ok(true),
                 Some(Command::Order { order, answer }) => {
                     let committed = self.commit(agent, order).await;
                     let revived = matches!(committed, Ok(Ok(_)));
@@ -172,7 +199,9 @@ impl SimHost {
                     }
                 }
                 Some(Command::Deliver { answer, .. }) => drop(answer.send(Err(Refused::Ended(cause.name())))),
-                Some(Command::Pause { answer } | Command::Resume { answer }) => drop(answer.send(())),
+                Some(Command::Pause { answer } | Command::Resume { answer } | Command::Seal { answer }) => {
+                    let _ = answer.send(());
+                }
                 Some(Command::Lookup { .. }) => {}
             }
         }
@@ -240,13 +269,25 @@ fn settings(agent: AgentId, forgive: bool) -> Settings {
 }
 
 impl Host for SimHost {
-    async fn freeze(&self, agent: AgentId) -> Result<(), String> {
+    fn runtime(&self) -> String {
+        SimProgram::default().runtime
+    }
+
+    async fn seal(&self, agent: AgentId) {
+        let Some(commands) = self.commands(agent) else { return };
+        let (answer, sealed) = oneshot::channel();
+        if commands.send(Command::Seal { answer }).await.is_ok() {
+            drop(sealed.await);
+        }
+    }
+
+    async fn freeze(&self, agent: AgentId, checkpoint: bool) -> Result<(), String> {
         let Some(slot) = lock(&self.lives).get(&agent).cloned() else { return Ok(()) };
         slot.stopping.store(true, Ordering::Relaxed);
         let commands = lock(&slot.commands).clone();
         if let Some(commands) = commands {
             // One that is over has nothing to stop.
-            drop(commands.send(Command::Stop).await);
+            drop(commands.send(if checkpoint { Command::Stop } else { Command::Freeze }).await);
         }
         let mut over = slot.over.subscribe();
         let ended = over.wait_for(Option::is_some).await.map(|ended| ended.clone());
@@ -275,8 +316,11 @@ impl Host for SimHost {
         });
     }
 
-    // Every node here looks after its agents again and again.
-    fn unsettled(&self, _: AgentId) {}
+    fn unsettled(&self, agent: AgentId) {
+        if let Some(node) = self.machine.node() {
+            attend(&self.machine, &node, agent);
+        }
+    }
 
     fn admit(&self, _: NodeId, _: &Offer) -> Result<Admission, Refusal> {
         let conduct = self.machine.conduct();
@@ -296,13 +340,29 @@ impl Host for SimHost {
         Manner::default()
     }
 
-    async fn restore(&self, agent: AgentId, _: Manner) -> Result<(), Refusal> {
+    async fn heed(&self, _: AgentId, _: Manner) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn restore(&self, agent: AgentId) -> Result<(), Refusal> {
         if self.machine.conduct().spoils {
             self.machine.counts.add("restore failed");
             return Err(Refusal::new(Reason::Program, "it does not restore here today"));
         }
+        let kept = lock(&self.kept).remove(&agent);
+        if let Some(mut kept) = kept
+            && kept.follow().await.is_ok()
+        {
+            lock(&self.kept).insert(agent, kept);
+            return Ok(());
+        }
         let restored = Restored::new(self.parts(), agent).await.map_err(|error| {
-            judge(&self.machine, "a restore", &error);
+            // A journal may be here whose move was cut before the state of its last checkpoint came.
+            if let Error::MissingBlob { .. } = error {
+                self.machine.counts.add("takeover refused for want of a state");
+            } else {
+                judge(&self.machine, "a restore", &error);
+            }
             Refusal::new(Reason::Program, error)
         })?;
         lock(&self.kept).insert(agent, restored);
@@ -323,7 +383,6 @@ impl Host for SimHost {
 struct Told {
     node: usize,
     agent: AgentId,
-    store: Arc<NodeStore>,
     oracle: Oracle,
 }
 
@@ -337,13 +396,20 @@ impl Outbox for Told {
                     Some(tick.seq)
                 }
                 Event::MessageClosed { message, .. } => Some(*message),
+                Event::Started { resumed: true, replayed, .. } => {
+                    self.oracle.recovered(*replayed);
+                    None
+                }
+                Event::Checkpoint { .. } => {
+                    self.oracle.checkpointed();
+                    None
+                }
                 _ => None,
             };
             if told.is_some_and(|seq| seq >= durable) {
                 self.oracle.violate(format!("{event:?} was told at node {} before it was durable", self.node));
             }
         }
-        let _ = &self.store;
     }
 
     fn watch(&mut self, snapshot: &Snapshot) {

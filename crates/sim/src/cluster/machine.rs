@@ -13,9 +13,10 @@ use super::{
     net::{Net, SimPeers},
     node,
     oracle::Oracle,
+    planted::Planted,
     storage::{NodeStore, note_in},
 };
-use crate::files::{Crash, SimDisk};
+use crate::files::{Crash, Refused, SimDisk};
 use igor_protocol::{AgentId, KeyPair, Nanos, NodeId, Terms, custody::Rules};
 use igor_spine::custody::Steward;
 use igor_store::{Error, Store};
@@ -76,6 +77,8 @@ pub struct Machine {
     /// What happened.
     pub counts: Counts,
     rules: Rules,
+    /// A mistake that it makes, for a test.
+    pub planted: Option<Planted>,
     conduct: Mutex<Conduct>,
     state: Mutex<State>,
 }
@@ -102,12 +105,14 @@ pub struct Make {
     pub terms: Terms,
     /// The rules of custody that its process keeps.
     pub rules: Rules,
+    /// A mistake that it makes.
+    pub planted: Option<Planted>,
 }
 
 impl Machine {
     /// A machine with an empty disk, which is not up yet.
     pub fn new(make: &Make, kernel: Kernel, net: Net, oracle: Oracle, counts: Counts) -> Arc<Self> {
-        let Make { index, seed, terms, rules } = *make;
+        let Make { index, seed, terms, rules, planted } = *make;
         let mut dice = Dice::new(seed, 0x6d61_6368 + index as u64);
         let conduct = Conduct {
             terms,
@@ -118,6 +123,9 @@ impl Machine {
             down_for: Nanos::from_secs(1),
         };
         let disk = SimDisk::new(dice.number());
+        if let Some(planted) = planted {
+            planted.on(&disk);
+        }
         let removing = BTreeSet::new();
         let state = State { dice, boot: 0, up: false, held_down: false, ruined: false, node: None, removing };
         Arc::new(Self {
@@ -130,6 +138,7 @@ impl Machine {
             oracle,
             counts,
             rules,
+            planted,
             conduct: Mutex::new(conduct),
             state: Mutex::new(state),
         })
@@ -186,14 +195,17 @@ impl Machine {
 
     /// Looks what an operation of the store says about the machine.
     pub(super) fn checked<T>(self: &Arc<Self>, done: Result<T, Error>) -> Result<T, Error> {
+        let Refused { full, failed } = self.disk.take_refused();
+        self.counts.add_many("write refused by a full disk", full);
+        self.counts.add_many("sync that failed", failed);
         if self.disk.is_down() {
             self.kernel.halt(self.index);
             let (machine, boot) = (self.clone(), self.state().boot);
             // Not a task of its own: those are not polled any more.
             self.kernel.spawn(None, async move {
                 let Conduct { crash, down_for, .. } = machine.conduct();
-                machine.counts.add("crash in a write");
-                machine.kill_boot(boot, crash, Some(down_for));
+                let killed = machine.kill_boot(boot, crash, Some(down_for));
+                machine.counts.add_many("crash in a write", u64::from(killed));
             });
         } else if let Err(Error::Poisoned { why }) = &done {
             self.must_end(why.clone());
@@ -243,10 +255,9 @@ impl Machine {
         state.up && state.boot == boot
     }
 
-    fn kill_boot(self: &Arc<Self>, boot: u64, crash: Crash, down_for: Option<Nanos>) {
-        if self.is_boot(boot) {
-            self.kill(crash, down_for);
-        }
+    /// Says whether that process was still up.
+    fn kill_boot(self: &Arc<Self>, boot: u64, crash: Crash, down_for: Option<Nanos>) -> bool {
+        self.is_boot(boot) && self.kill(crash, down_for)
     }
 
     /// Takes it down. It starts again after this time, or when somebody does it. Says whether it was up.

@@ -3,22 +3,25 @@
 use super::machine::{Machine, Node};
 use super::net::Incoming;
 use super::oracle::short;
-use igor_protocol::{AgentId, Nanos, custody::Event};
+use igor_protocol::{
+    AgentId, Nanos,
+    custody::{Event, Status},
+};
 use igor_spine::{
     Error,
     custody::{Error as CustodyError, Failed},
 };
 use igor_store::Store;
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 /// How long peers have to answer after a start.
 const ANSWERS: Nanos = Nanos::from_secs(2);
 /// How often it looks after each agent.
 const TIMER_MIN: Nanos = Nanos::from_secs(2);
 const TIMER_MAX: Nanos = Nanos::from_secs(6);
+/// Pauses between two attempts to settle custody: the first, and the longest.
+const AGAIN_AFTER: Nanos = Nanos::from_millis(500);
+const AGAIN_AFTER_MAX: Nanos = Nanos::from_secs(15);
 
 /// Starts what a node does.
 pub(super) fn begin(machine: &Arc<Machine>, node: &Arc<Node>) {
@@ -42,12 +45,12 @@ fn serve(machine: &Arc<Machine>, node: &Arc<Node>, incoming: Incoming) {
                 Err(error) => judge_custody(&on, "a move that comes in", &error),
             },
             Incoming::Told(tidings) => {
-                if let Err(error) = steward.hear(tidings).await {
+                if let Err(error) = Box::pin(steward.hear(tidings)).await {
                     judge_custody(&on, "tidings", &error);
                 }
             }
             Incoming::Asked(by, agent) => {
-                if let Err(error) = steward.happen(agent, Event::Asked(by)).await {
+                if let Err(error) = Box::pin(steward.happen(agent, Event::Asked(by))).await {
                     judge_custody(&on, "a question", &error);
                 }
             }
@@ -62,11 +65,11 @@ async fn tend(machine: &Arc<Machine>, node: &Arc<Node>) {
         }
     }
     node.world.sleep(ANSWERS).await;
-    let pursued = Arc::new(Mutex::new(BTreeSet::new()));
     loop {
         for agent in agents(node) {
-            if happens(machine, node, agent, Event::Timer).await {
-                pursue(machine, node, &pursued, agent);
+            // What is left to be done is attended to.
+            if !matches!(node.steward.status(agent), Ok(Status::Given(_) | Status::Unfinished)) {
+                time_passed(machine, node, agent).await;
             }
         }
         node.world.doze(TIMER_MIN, TIMER_MAX).await;
@@ -77,36 +80,38 @@ fn agents(node: &Node) -> Vec<AgentId> {
     node.store.list().unwrap_or_default()
 }
 
-/// Says whether the journal is to be sent somewhere.
-async fn happens(machine: &Arc<Machine>, node: &Node, agent: AgentId, event: Event) -> bool {
-    match node.steward.happen(agent, event).await {
-        Ok(transfers) => !transfers.is_empty(),
-        Err(error) => {
-            judge_custody(machine, "custody", &error);
-            false
-        }
+/// Lets an agent live that is this node's and does not, and asks about one that does.
+async fn time_passed(machine: &Arc<Machine>, node: &Node, agent: AgentId) {
+    if let Err(error) = node.steward.happen(agent, Event::Timer).await {
+        judge_custody(machine, "custody", &error);
     }
 }
 
-/// Asks for the answer to a handoff, once at a time.
-fn pursue(machine: &Arc<Machine>, node: &Arc<Node>, pursued: &Arc<Mutex<BTreeSet<AgentId>>>, agent: AgentId) {
-    let lock = move |pursued: &Mutex<BTreeSet<AgentId>>, begins: bool| {
-        let mut pursued = pursued.lock().unwrap_or_else(PoisonError::into_inner);
-        if begins { pursued.insert(agent) } else { pursued.remove(&agent) }
-    };
-    if !lock(pursued, true) {
-        return;
+/// Sees to it that the custody of an agent gets settled, as a node does.
+pub(super) fn attend(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
+    if node.host.begins_to_attend(agent) {
+        let (machine, node) = (machine.clone(), node.clone());
+        machine.clone().spawn(async move { attend_until_settled(&machine, &node, agent).await });
     }
-    let (on, steward, pursued) = (machine.clone(), node.steward.clone(), pursued.clone());
-    machine.spawn(async move {
-        on.counts.add("pursue");
-        match steward.pursue(agent).await {
-            Ok(()) => on.counts.add("pursue answered"),
-            Err(Failed::Own(error)) => judge_custody(&on, "a pursuit", &error),
-            Err(failed) => on.oracle.log(|| format!("n{} pursues {}: {failed}", on.index, short(agent))),
+}
+
+async fn attend_until_settled(machine: &Arc<Machine>, node: &Node, agent: AgentId) {
+    let mut pause = AGAIN_AFTER;
+    loop {
+        node.world.sleep(pause).await;
+        let given = matches!(node.steward.status(agent), Ok(Status::Given(_)));
+        machine.counts.add_many("pursue", u64::from(given));
+        match Box::pin(node.steward.settle(agent)).await {
+            Ok(true) if node.host.has_attended(agent) => {
+                machine.counts.add_many("pursue answered", u64::from(given));
+                return time_passed(machine, node, agent).await;
+            }
+            Ok(_) => {}
+            Err(Failed::Own(error)) => judge_custody(machine, "a pursuit", &error),
+            Err(failed) => machine.oracle.log(|| format!("n{} pursues {}: {failed}", machine.index, short(agent))),
         }
-        lock(&pursued, false);
-    });
+        pause = Nanos(pause.0.saturating_mul(2)).min(AGAIN_AFTER_MAX);
+    }
 }
 
 /// Whether a failure of custody is one that may be.

@@ -18,7 +18,10 @@ use igor_store::{Store, files::SyncPoint};
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::oneshot;
 
-use super::{dice::Dice, rot};
+use super::{FAULTS_MIN, dice::Dice, rot};
+
+/// How often one is tried.
+const ATTEMPTS_MAX: usize = 8;
 
 /// Starts all operations of the plan.
 pub(super) fn begin(stage: &Arc<Stage>, numbers: &[usize]) {
@@ -27,10 +30,23 @@ pub(super) fn begin(stage: &Arc<Stage>, numbers: &[usize]) {
         stage.under_way.fetch_add(1, Ordering::Relaxed);
         stage.kernel.spawn(None, async move {
             if let Some(machine) = wait(&of, op).await {
-                run(&of, &machine, op, number).await;
+                carry_out(&of, &machine, op, number).await;
             }
             of.under_way.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+}
+
+/// What was planned may not have come to be, since machines were down, say: then some faults more follow.
+pub(super) async fn more(stage: &Arc<Stage>) {
+    let mut dice = Dice::new(stage.seed, 6);
+    while stage.plan.whole && stage.faults_done() < FAULTS_MIN {
+        let kind = dice.pick(&[Kind::Kill, Kind::PowerCut, Kind::Pause, Kind::Partition]).unwrap_or(Kind::Kill);
+        let (other, time) = (dice.index(stage.machines.len()), Nanos(dice.within(50_000_000, 1_500_000_000)));
+        let (when, number) = (When::At(stage.kernel.now()), dice.index(stage.machines.len()));
+        let op = Op { kind, when, who: Who::Number(number), other, time, choice: dice.number() };
+        stage.held().await;
+        carry_out(stage, &stage.machines[number], op, stage.plan.ops.len()).await;
     }
 }
 
@@ -68,11 +84,37 @@ async fn wait(stage: &Arc<Stage>, op: Op) -> Option<Arc<Machine>> {
     (!stage.is_calm()).then(|| stage.machines[number % stage.machines.len()].clone())
 }
 
-async fn run(stage: &Arc<Stage>, machine: &Arc<Machine>, op: Op, number: usize) {
-    stage.oracle.log(|| format!("n{}: operation {number}: {op}", machine.index));
-    let done = match op.kind {
+async fn carry_out(stage: &Arc<Stage>, machine: &Arc<Machine>, op: Op, number: usize) {
+    match op.kind {
         Kind::Move => return move_agent(stage, op, number).await,
         Kind::Takeover => return takeover::run(stage, op).await,
+        Kind::Partition | Kind::OneWay => return part(stage, machine, op).await,
+        _ => {}
+    }
+    // What cannot be done to one machine now, since it is down, say, is done to another a little later.
+    for attempt in 0..ATTEMPTS_MAX {
+        let machine = &stage.machines[(machine.index + attempt) % stage.machines.len()];
+        stage.oracle.log(|| format!("n{}: operation {number}: {op}", machine.index));
+        if strike(stage, machine, op) {
+            stage.counts.add(op.kind.name());
+            // Those two are only prepared: they count when they happen.
+            let happened = op.kind.is_fault() && !matches!(op.kind, Kind::CrashInWrite | Kind::FailedSync);
+            stage.faults.fetch_add(u64::from(happened), Ordering::Relaxed);
+            stage.rest(op.time).await;
+            return undo(stage, machine, op);
+        }
+        stage.rest(Nanos::from_millis(400)).await;
+        stage.held().await;
+        if stage.is_calm() {
+            return;
+        }
+    }
+}
+
+/// Does it to a machine, if it can be done. Says whether it was.
+fn strike(stage: &Stage, machine: &Arc<Machine>, op: Op) -> bool {
+    match op.kind {
+        Kind::Move | Kind::Takeover | Kind::Partition | Kind::OneWay => false,
         Kind::Kill => machine.kill(Crash::Process, Some(op.time)),
         Kind::PowerCut => machine.kill(Crash::Power, Some(op.time)),
         Kind::CrashInWrite => {
@@ -82,7 +124,6 @@ async fn run(stage: &Arc<Stage>, machine: &Arc<Machine>, op: Op, number: usize) 
             machine.is_up()
         }
         Kind::Pause => machine.is_up() && stage.kernel.pause(machine.index),
-        Kind::Partition | Kind::OneWay => return part(stage, machine, op).await,
         Kind::Messages => {
             let (lost, doubled, astray) = (op.choice % 500, op.choice / 500 % 300, op.choice / 150_000 % 500);
             stage.net.spoil(lost, doubled, astray);
@@ -129,14 +170,7 @@ async fn run(stage: &Arc<Stage>, machine: &Arc<Machine>, op: Op, number: usize) 
             machine.change(|conduct| conduct.terms = terms(&mut Dice::new(op.choice, 5)));
             true
         }
-    };
-    if !done {
-        return;
     }
-    stage.counts.add(op.kind.name());
-    stage.faults.fetch_add(u64::from(op.kind.is_fault()), Ordering::Relaxed);
-    stage.rest(op.time).await;
-    undo(stage, machine, op);
 }
 
 fn undo(stage: &Stage, machine: &Arc<Machine>, op: Op) {
@@ -146,7 +180,8 @@ fn undo(stage: &Stage, machine: &Arc<Machine>, op: Op) {
         Kind::FullDisk => machine.disk.set_capacity(None),
         Kind::SlowDisk => machine.change(|conduct| conduct.slow_disk = 1),
         Kind::SlowPeer => stage.net.slow(machine.index, 1),
-        Kind::Unwilling => machine.change(|conduct| conduct.refuses = false),
+        // What is so when faults end stays so, until everything has come to rest.
+        Kind::Unwilling if !stage.is_calm() => machine.change(|conduct| conduct.refuses = false),
         Kind::Spoils => machine.change(|conduct| conduct.spoils = false),
         _ => {}
     }

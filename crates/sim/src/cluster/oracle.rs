@@ -290,8 +290,28 @@ impl Oracle {
         self.lock().told.entry(agent).or_default().push(told);
     }
 
+    /// A life went on from its journal, of which so many runs were executed again.
+    pub fn recovered(&self, replayed: u64) {
+        self.counts.add("life recovered");
+        self.counts.add_many("run executed again", replayed);
+    }
+
+    /// A checkpoint was made.
+    pub fn checkpointed(&self) {
+        self.counts.add("checkpoint");
+    }
+
     /// A message was acknowledged.
     pub fn acknowledged(&self, agent: AgentId, told: Told) {
+        let tail = self.tail(told.node, agent).filter(|tail| tail.epoch.term == told.term);
+        if tail.is_some_and(|tail| tail.next <= told.seq) {
+            self.violate(format!(
+                "node {} acknowledged a message of {} at seq {} before it was durable",
+                told.node,
+                short(agent),
+                told.seq
+            ));
+        }
         self.counts.add("message delivered");
         self.lock().told.entry(agent).or_default().push(told);
     }
@@ -303,6 +323,11 @@ impl Oracle {
 
     /// An agent was shown.
     pub fn show(&self, node: usize, snapshot: &Snapshot) {
+        if snapshot.balance.checked_add(snapshot.spent) != Some(snapshot.funded) {
+            let Snapshot { balance, spent, funded, .. } = snapshot;
+            let agent = short(snapshot.chain.agent);
+            self.violate(format!("{agent} at node {node} was given {funded}, has {balance} and spent {spent}"));
+        }
         let shown = Shown { node, snapshot: snapshot.clone() };
         self.lock().shown.insert(snapshot.chain.agent, shown);
     }

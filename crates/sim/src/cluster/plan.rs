@@ -164,6 +164,8 @@ pub struct Plan {
     pub ops: Vec<Op>,
     /// When it is over.
     pub until: Nanos,
+    /// Nothing was left out.
+    pub whole: bool,
 }
 
 /// What may be in a plan.
@@ -176,6 +178,11 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Whether nothing is left out.
+    pub const fn is_all(&self) -> bool {
+        self.kinds.is_none() && self.keep.is_none()
+    }
+
     fn has(&self, kind: Kind) -> bool {
         self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind) || !kind.is_fault())
     }
@@ -196,7 +203,7 @@ impl Plan {
             let when = When::At(Nanos(at + dice.below(COURSE.0 / moves as u64)));
             ops.push(op(&mut dice, Kind::Move, when, Who::Home(number % agents), nodes));
         }
-        let faults = 34 + dice.index(12);
+        let faults = 40 + dice.index(12);
         for _ in 0..faults {
             let kind = fault(&mut dice, rots);
             let op = if dice.below(2) == 0 {
@@ -212,9 +219,15 @@ impl Plan {
             };
             ops.push(op);
         }
-        for kind in [Kind::Unwilling, Kind::Spoils, Kind::Price, Kind::Price] {
-            let when = When::At(Nanos(dice.within(1_000_000_000, COURSE.0)));
-            let who = Who::Number(dice.index(nodes));
+        for kind in [Kind::Unwilling, Kind::Unwilling, Kind::Spoils, Kind::Spoils, Kind::Price, Kind::Price] {
+            // Often between an offer and its answer.
+            let (when, who) = if dice.below(2) == 0 {
+                let (number, phase) = (dice.index(moves), u8::try_from(dice.below(3)).unwrap_or(0));
+                (When::InMove { number, phase, after: Nanos(dice.below(20_000_000) >> dice.below(8)) }, Who::Target)
+            } else {
+                let when = When::At(Nanos(dice.within(1_000_000_000, COURSE.0)));
+                (when, Who::Number(dice.index(nodes)))
+            };
             ops.push(op(&mut dice, kind, when, who, nodes));
         }
         for _ in 0..dice.index(3) {
@@ -226,7 +239,7 @@ impl Plan {
         let numbered = numbered.filter(|(_, op)| wanted.has(op.kind));
         let kept = |number: &usize| wanted.keep.as_ref().is_none_or(|keep| keep.contains(number));
         let (numbers, ops) = numbered.filter(|(number, _)| kept(number)).unzip();
-        (Self { nodes, agents, forks, ops, until: Nanos(COURSE.0 + 2_000_000_000) }, numbers)
+        (Self { nodes, agents, forks, ops, until: Nanos(COURSE.0 + 2_000_000_000), whole: wanted.is_all() }, numbers)
     }
 }
 

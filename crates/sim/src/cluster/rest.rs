@@ -17,6 +17,8 @@ const PATIENCE: Nanos = Nanos::from_secs(150);
 const LOOK: Nanos = Nanos::from_millis(400);
 /// Moves of a seed, at least.
 pub const MOVES_MIN: u64 = 5;
+/// Faults of a seed, at least.
+pub const FAULTS_MIN: u64 = 20;
 /// Steps of a seed, at least.
 pub const STEPS_MIN: u64 = 10_000;
 
@@ -27,9 +29,11 @@ pub(super) async fn settle(stage: &Arc<Stage>) {
         stage.kernel.sleep(LOOK).await;
     }
     heal(stage).await;
+    // Nodes that take nobody say so for as long as they like: what was given to them comes back.
     if !rests(stage).await {
         return;
     }
+    stage.machines.iter().for_each(|machine| machine.change(|conduct| conduct.refuses = false));
     loop {
         let moves = stage.counts.of("accept");
         for number in 0..stage.agents.len() {
@@ -56,7 +60,7 @@ async fn heal(stage: &Arc<Stage>) {
         machine.disk.set_capacity(None);
         machine.disk.crash_at(None);
         machine.change(|conduct| {
-            (conduct.refuses, conduct.spoils, conduct.slow_disk) = (false, false, 1);
+            (conduct.spoils, conduct.slow_disk) = (false, 1);
             conduct.terms = terms(&mut Dice::new(stage.seed, machine.index as u64));
         });
         stage.net.slow(machine.index, 1);
@@ -194,7 +198,7 @@ async fn freeze(stage: &Arc<Stage>) {
         let Some(node) = machine.node() else { continue };
         let (told, heard) = tokio::sync::oneshot::channel();
         machine.spawn(async move {
-            drop(told.send(node.host.freeze(id).await));
+            drop(told.send(node.host.freeze(id, true).await));
         });
         if !matches!(heard.await, Ok(Ok(()))) {
             stage.oracle.violate(format!("{} does not stop at node {home}", short(id)));

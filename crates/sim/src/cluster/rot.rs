@@ -3,7 +3,7 @@
 //! Invariant kept here: what a store gives afterwards is what was there before, or an error that says that it is not.
 //! Nothing is skipped, nothing is made up.
 
-use super::{machine::Machine, oracle::short, stage::Stage};
+use super::{machine::Machine, ops::has_journal, oracle::short, stage::Stage};
 use igor_protocol::{AgentId, Seq};
 use igor_store::Store;
 use std::sync::Arc;
@@ -15,6 +15,13 @@ pub(super) fn run(stage: &Stage, machine: &Arc<Machine>, choice: u64) -> bool {
     if stage.oracle.any_rotten() && !stage.oracle.is_rotten(machine.index) {
         return false;
     }
+    let agents = node.store.list().unwrap_or_default();
+    // What nobody else has a copy of would just be lost.
+    let elsewhere =
+        |agent: &AgentId| stage.machines.iter().any(|other| other.index != machine.index && has_journal(other, *agent));
+    if !agents.iter().all(elsewhere) {
+        return false;
+    }
     // The last group of the log may look as if it had never been written: the newest two segments stay whole.
     let mut names = machine.disk.list();
     let newest: Vec<String> = names.iter().filter(|name| name.starts_with("log/")).rev().take(2).cloned().collect();
@@ -22,7 +29,6 @@ pub(super) fn run(stage: &Stage, machine: &Arc<Machine>, choice: u64) -> bool {
     let Some(name) = names.get(usize::try_from(choice).unwrap_or(0) % names.len().max(1)).cloned() else {
         return false;
     };
-    let agents = node.store.list().unwrap_or_default();
     let before: Vec<_> = agents.iter().map(|agent| journal(&*node.store, *agent)).collect();
     stage.oracle.rotted(machine.index);
     machine.disk.damage(&name, |bytes| {

@@ -1,6 +1,7 @@
 //! Everything of one simulated cluster, and the agents that live on it.
 
 use super::{
+    Options,
     counts::Counts,
     dice::Dice,
     kernel::Kernel,
@@ -11,7 +12,6 @@ use super::{
 };
 use igor_protocol::{
     AgentId, Credits, Fuel, Hash, KeyPair, Manifest, Nanos, Terms, Timestamp,
-    custody::Rules,
     entry::{Genesis, GenesisBody, Policy},
 };
 use std::sync::{
@@ -46,7 +46,7 @@ pub struct Stage {
     hold_until: AtomicU64,
     /// Operations that are not over.
     pub under_way: AtomicU64,
-    /// Faults that were done.
+    /// Faults that were done at once, and not only prepared.
     pub faults: AtomicU64,
     /// Moves that came to their end.
     pub moves: AtomicU64,
@@ -92,16 +92,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Stage {
     /// The cluster of a seed. Nothing runs yet.
-    pub fn new(seed: u64, plan: Plan, rules: Rules, prints: bool) -> Arc<Self> {
+    pub fn new(seed: u64, plan: Plan, options: &Options) -> Arc<Self> {
         let mut dice = Dice::new(seed, 3);
         let kernel = Kernel::new(seed, plan.nodes);
         let counts = Counts::default();
-        let oracle = Oracle::new(kernel.clone(), counts.clone(), plan.forks, prints);
+        let oracle = Oracle::new(kernel.clone(), counts.clone(), plan.forks, options.prints);
         let names = (0..plan.nodes).map(|node| key(node).public()).collect();
         let net = Net::new(kernel.clone(), counts.clone(), Dice::new(seed, 4), names);
         let machines: Vec<_> = (0..plan.nodes)
             .map(|index| {
-                let make = Make { index, seed, terms: terms(&mut dice), rules };
+                let make =
+                    Make { index, seed, terms: terms(&mut dice), rules: options.rules, planted: options.planted };
                 Machine::new(&make, kernel.clone(), net.clone(), oracle.clone(), counts.clone())
             })
             .collect();
@@ -129,6 +130,12 @@ impl Stage {
             settled: Mutex::default(),
             phase: Notify::new(),
         })
+    }
+
+    /// Faults that really happened so far.
+    pub fn faults_done(&self) -> u64 {
+        let prepared = self.counts.of("crash in a write") + self.counts.of("sync that failed");
+        self.faults.load(Ordering::Relaxed) + prepared
     }
 
     /// Whether faults are over.

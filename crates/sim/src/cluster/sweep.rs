@@ -1,6 +1,10 @@
 //! Many seeds, and what they come to together.
 
-use super::{MOVES_MIN, Options, Outcome, STEPS_MIN, plan::Kind, run};
+use super::{
+    FAULTS_MIN, MOVES_MIN, Options, Outcome, STEPS_MIN,
+    plan::{Kind, Plan, Wanted},
+    run,
+};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -10,13 +14,11 @@ use std::{
     thread,
 };
 
-/// Faults of a seed, at least.
-pub const FAULTS_MIN: u64 = 20;
 /// With so many seeds everything must have happened.
 pub const SEEDS_FOR_ALL: u64 = 300;
 
 /// What must really happen, beside the kinds of faults.
-const EXPECTED: [&str; 23] = [
+const EXPECTED: [&str; 31] = [
     "give",
     "accept",
     "decline",
@@ -35,10 +37,18 @@ const EXPECTED: [&str; 23] = [
     "message lost",
     "message doubled",
     "message reordered",
+    "message over a partition",
+    "crash in a write",
+    "write refused by a full disk",
+    "sync that failed",
     "unsynced write lost",
     "write torn",
     "bit rot reported",
     "agent ended",
+    "agent suspended by failures",
+    "checkpoint",
+    "life recovered",
+    "run executed again",
     "funded",
 ];
 
@@ -145,11 +155,22 @@ pub fn sweep(
 
 /// A seed in which too little happens shows nothing.
 fn long_enough(mut outcome: Outcome, options: &Options) -> Outcome {
-    let whole = options.wanted.kinds.is_none() && options.wanted.keep.is_none();
+    let whole = options.wanted.is_all();
     let enough = outcome.steps >= STEPS_MIN && outcome.faults >= FAULTS_MIN && outcome.moves >= MOVES_MIN;
     if whole && !enough && outcome.violation.is_none() {
         let Outcome { steps, faults, moves, .. } = outcome;
         outcome.violation = Some(format!("it is too short: {steps} steps, {faults} faults, {moves} moves"));
     }
     outcome
+}
+
+/// The command that runs it again.
+pub fn replay(outcome: &Outcome) -> String {
+    let (seed, ops) = (outcome.seed, &outcome.ops);
+    let keep = if *ops == Plan::new(seed, &Wanted::default()).1 {
+        String::new()
+    } else {
+        format!(" --keep {}", ops.iter().map(usize::to_string).collect::<Vec<_>>().join(","))
+    };
+    format!("cargo run --release -p igor-sim -- --seed {seed}{keep} --trace --plan")
 }

@@ -6,7 +6,7 @@
 //! - It comes back at a time at which it can hear of the takeover.
 
 use super::{
-    machine::Machine,
+    machine::{Machine, Node},
     ops::has_journal,
     oracle::short,
     plan::{Op, Who},
@@ -43,33 +43,45 @@ pub(super) async fn run(stage: &Arc<Stage>, op: Op) {
         let crash = if op.choice.is_multiple_of(2) { Crash::Power } else { Crash::Process };
         if old.kill(crash, None) {
             stage.rest(SETTLES).await;
-            if is_settled(stage, number, &[old.id()]) && order(stage, number, Some(home)).await {
+            let taken = is_settled(stage, number, &[old.id()]) && order(stage, number, Some(home)).await;
+            if taken {
                 stage.counts.add("takeover of a dead node");
                 stage.rest(Nanos(op.time.0 / 2)).await;
             }
-            return_to_hearing(stage, number, &old).await;
+            return_to_hearing(stage, number, &old, taken).await;
         }
     }
     agent.taken.store(false, Ordering::Relaxed);
 }
 
 /// Starts a node again when those who know better can tell it.
-async fn return_to_hearing(stage: &Arc<Stage>, number: usize, old: &Arc<Machine>) {
+async fn return_to_hearing(stage: &Arc<Stage>, number: usize, old: &Arc<Machine>, taken: bool) {
     loop {
         let homes = stage.oracle.lives(stage.agents[number].id);
         let can = |home: usize| stage.machines[home].is_up() && !stage.kernel.is_paused(home);
-        if homes.iter().copied().any(can) || stage.is_calm() {
+        if stage.is_calm() {
+            return; // it is started with those that are still down then, when the others have been up for a while
+        }
+        if homes.iter().copied().any(can) {
             break;
         }
         stage.rest(Nanos::from_millis(500)).await;
     }
-    stage.hold(HEARS);
-    stage.net.calm(HEARS);
     for machine in &stage.machines {
         machine.spare();
     }
     old.boot();
-    stage.kernel.sleep(HEARS).await;
+    // Until it is durable there: a node that could not keep it, since its disk is full, knows of it only while it is up.
+    let agent = stage.agents[number].id;
+    loop {
+        stage.hold(HEARS);
+        stage.net.calm(HEARS);
+        stage.kernel.sleep(HEARS).await;
+        let knows = |node: Arc<Node>| node.steward.status(agent).is_ok_and(|status| status != Status::Custodian);
+        if !taken || stage.is_calm() || stage.oracle.is_rotten(old.index) || old.node().is_some_and(knows) {
+            break;
+        }
+    }
 }
 
 /// The machines that never come back.

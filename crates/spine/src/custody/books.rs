@@ -32,19 +32,31 @@ impl Books {
         agent: AgentId,
         look: impl FnOnce(&Book) -> T,
     ) -> Result<Option<T>, Error> {
+        let Some(book) = self.take_at_end(store, agent)? else { return Ok(None) };
+        let seen = look(&book);
+        self.put(book);
+        Ok(Some(seen))
+    }
+
+    /// Takes the book at the end of a journal; nothing if there is none here. Put it back once what was added to it is
+    /// durable.
+    pub(super) fn take_at_end<S: Store>(&self, store: &S, agent: AgentId) -> Result<Option<Book>, Error> {
         let Some(end) = store.tail(agent)? else { return Ok(None) };
         let kept = self.take(agent);
-        let book = match kept.and_then(|book| read_on(store, book, end)) {
-            Some(book) => book,
-            None => inspect::book_at_end(|from| store.read(agent, from), &StoreBlobs(store), end.next)?,
-        };
-        let seen = look(&book);
+        match kept.and_then(|book| read_on(store, book, end)) {
+            Some(book) => Ok(Some(book)),
+            None => Ok(Some(inspect::book_at_end(|from| store.read(agent, from), &StoreBlobs(store), end.next)?)),
+        }
+    }
+
+    /// Keeps a book, as far as its journal is durable.
+    pub(super) fn put(&self, book: Book) {
         let mut books = self.lock();
+        books.retain(|other| other.agent() != book.agent());
         if books.len() >= BOOKS_MAX {
             books.pop_front();
         }
         books.push_back(book);
-        Ok(Some(seen))
     }
 
     fn take(&self, agent: AgentId) -> Option<Book> {

@@ -2,6 +2,8 @@
 //!
 //! Invariants kept here:
 //! - Before the freeze everything may fail: the agent goes on here.
+//! - In the pause only what was committed since goes over, and no state: the target follows the journal with an instance
+//!   of its own while the agent ticks here.
 //! - After it the agent is this node's again only with a signed decline. Without an answer it is asked for, for ever.
 //! - One move of an agent at a time goes out, and [`LEAVING_MAX`] of all agents. From the freeze to the handoff no life of
 //!   it begins, and nobody else writes to its journal.
@@ -9,19 +11,21 @@
 use super::{Error, Host, Peers, Steward};
 use crate::{
     World,
-    moving::{Cut, ShipFailed, Shipped, receive, send, ship, ship_blob},
+    moving::{Cut, ShipFailed, Shipment, receive, send},
 };
+use futures_util::future::join;
 use igor_protocol::{
     AgentId, Chain, Commit, Entry, Nanos, NodeId, Seq,
     custody::{Event, Held, Refusal as Refused, Status},
     entry::{Body, Custody, Phase},
-    limits::PROGRAM_BYTES_MAX,
     transfer::{Frame, Offer, Reason, Refusal, Welcome},
 };
 use igor_store::Store;
 
-/// Bytes that may be left when the agent is frozen.
+/// Bytes that the last round may have sent when the agent is frozen.
 const REST_BYTES: u64 = 64 << 10;
+/// The first round takes the target long: it compiles and restores. What was done here meanwhile goes ahead as well.
+const ROUNDS_MIN: u32 = 2;
 /// Rounds of going ahead, at most: an agent that writes faster than the wire takes is frozen all the same.
 const ROUNDS_MAX: u32 = 8;
 
@@ -55,7 +59,7 @@ pub enum Progress {
 /// A move that came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// How long nobody ran the agent, as this side saw it.
+    /// How long nobody ran the agent: from when it was told to stand still until the target's answer.
     pub pause: Nanos,
     /// Bytes sent in all.
     pub bytes: u64,
@@ -128,41 +132,39 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             return Err(Failed::Refused(Refusal::new(Reason::Busy, "it answered at once")));
         };
         progress(Progress::Offered { has: welcome.next });
-        let mut shipped = Shipped::default();
+        let mut shipment = Shipment::new(&*self.store, agent, &welcome);
         if !welcome.has_program {
-            let program = offer.genesis.body.program;
-            ship_blob(&*self.store, program, PROGRAM_BYTES_MAX as u64, &mut link, &mut shipped).await?;
+            shipment.program(offer.genesis.body.program, &mut link).await?;
         }
-        let mut sent = welcome.next;
         for round in 1..=ROUNDS_MAX {
-            let until = self.end(agent)?;
-            let before = shipped.bytes;
-            shipped = ship(&*self.store, agent, sent, until, &mut link, shipped).await?;
-            sent = shipped.next;
-            send(&mut link, &Frame::Reached(sent)).await.map_err(Failed::Before)?;
+            self.host.seal(agent).await;
+            let (until, before) = (self.end(agent).map_err(Error::from)?, shipment.bytes);
+            Box::pin(shipment.journal(until, &mut link)).await?;
+            send(&mut link, &Frame::Reached(shipment.next)).await.map_err(Failed::Before)?;
             match receive(&mut link).await.map_err(Failed::Before)? {
-                Frame::Have(next) if next == sent => {}
+                Frame::Have(next) if next == shipment.next => {}
                 Frame::Refused(refusal) => return Err(Failed::Refused(refusal)),
                 other => return Err(Failed::Before(Cut::unexpected(&other, "that it has what was sent"))),
             }
-            progress(Progress::Ahead { round, bytes: shipped.bytes });
-            if shipped.bytes - before <= REST_BYTES {
+            progress(Progress::Ahead { round, bytes: shipment.bytes });
+            if round >= ROUNDS_MIN && shipment.bytes - before <= REST_BYTES {
                 break;
             }
         }
+        let ahead = shipment.bytes;
         let frozen = self.world.monotonic();
-        self.freeze(agent, to, welcome).await?;
-        progress(Progress::Frozen);
-        let answer = self.hand_over(agent, sent, &mut link, shipped).await;
-        let (answer, all) = answer.map_err(|failed| match failed {
-            ShipFailed::Cut(cut) => Failed::Unanswered(cut),
-            ShipFailed::Own(error) => Failed::Own(error.into()),
-        })?;
-        let last_bytes = all.bytes - shipped.bytes;
-        progress(Progress::Given { bytes: last_bytes });
-        self.take_answer(agent, answer).await?;
+        let way = (&mut shipment, &mut link);
+        let rest = Box::pin(self.freeze(agent, to, &welcome, way, || progress(Progress::Frozen))).await?;
+        let answer = match rest {
+            Ok(()) => Box::pin(self.hand_over(agent, &mut link, &mut shipment)).await,
+            Err(failed) => Err(failed),
+        }
+        .map_err(unanswered)?;
         let pause = self.world.monotonic().saturating_sub(frozen);
-        Ok(Moved { pause, bytes: all.bytes, last_bytes })
+        let last_bytes = shipment.bytes - ahead;
+        progress(Progress::Given { bytes: last_bytes });
+        Box::pin(self.take_answer(agent, answer)).await?;
+        Ok(Moved { pause, bytes: shipment.bytes, last_bytes })
     }
 
     /// Asks for the answer to a handoff, sending what the target lacks. Call it again and again until it comes back
@@ -176,29 +178,24 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             Err(Failed::Before(cut)) => return Err(Failed::Unanswered(cut)),
             other => other?,
         };
-        let unanswered = |failed| match failed {
-            ShipFailed::Cut(cut) => Failed::Unanswered(cut),
-            ShipFailed::Own(error) => Failed::Own(error.into()),
-        };
         let answer = match welcome {
             None => answer_in(receive(&mut link).await.map_err(Failed::Unanswered)?).map_err(Failed::Unanswered)?,
             Some(welcome) => {
-                let mut shipped = Shipped::default();
+                let mut shipment = Shipment::new(&*self.store, agent, &welcome);
                 if !welcome.has_program {
-                    let program = offer.genesis.body.program;
-                    let sent = ship_blob(&*self.store, program, PROGRAM_BYTES_MAX as u64, &mut link, &mut shipped);
-                    sent.await.map_err(unanswered)?;
+                    shipment.program(offer.genesis.body.program, &mut link).await.map_err(unanswered)?;
                 }
-                self.hand_over(agent, welcome.next, &mut link, shipped).await.map_err(unanswered)?.0
+                Box::pin(self.hand_over(agent, &mut link, &mut shipment)).await.map_err(unanswered)?
             }
         };
-        self.take_answer(agent, answer).await
+        Box::pin(self.take_answer(agent, answer)).await
     }
 
     /// Tries to finish what is left to be done about the custody of an agent. Says whether nothing is any more; else call
     /// it again after a pause, as also where it fails.
     pub async fn settle(&self, agent: AgentId) -> Result<bool, Failed> {
-        self.leave_buried(agent).await?;
+        self.keep_news_now(agent).await?;
+        self.leave_buried_now(agent).await?;
         match self.status(agent)? {
             Status::Unfinished => drop(self.happen(agent, Event::Timer).await?),
             Status::Given(_) => match self.pursue(agent).await {
@@ -241,27 +238,52 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             runtime: book.ledger().runtime.clone(),
         };
         send(link, &Frame::Offer(Box::new(offer.clone()))).await.map_err(Failed::Before)?;
-        match receive(link).await.map_err(Failed::Before)? {
-            Frame::Welcome(welcome) => {
-                if self.head_at(agent, welcome.next)? == Some(welcome.head) {
-                    Ok((Some(welcome), offer))
-                } else {
-                    Err(Failed::OtherHistory(welcome.next))
+        let mut told = false;
+        loop {
+            match receive(link).await.map_err(Failed::Before)? {
+                Frame::Welcome(welcome) if self.head_at(agent, welcome.next)? == Some(welcome.head) => {
+                    return Ok((Some(welcome), offer));
                 }
+                // A copy that is no copy of this journal: the target may put it aside.
+                Frame::Welcome(_) if !told => send(link, &Frame::Differs).await.map_err(Failed::Before)?,
+                Frame::Welcome(welcome) => return Err(Failed::OtherHistory(welcome.next)),
+                Frame::Answered if given => return Ok((None, offer)),
+                Frame::Refused(refusal) => return Err(Failed::Refused(refusal)),
+                other => return Err(Failed::Before(Cut::unexpected(&other, "a welcome or a refusal"))),
             }
-            Frame::Answered if given => Ok((None, offer)),
-            Frame::Refused(refusal) => Err(Failed::Refused(refusal)),
-            other => Err(Failed::Before(Cut::unexpected(&other, "a welcome or a refusal"))),
+            told = true;
         }
     }
 
-    /// Ends the agent's life here and makes the handoff durable; if that fails it lives on.
-    async fn freeze(&self, agent: AgentId, to: NodeId, welcome: Welcome) -> Result<(), Failed> {
+    /// Ends the agent's life here, and makes the handoff durable while what was committed since goes over; if that fails
+    /// the agent lives on. Fails with what ended the stream, if only that did.
+    async fn freeze(
+        &self,
+        agent: AgentId,
+        to: NodeId,
+        welcome: &Welcome,
+        (shipment, link): (&mut Shipment<'_, S>, &mut P::Link),
+        stands: impl FnOnce(),
+    ) -> Result<Result<(), ShipFailed>, Failed> {
         let frozen = {
             let _freezing = self.freezing.begin(agent).ok_or(Failed::Moving)?;
+            let runtime = self.books.look(&*self.store, agent, |book| book.ledger().runtime.clone());
+            let runtime = runtime.map_err(Error::from)?.flatten();
+            // Whoever cannot execute what was run here begins from its end.
+            let checkpoint = runtime.is_some_and(|runtime| runtime != welcome.runtime);
             // Not in the agent's turn: what is heard of it meanwhile counts.
-            match self.host.freeze(agent).await {
-                Ok(()) => self.hand_off(agent, Event::Give { to, terms: welcome.terms }).await,
+            match self.host.freeze(agent, checkpoint).await {
+                Ok(()) => {
+                    stands();
+                    let give = self.hand_off(agent, Event::Give { to, terms: welcome.terms });
+                    let until = self.end(agent);
+                    let (given, rest) = join(give, async {
+                        Box::pin(shipment.journal(until?, link)).await?;
+                        Ok::<_, ShipFailed>(send(link, &Frame::Reached(shipment.next)).await?)
+                    })
+                    .await;
+                    given.map(|()| rest)
+                }
                 Err(why) => Err(Error::Host(why)),
             }
         };
@@ -285,17 +307,16 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     async fn hand_over(
         &self,
         agent: AgentId,
-        from: Seq,
         link: &mut P::Link,
-        shipped: Shipped,
-    ) -> Result<(Answer, Shipped), ShipFailed> {
+        shipment: &mut Shipment<'_, S>,
+    ) -> Result<Answer, ShipFailed> {
         let until = self.store.tail(agent).map_err(crate::Error::from)?.unwrap_or(Chain::begin(agent));
-        let shipped = ship(&*self.store, agent, from, until, link, shipped).await?;
+        shipment.journal(until, link).await?;
         send(link, &Frame::Last(self.host.manner(agent))).await?;
         loop {
             match receive(link).await? {
                 Frame::Have(_) => {}
-                frame => return Ok((answer_in(frame)?, shipped)),
+                frame => return Ok(answer_in(frame)?),
             }
         }
     }
@@ -324,11 +345,13 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             return Ok(());
         }
         book.apply(&commit).map_err(|(seq, fault)| crate::Error::Journal { seq, fault })?;
-        Ok(self.store.append(commit).await?)
+        self.store.append(commit).await?;
+        self.books.put(book);
+        Ok(())
     }
 
-    fn end(&self, agent: AgentId) -> Result<Chain, Error> {
-        self.store.tail(agent)?.ok_or(Error::Unknown(agent))
+    fn end(&self, agent: AgentId) -> Result<Chain, crate::Error> {
+        self.store.tail(agent)?.ok_or(crate::Error::NoJournal(agent))
     }
 
     /// The head before a position of the journal that is here; nothing where it does not reach there.
@@ -337,6 +360,14 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let Some(commit) = self.store.read(agent, last)?.next().transpose()? else { return Ok(None) };
         let found = commit.entries().find(|(seq, ..)| *seq == last).map(|(_, head, _)| head);
         Ok(found)
+    }
+}
+
+/// After the handoff: nothing but the target's answer ends it.
+fn unanswered(failed: ShipFailed) -> Failed {
+    match failed {
+        ShipFailed::Cut(cut) => Failed::Unanswered(cut),
+        ShipFailed::Own(error) => Failed::Own(error.into()),
     }
 }
 

@@ -38,9 +38,15 @@ pub struct Admission {
 
 /// The node around: the lives of its agents, and its operator's policy.
 pub trait Host: Send + Sync + 'static {
-    /// Checkpoints and ends the agent's life, if it has one, and gives its lease back. One that is being opened is waited
-    /// for. No other life begins until custody is done with it.
-    fn freeze(&self, agent: AgentId) -> impl Future<Output = Result<(), String>> + Send;
+    /// What programs run with here: its runs can be followed where the journal names the same.
+    fn runtime(&self) -> String;
+
+    /// Seals what the agent's life did so far, if it has one: what goes ahead is kept only where a seal vouches for it.
+    fn seal(&self, agent: AgentId) -> impl Future<Output = ()> + Send;
+
+    /// Ends the agent's life, if it has one, between two runs, sealed and if asked for with a checkpoint, and gives its
+    /// lease back. One that is being opened is waited for. No other life begins until custody is done with it.
+    fn freeze(&self, agent: AgentId, checkpoint: bool) -> impl Future<Output = Result<(), String>> + Send;
 
     /// The agent may run from here on, as long as the lease is out. Whether its operator wants it to is the host's to
     /// say; one who does not, or cannot, drops the lease. Does not wait for the life.
@@ -60,14 +66,17 @@ pub trait Host: Send + Sync + 'static {
     /// How its operator has an agent live that goes away from here.
     fn manner(&self, agent: AgentId) -> Manner;
 
+    /// An agent that comes is to live in this manner, whatever was said of it before, durably from here on.
+    fn heed(&self, agent: AgentId, manner: Manner) -> impl Future<Output = Result<(), String>> + Send;
+
     /// Restores the agent at the end of its journal, which this node does not have custody of yet, and keeps the
-    /// instance for [`Host::start`]. It is to live in this manner, whatever was said of it before, durably from here on.
-    fn restore(&self, agent: AgentId, manner: Manner) -> impl Future<Output = Result<(), Refusal>> + Send;
+    /// instance for [`Host::start`]. One that is kept already follows the journal to its end.
+    fn restore(&self, agent: AgentId) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Forgets what [`Host::admit`] and [`Host::restore`] kept, where no life has it.
     fn forget(&self, agent: AgentId);
 
-    /// Keeps the journal that is here as a file, before it leaves the store: a takeover from an earlier place orphaned
-    /// its end.
+    /// Keeps the journal that is here as a file, before it leaves the store: from `base` on it is not the branch that
+    /// counts.
     fn set_aside(&self, agent: AgentId, base: Chain) -> impl Future<Output = Result<(), String>> + Send;
 }

@@ -1,12 +1,12 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
 use super::{Host, Lease, Peers, books::Books, lease::Tenant};
-use crate::World;
+use crate::{World, moving::Arrivals};
 use igor_protocol::{
     AgentId, Body, Entry, KeyPair, Manifest, NodeId, OwnerId, Seq,
     custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, Tidings, may_begin, step_by},
     entry::{Custody, Genesis, GenesisBody, Order, Phase},
-    ledger::{Book, Fault},
+    ledger::{Book, Draft, Fault},
 };
 use igor_store::Store;
 use std::{
@@ -59,28 +59,37 @@ const TURNS_KEPT: usize = 1024;
 
 /// Who may write to the journal of an agent now; who holds the lock has its turn.
 #[derive(Default)]
-pub(super) struct Desk(Option<Tenant>);
+pub(super) struct Desk {
+    tenant: Option<Tenant>,
+    /// A record that was heard and is not kept yet, since the disk was full, say. Until it is, nothing else happens.
+    news: Option<Custody>,
+}
 
 type Turn = Arc<tokio::sync::Mutex<Desk>>;
 
 impl Desk {
     /// Whether a life has the agent's lease.
     pub(super) fn is_leased(&self) -> bool {
-        self.0.as_ref().is_some_and(|tenant| !tenant.is_over())
+        self.tenant.as_ref().is_some_and(|tenant| !tenant.is_over())
+    }
+
+    /// Whether it says anything.
+    fn is_needed(&self) -> bool {
+        self.is_leased() || self.news.is_some()
     }
 
     fn lease(&mut self) -> Lease {
         let (lease, tenant) = Lease::new();
-        self.0 = Some(tenant);
+        self.tenant = Some(tenant);
         lease
     }
 
     /// Ends the life that has the lease, if one has, at once. Returns once nothing of it is left.
     pub(super) async fn take_back(&mut self) {
-        if let Some(tenant) = &mut self.0 {
+        if let Some(tenant) = &mut self.tenant {
             tenant.take_back().await;
         }
-        self.0 = None;
+        self.tenant = None;
     }
 }
 
@@ -92,9 +101,11 @@ pub struct Steward<S, W, P, H> {
     pub(super) peers: Arc<P>,
     pub(super) host: Arc<H>,
     rules: Rules,
-    books: Books,
+    pub(super) books: Books,
+    /// What all moves have in memory that come in here, and what is left of those that were cut.
+    pub(super) arrivals: Arrivals,
     turns: Mutex<BTreeMap<AgentId, Turn>>,
-    /// Agents that are coming in.
+    /// Agents that are coming in: what is here of their journals is not removed.
     pub(super) coming: Busy,
     /// Agents that are handed over, or whose answer is asked for.
     pub(super) leaving: Busy,
@@ -143,8 +154,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The steward of a node.
     pub fn new(key: Arc<KeyPair>, store: Arc<S>, world: Arc<W>, peers: Arc<P>, host: Arc<H>) -> Self {
         let (coming, leaving, freezing) = (Busy::default(), Busy::default(), Busy::default());
-        let (rules, books, turns) = (Rules::ALL, Books::default(), Mutex::default());
-        Self { key, store, world, peers, host, rules, books, turns, coming, leaving, freezing }
+        let (rules, books, arrivals) = (Rules::ALL, Books::default(), Arrivals::default());
+        let turns = Mutex::default();
+        Self { key, store, world, peers, host, rules, books, arrivals, turns, coming, leaving, freezing }
     }
 
     /// Leaves out a rule of custody: only a simulated node does, to show that the rule is needed.
@@ -259,7 +271,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Finishes what a crash interrupted, and asks the peers. An agent that is this node's is not started: that is for
     /// [`Event::Timer`] or [`Steward::claim`], once they had the time to answer.
     pub async fn wake(&self, agent: AgentId) -> Result<Status, Error> {
-        self.leave_buried(agent).await?;
+        self.leave_buried_now(agent).await?;
         self.happen(agent, Event::Restarted).await?;
         self.status(agent)
     }
@@ -268,6 +280,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     pub async fn claim(&self, agent: AgentId) -> Result<Lease, Error> {
         let turn = self.turn(agent);
         let mut desk = turn.lock().await;
+        self.keep_news(&mut desk, agent).await?;
         self.may_write(&desk, agent)?;
         self.store.settle().await?;
         Ok(desk.lease())
@@ -290,7 +303,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     pub async fn order(&self, order: Order) -> Result<Seq, Error> {
         let agent = order.body.agent;
         let turn = self.turn(agent);
-        let desk = turn.lock().await;
+        let mut desk = turn.lock().await;
+        self.keep_news(&mut desk, agent).await?;
         self.may_write(&desk, agent)?;
         self.store.settle().await?;
         let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
@@ -325,7 +339,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// As [`Steward::happen`], in the agent's turn.
     pub(super) async fn happen_at(&self, desk: &mut Desk, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
-        let happened = self.carry_out(desk, agent, event).await;
+        let happened = match self.keep_news(desk, agent).await {
+            Ok(()) => self.carry_out(desk, agent, event).await,
+            Err(error) => Err(error),
+        };
         let settled = match &happened {
             Ok(_) | Err(Error::Refused(_)) => self.is_settled(agent).unwrap_or(false),
             Err(_) => false,
@@ -341,7 +358,36 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(!matches!(self.status(agent)?, Status::Unfinished | Status::Given(_)))
     }
 
+    /// Keeps what ended the agent's life here, if it could not be kept when it was heard: without it the journal still
+    /// says that this node has custody.
+    async fn keep_news(&self, desk: &mut Desk, agent: AgentId) -> Result<(), Error> {
+        let Some(record) = desk.news.clone() else { return Ok(()) };
+        match self.carry_out(desk, agent, Event::Heard(record)).await {
+            Ok(_) | Err(Error::Refused(_)) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// As [`Steward::keep_news`], in a turn of its own.
+    pub(super) async fn keep_news_now(&self, agent: AgentId) -> Result<(), Error> {
+        let turn = self.turn(agent);
+        let mut desk = turn.lock().await;
+        self.keep_news(&mut desk, agent).await
+    }
+
     async fn carry_out(&self, desk: &mut Desk, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
+        // Until it is done: whoever waits for this may go away in the middle.
+        if let Event::Heard(record) = &event {
+            desk.news = Some(record.clone());
+        }
+        let done = self.act(desk, agent, event).await;
+        if matches!(done, Ok(_) | Err(Error::Refused(_))) {
+            desk.news = None;
+        }
+        done
+    }
+
+    async fn act(&self, desk: &mut Desk, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
         let step = |known: &Known, event| step_by(self.rules, self.me(), self.world.wall_clock(), known, event);
         let mut known = self.known(agent, desk.is_leased())?;
         let mut actions = step(&known, event.clone())?;
@@ -377,7 +423,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 Action::Bury(record) => {
                     memory.elsewhere = Some(record.clone());
                     self.remember(agent, memory.clone()).await?;
-                    self.leave_branch(agent, &record).await?;
+                    // What comes in is written on the end of the journal that is here: that is left when it is over.
+                    if let Some(_nothing_comes) = self.coming.begin(agent) {
+                        self.leave_branch(agent, &record).await?;
+                    }
                 }
                 Action::Suspend(evidence) => {
                     memory.evidence = Some(evidence);
@@ -401,44 +450,68 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         if turns.len() >= TURNS_KEPT {
             // Those that nobody has or waits for, of agents that do not run, are as good as new ones.
-            turns.retain(|_, turn| Arc::strong_count(turn) > 1 || turn.try_lock().is_ok_and(|desk| desk.is_leased()));
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1 || turn.try_lock().is_ok_and(|desk| desk.is_needed()));
         }
         turns.entry(agent).or_default().clone()
     }
 
     /// Appends a record that this node signed, in a commit of its own.
     async fn append(&self, agent: AgentId, record: Custody) -> Result<(), Error> {
-        let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
-        book.append_own();
-        let mut draft = book.draft();
-        book.push_custody(&mut draft, record)?;
-        let commit = book.commit(draft)?;
-        Ok(self.store.append(commit).await?)
+        self.add(agent, |book, draft| book.push_custody(draft, record).map(drop)).await
     }
 
     /// Appends a seal where the last entry is not one, so that its writer cannot deny what is before.
     pub(super) async fn seal(&self, agent: AgentId) -> Result<(), Error> {
-        let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
-        if book.held().sealed {
+        if self.books.look(&*self.store, agent, Book::is_sealed)?.ok_or(Error::Unknown(agent))? {
             return Ok(());
         }
-        book.append_own();
-        let at = self.world.wall_clock().max(book.ledger().at);
-        let mut draft = book.draft();
-        book.push_seal(&mut draft, &self.key, at)?;
-        let commit = book.commit(draft)?;
-        Ok(self.store.append(commit).await?)
+        let now = self.world.wall_clock();
+        self.add(agent, |book, draft| {
+            let at = now.max(book.ledger().at);
+            book.push_seal(draft, &self.key, at).map(drop)
+        })
+        .await
     }
 
-    /// Leaves a branch that is over where that could not be done when its end was heard of: the process was killed, or
-    /// the disk was full.
-    pub(super) async fn leave_buried(&self, agent: AgentId) -> Result<(), Error> {
-        let turn = self.turn(agent);
-        let _turn = turn.lock().await;
-        match self.note(agent)?.and_then(|note| note.memory.elsewhere) {
-            Some(record) => self.leave_branch(agent, &record).await,
+    /// Appends a commit of this node's own. The book goes on with it, so that nothing is read again.
+    async fn add(
+        &self,
+        agent: AgentId,
+        push: impl FnOnce(&mut Book, &mut Draft) -> Result<(), Fault>,
+    ) -> Result<(), Error> {
+        let mut book = self.books.take_at_end(&*self.store, agent)?.ok_or(Error::Unknown(agent))?;
+        book.append_own();
+        let mut draft = book.draft();
+        push(&mut book, &mut draft)?;
+        let commit = book.commit(draft)?;
+        book.append_foreign();
+        self.store.append(commit).await?;
+        self.books.put(book);
+        Ok(())
+    }
+
+    /// As [`Steward::leave_buried`], unless the agent comes in now.
+    pub(super) async fn leave_buried_now(&self, agent: AgentId) -> Result<(), Error> {
+        match self.coming.begin(agent) {
+            Some(coming) => self.leave_buried(&coming, &[]).await,
             None => Ok(()),
         }
+    }
+
+    /// Leaves a branch that is over where that could not be done when its end was heard of: the process was killed, the
+    /// disk was full, or a move came in. A later tombstone may be what is remembered: then the takeover is looked for
+    /// among `told`, records that were heard.
+    pub(super) async fn leave_buried(&self, coming: &Doing<'_>, told: &[Custody]) -> Result<(), Error> {
+        let agent = coming.agent;
+        let turn = self.turn(agent);
+        let _turn = turn.lock().await;
+        let Some(tombstone) = self.note(agent)?.and_then(|note| note.memory.elsewhere) else { return Ok(()) };
+        let known =
+            |record: &&Custody| record.phase.agent() == agent && record.phase.epoch() <= tombstone.phase.epoch();
+        for record in told.iter().filter(known).chain([&tombstone]) {
+            self.leave_branch(agent, record).await?;
+        }
+        Ok(())
     }
 
     /// Keeps the end of a journal that a takeover from before it orphaned aside, so that the branch that counts can

@@ -6,6 +6,8 @@
 //! - Whoever has given an agent to this node gets an answer: what would be a refusal before is a decline then, so that
 //!   the agent goes on where it was.
 //! - One move of an agent at a time comes in here.
+//! - A copy of a journal that another history contradicts gives way only where this node never had custody of the agent,
+//!   and is kept as a file: all of it is signed, so it is evidence against who signed it.
 
 use super::{Admission, Error, Host, Peers, Steward, offered};
 use crate::{
@@ -13,7 +15,7 @@ use crate::{
     moving::{Cut, Keeper, NotKept, receive, send},
 };
 use igor_protocol::{
-    AgentId, Commit, Hash, NodeId, Seq,
+    AgentId, Chain, Commit, NodeId, Seq,
     custody::{Event, Refusal as StepRefusal, Status, Tidings},
     entry::{Body, Custody, Order, Phase},
     ledger::Fault,
@@ -73,8 +75,10 @@ impl From<NotKept> for Ended {
     fn from(refused: NotKept) -> Self {
         match refused {
             NotKept::Own(error) => Self::Own(error.into()),
-            NotKept::Quota { .. } => Self::Refused(Refusal::new(Reason::Capacity, refused)),
-            NotKept::Bad { .. } | NotKept::Blob(_) => Self::Refused(Refusal::new(Reason::History, refused)),
+            NotKept::Quota { .. } | NotKept::Memory => Self::Refused(Refusal::new(Reason::Capacity, refused)),
+            NotKept::Bad { .. } | NotKept::Blob(_) | NotKept::Unsealed => {
+                Self::Refused(Refusal::new(Reason::History, refused))
+            }
         }
     }
 }
@@ -122,7 +126,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             Status::Absent | Status::Undecided | Status::Elsewhere | Status::Suspended(_) => false,
         };
         if !ran_here {
-            self.host.restore(agent, Manner::default()).await.map_err(|refusal| Error::Host(refusal.to_string()))?;
+            self.host.restore(agent).await.map_err(|refusal| Error::Host(refusal.to_string()))?;
         }
         let _admitted = Admitted { host: &*self.host, agent };
         self.happen(agent, Event::Ordered(order)).await.map(drop)
@@ -131,7 +135,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     async fn taken(&self, from: NodeId, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Taken, Ended> {
         offered::check(offer, from, self.me())?;
         let busy = || Refusal::new(Reason::Busy, "the agent is coming in already");
-        let _coming = self.coming.begin(agent).ok_or_else(busy)?;
+        let coming = self.coming.begin(agent).ok_or_else(busy)?;
         let mut admitted = None;
         if self.is_unknown(agent)? {
             // Whoever may not bring an agent leaves no trace of one that nobody here knows.
@@ -146,7 +150,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             Error::Record(fault) => Ended::Refused(Refusal::new(Reason::History, fault)),
             error => Ended::Own(error),
         })?;
-        self.leave_buried(agent).await?;
+        self.leave_buried(&coming, &offer.records).await?;
         if let Some(taken) = self.answered(agent, offer, link).await? {
             return Ok(taken);
         }
@@ -155,33 +159,82 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             Some(admitted) => admitted,
             None => self.admit(from, offer)?,
         };
-        let mut keeper =
-            Keeper::open(self.store.clone(), &offer.genesis, offer.manifest.clone(), admission.bytes_max).await?;
+        let mut keeper = self.welcome(agent, offer, admission, link).await?;
+        let mut frame = receive(link).await;
+        if let Ok(Frame::Differs) = frame {
+            drop(keeper);
+            self.yield_copy(agent, offer).await?;
+            keeper = self.welcome(agent, offer, admission, link).await?;
+            frame = receive(link).await;
+        }
+        let taken = self.follow(from, offer, &mut keeper, admission, frame, link).await;
+        // A blob that was cut off goes on from there.
+        if let Some(coming) = keeper.into_rest() {
+            self.arrivals.keep(agent, self.world.monotonic(), coming);
+        }
+        taken
+    }
+
+    /// Says what is here.
+    async fn welcome(
+        &self,
+        agent: AgentId,
+        offer: &Offer,
+        admission: Admission,
+        link: &mut P::Link,
+    ) -> Result<Keeper<S>, Ended> {
+        let left = self.arrivals.take(agent, self.world.monotonic());
+        let (store, arrivals) = (self.store.clone(), &self.arrivals);
+        let (genesis, manifest, max) = (&offer.genesis, &offer.manifest, admission.bytes_max);
+        let keeper = Keeper::open(store, genesis, manifest, arrivals, left, max).await?;
         let end = keeper.end();
-        let program = offer.genesis.body.program;
-        let has_program = keeper.has_program()?;
-        let welcome = Welcome { terms: admission.terms, next: end.next, head: end.head, has_program };
+        let welcome = Welcome {
+            terms: admission.terms,
+            next: end.next,
+            head: end.head,
+            has_program: keeper.has_program()?,
+            state: keeper.state(),
+            wants: keeper.wants(),
+            begun: keeper.begun(),
+            runtime: self.host.runtime(),
+        };
         send(link, &Frame::Welcome(welcome)).await?;
-        let mut prepared = false;
+        Ok(keeper)
+    }
+
+    /// Keeps what comes, with an instance that follows it, and decides at the end.
+    async fn follow(
+        &self,
+        from: NodeId,
+        offer: &Offer,
+        keeper: &mut Keeper<S>,
+        admission: Admission,
+        first: Result<Frame, Cut>,
+        link: &mut P::Link,
+    ) -> Result<Taken, Ended> {
+        let (mut prepared, mut frame) = (false, first);
         let manner = loop {
-            match receive(link).await? {
+            match frame? {
                 Frame::Part(part) => keeper.part(part).await?,
+                Frame::Same(same) => keeper.same(same).await?,
                 Frame::Commit(commit) => keeper.commit(commit).await?,
                 Frame::Reached(next) => {
                     keeper.flush().await?;
-                    self.prepare(program, offer, &mut prepared).await?;
+                    self.prepare(offer, &mut prepared).await?;
                     if next != keeper.end().next {
                         return Err(Refusal::new(Reason::History, "commits are missing before this position").into());
                     }
+                    self.ahead(offer, keeper).await?;
                     send(link, &Frame::Have(next)).await?;
                 }
                 Frame::Last(manner) => break manner,
                 other => return Err(Cut::unexpected(&other, "a commit or a part of a blob").into()),
             }
+            frame = receive(link).await;
         };
         keeper.flush().await?;
-        self.prepare(program, offer, &mut prepared).await?;
-        self.decide(from, agent, &keeper, (admission, manner), link).await
+        self.prepare(offer, &mut prepared).await?;
+        self.decide(from, offer.agent(), keeper, (admission, manner), link).await
     }
 
     fn admit(&self, from: NodeId, offer: &Offer) -> Result<(Admission, Admitted<'_, H>), Refusal> {
@@ -189,9 +242,45 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok((admission, Admitted { host: &*self.host, agent: offer.agent() }))
     }
 
-    async fn prepare(&self, program: Hash, offer: &Offer, prepared: &mut bool) -> Result<(), Ended> {
+    /// Has an instance at the end of what came so far, so that little is left to do in the pause. What does not restore
+    /// is refused while it still runs elsewhere.
+    async fn ahead(&self, offer: &Offer, keeper: &Keeper<S>) -> Result<(), Ended> {
+        let runtime = keeper.book().and_then(|book| book.ledger().runtime.clone());
+        if keeper.is_complete() && runtime == Some(self.host.runtime()) {
+            match self.host.restore(offer.agent()).await {
+                Err(refusal) if !offer.given => return Err(refusal.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the copy of an agent's journal aside that is not the one which the other node has.
+    async fn yield_copy(&self, agent: AgentId, offer: &Offer) -> Result<(), Ended> {
+        let refuse = |why: &str| Ended::from(Refusal::new(Reason::History, why));
+        let turn = self.turn(agent);
+        let _turn = turn.lock().await;
+        let known = self.known(agent, false)?;
+        let gave = |record: &igor_protocol::entry::Custody| !matches!(record.phase, Phase::Decline(_));
+        let had = known.memory.came.is_some()
+            || known.memory.signed.as_ref().is_some_and(gave)
+            || offer.first_custodian() == self.me();
+        if had || !matches!(known.status(self.me()), Status::Absent | Status::Elsewhere) {
+            return Err(refuse(
+                "this node had custody of the agent, and its journal is another one: one of its custodians signed two",
+            ));
+        }
+        let Some(end) = self.store.tail(agent).map_err(Error::from)? else { return Ok(()) };
+        if (end.epoch, end.next) > (offer.epoch, offer.next) {
+            return Err(refuse("this node has a signed history of the agent that goes further than the one offered"));
+        }
+        self.host.set_aside(agent, Chain::begin(agent)).await.map_err(Error::Host)?;
+        Ok(self.store.remove(agent).await.map_err(Error::from)?)
+    }
+
+    async fn prepare(&self, offer: &Offer, prepared: &mut bool) -> Result<(), Ended> {
         if !*prepared {
-            self.host.prepare(program, &offer.manifest).await?;
+            self.host.prepare(offer.genesis.body.program, &offer.manifest).await?;
             *prepared = true;
         }
         Ok(())
@@ -297,23 +386,33 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             return Err(Refusal::new(Reason::History, "no journal came").into());
         };
         let journal = book.held();
+        if keeper.is_complete() {
+            // It need not be read again.
+            self.books.put(book.clone());
+        }
         let given = journal.standing.pending().map(|given| given.handoff);
         let agreed = given.is_some_and(|handoff| handoff.from == from && handoff.terms == admission.terms);
-        let admit = agreed && keeper.is_complete()? && self.host.restore(agent, manner).await.is_ok();
+        let admit = agreed && keeper.is_complete() && self.ready(agent, manner).await;
         match self.happen(agent, Event::Arrived { journal, extends: true, admit }).await {
             Ok(_) => {}
             Err(Error::Refused(refusal)) => return Err(Refusal::new(Reason::Epoch, refusal).into()),
             Err(e) => return Err(e.into()),
         }
+        // Whoever does not hear the answer asks again.
         let memory = self.known(agent, false)?.memory;
         let at = given.map_or(Seq(0), |handoff| Seq(handoff.place.seq.0 + 1));
         if let Some(record) = memory.signed.filter(|signed| matches!(signed.phase, Phase::Decline(_))) {
-            send(link, &Frame::Declined(Box::new(record))).await?;
+            drop(send(link, &Frame::Declined(Box::new(record))).await);
             return Ok(Taken::Declined(agent));
         }
         let commit = self.accept_at(agent, at)?.ok_or(Error::Unknown(agent))?;
-        send(link, &Frame::Accepted(commit)).await?;
+        drop(send(link, &Frame::Accepted(commit)).await);
         Ok(Taken::Accepted(agent))
+    }
+
+    /// Whether the agent can live here, as it lived before.
+    async fn ready(&self, agent: AgentId, manner: Manner) -> bool {
+        self.host.heed(agent, manner).await.is_ok() && self.host.restore(agent).await.is_ok()
     }
 
     /// The commit that begins with the accept at this place.

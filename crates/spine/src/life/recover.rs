@@ -43,10 +43,15 @@ pub(crate) fn entry_at<S: Store>(store: &S, agent: AgentId, seq: Seq) -> Result<
 /// A book and an instance at the end of a journal.
 struct Recovered<P: Program> {
     book: Book,
-    guest: Option<P::Guest>,
-    inbox: Inbox,
-    fuel: u64,
-    executed: u64,
+    replayer: Replayer<P>,
+}
+
+impl<P: Program> Recovered<P> {
+    fn into_parts(mut self) -> (Book, Option<P::Guest>, Inbox) {
+        self.replayer.keep_open(self.book.ledger());
+        let (guest, inbox) = self.replayer.into_parts();
+        (self.book, guest, inbox)
+    }
 }
 
 async fn recover<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: AgentId) -> Result<Recovered<P>, Error> {
@@ -54,7 +59,7 @@ async fn recover<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: Agent
     let end = store.tail(agent)?.ok_or(Error::NoJournal(agent))?.next;
     let mut replayer = Replayer::new(program.clone(), manifest.clone(), Depth::Counted);
     let refused = |seq| move |fault| Error::Journal { seq, fault };
-    let (mut book, from) = match last_checkpoint(&|from| store.read(agent, from), end)? {
+    let (mut book, from) = match usable_checkpoint(store, agent, end)? {
         None => (Book::before_genesis(&genesis, manifest).map_err(refused(Seq(0)))?, Seq(0)),
         Some(Last { commit, chain, checkpoint, proof }) => {
             let seq = chain.next;
@@ -81,10 +86,19 @@ async fn recover<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: Agent
             follow(&mut replayer, store, &book, entries, program).await?;
         }
     }
-    let (fuel, executed) = (replayer.fuel, replayer.executed);
-    replayer.keep_open(book.ledger());
-    let (guest, inbox) = replayer.into_parts();
-    Ok(Recovered { book, guest, inbox, fuel, executed })
+    Ok(Recovered { book, replayer })
+}
+
+/// The last checkpoint whose state is here. A copy that was cut off may end between a checkpoint and its state: what came
+/// before is only more to replay.
+fn usable_checkpoint<S: Store>(store: &S, agent: AgentId, end: Seq) -> Result<Option<Last>, Error> {
+    let mut before = end;
+    loop {
+        match last_checkpoint(&|from| store.read(agent, from), before)? {
+            Some(last) if !store.has_blob(last.checkpoint.root)? => before = last.commit.first(),
+            found => return Ok(found),
+        }
+    }
 }
 
 /// Runs of another runtime cannot be replayed here; a checkpoint with nothing after it can be gone on from.
@@ -184,21 +198,29 @@ impl<P: Program, S: Store, W: World> Restored<P, S, W> {
         Ok(Self { parts, recovered })
     }
 
-    /// Takes in what was committed since: changes of custody and seals, but no run.
-    pub fn follow(&mut self) -> Result<(), Error> {
-        let book = &mut self.recovered.book;
+    /// Follows the journal to its end: executes what was run elsewhere meanwhile. After an error it is of no use.
+    pub async fn follow(&mut self) -> Result<(), Error> {
+        let Recovered { book, replayer } = &mut self.recovered;
+        let (store, program) = (&*self.parts.store, &self.parts.program);
         let chain = book.chain();
-        let end = self.parts.store.tail(chain.agent)?.ok_or(Error::NoJournal(chain.agent))?;
-        if end.next == chain.next {
+        let end = store.tail(chain.agent)?.ok_or(Error::NoJournal(chain.agent))?;
+        if end.next <= chain.next {
             return Ok(());
         }
-        for commit in self.parts.store.read(chain.agent, chain.next)? {
+        for commit in store.read(chain.agent, chain.next)? {
             let entries = book.apply(&commit?).map_err(|(seq, fault)| Error::Journal { seq, fault })?;
-            if let Some((seq, ..)) =
-                entries.iter().find(|(_, _, entry)| !matches!(entry.body, Body::Custody(_) | Body::Seal(_)))
-            {
-                let fault = igor_protocol::ledger::Fault::Place("the agent went on after it was restored");
-                return Err(Error::Journal { seq: *seq, fault });
+            let runtimes = entries.iter().filter_map(|(_, _, entry)| match &entry.body {
+                Body::Run(run) => run.runtime.as_deref(),
+                _ => None,
+            });
+            if let Some(other) = runtimes.into_iter().find(|runtime| *runtime != program.runtime()) {
+                return Err(Error::Runtime { journal: other.to_owned(), here: program.runtime().to_owned() });
+            }
+            let checkpointed = entries.iter().any(|(_, _, entry)| matches!(entry.body, Body::Checkpoint(_)));
+            follow(replayer, store, book, entries, program).await?;
+            if checkpointed {
+                // A replay begins there from now on.
+                replayer.fuel = 0;
             }
         }
         Ok(())
@@ -218,11 +240,13 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
 
     async fn go_on(parts: Parts<P, S, W>, recovered: Recovered<P>) -> Result<Self, Error> {
         let Parts { program, store, world, key } = parts;
-        let mut life = Self::assemble(program, Journal::new(store, world, key, recovered.book, None));
-        life.guest = recovered.guest;
-        life.inbox = recovered.inbox;
-        life.replay_fuel = recovered.fuel;
-        life.replayed = recovered.executed;
+        let (fuel, executed) = (recovered.replayer.fuel, recovered.replayer.executed);
+        let (book, guest, inbox) = recovered.into_parts();
+        let mut life = Self::assemble(program, Journal::new(store, world, key, book, None));
+        life.guest = guest;
+        life.inbox = inbox;
+        life.replay_fuel = fuel;
+        life.replayed = executed;
         life.resumed = true;
         // Nothing runs after an end. If an order revived it, it has not ended.
         if life.journal.ledger().ended.is_some() {
@@ -244,9 +268,10 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
     pub(super) async fn restore(&mut self) -> Result<P::Guest, Error> {
         let agent = self.journal.chain().agent;
         let recovered = recover(&self.program, &*self.journal.store, agent).await?;
-        self.inbox = recovered.inbox;
-        self.replay_fuel = recovered.fuel;
-        recovered.guest.ok_or_else(|| Error::Init("it was never initialised".to_owned()))
+        let fuel = recovered.replayer.fuel;
+        let (_, guest, inbox) = recovered.into_parts();
+        (self.inbox, self.replay_fuel) = (inbox, fuel);
+        guest.ok_or_else(|| Error::Init("it was never initialised".to_owned()))
     }
 
     /// `agent_init` on the very first instance.

@@ -1,27 +1,38 @@
 //! The target's half of a transfer: what comes is verified and kept, commit by commit.
 //!
 //! Invariants kept here:
-//! - A commit is appended only after it was verified on top of everything before it, with the blobs that it names.
-//! - Memory holds one blob that is coming in, and commits that wait for the disk up to [`AHEAD_BYTES`].
-//! - Bytes are counted against a quota before they are kept.
+//! - A commit is appended only after it was verified on top of everything before it, with the blobs that it names, and
+//!   only once a signature of the custodian vouches for it: whoever never had custody cannot write anything here.
+//! - A blob is written only when an entry names it, right before that. Of a move that breaks off nothing else stays, but
+//!   the program.
+//! - Bytes are counted against a quota before they are kept, and all that is in memory against a bound of all moves
+//!   ([`MEMORY_BYTES_MAX`](super::coming::MEMORY_BYTES_MAX)).
 
+use super::coming::{Arrivals, Coming, Weight};
 use crate::{Error, inspect};
 use futures_util::future::try_join_all;
 use igor_protocol::{
     AgentId, Chain, Commit, Hash, Manifest, Seq,
-    archive::{PART_BYTES, Part},
+    archive::Part,
     entry::Genesis,
-    ledger::{Book, Fault},
-    limits::PROGRAM_BYTES_MAX,
+    ledger::{Book, CheckpointRef, Fault},
+    limits::{BLOB_BYTES_MAX, PROGRAM_BYTES_MAX},
+    transfer::{Begun, Same},
     verify::{self, Blobs},
 };
 use igor_store::Store;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-/// Bytes of verified commits that wait to be appended together.
+/// Bytes of verified commits, with their bodies, that wait to be made durable together.
 const AHEAD_BYTES: usize = 4 << 20;
-/// Memory for what a peer only promised is taken in steps of this.
-const TRUST_BYTES: usize = 4 << 20;
+/// Bytes of verified commits that wait for a seal: its writer makes one at least every 100 ms.
+const UNSEALED_BYTES_MAX: usize = 16 << 20;
+/// Smallest piece of a blob but its last.
+const PIECE_BYTES_MIN: u64 = 4 << 10;
+/// What a blob counts for beside its bytes.
+const BLOB_COST_BYTES: u64 = 4 << 10;
+/// Largest state of which others are taken as differences: it is in memory meanwhile.
+pub(super) const BASE_BYTES_MAX: u64 = 64 << 20;
 
 /// Why what came is not kept.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +54,12 @@ pub enum NotKept {
         /// The quota.
         max: u64,
     },
+    /// Too much is coming in at once.
+    #[error("more is coming in than this node keeps in memory; try again when other moves are done")]
+    Memory,
+    /// Too much that nobody signed.
+    #[error("no seal of the custodian came in {UNSEALED_BYTES_MAX} bytes of journal")]
+    Unsealed,
     /// This side's store.
     #[error(transparent)]
     Own(#[from] Error),
@@ -59,23 +76,39 @@ pub struct Keeper<S> {
     store: Arc<S>,
     agent: AgentId,
     program: Hash,
-    manifest: Manifest,
     /// The history so far; none before Genesis came.
     book: Option<Book>,
     /// Verified, but not durable yet.
-    ahead: Vec<Commit>,
-    ahead_bytes: usize,
-    partial: Option<Partial>,
+    vouched: Ahead,
+    /// As well, and nobody signed it yet.
+    unsealed: Ahead,
+    coming: Option<Coming>,
+    /// The beginning of a blob, from a transfer that was cut.
+    left: Option<Coming>,
+    /// A state that is here whole, and its bytes once they were needed.
+    state: Option<Hash>,
+    base: Option<Vec<u8>>,
     /// Blobs that came and that no entry has named yet.
-    loose: BTreeSet<Hash>,
+    loose: BTreeMap<Hash, Vec<u8>>,
+    weight: Weight,
     kept_bytes: u64,
     bytes_max: u64,
 }
 
-struct Partial {
-    hash: Hash,
-    total: u64,
-    bytes: Vec<u8>,
+/// Commits that wait, and the blobs that they name.
+#[derive(Default)]
+struct Ahead {
+    commits: Vec<Commit>,
+    blobs: Vec<(Hash, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Ahead {
+    fn extend(&mut self, other: &mut Self) {
+        self.commits.append(&mut other.commits);
+        self.blobs.append(&mut other.blobs);
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
 }
 
 /// The blobs of a store, for verification.
@@ -87,10 +120,36 @@ impl<S: Store> Blobs for StoreBlobs<'_, S> {
     }
 }
 
+/// Those of a store, and those that came and are not in it yet.
+struct AllBlobs<'a, S> {
+    store: &'a S,
+    loose: &'a BTreeMap<Hash, Vec<u8>>,
+    ahead: [&'a Ahead; 2],
+}
+
+impl<S: Store> Blobs for AllBlobs<'_, S> {
+    fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
+        let waiting = self.ahead.iter().flat_map(|ahead| &ahead.blobs).find(|(named, _)| *named == hash);
+        let came = self.loose.get(&hash).or_else(|| waiting.map(|(_, bytes)| bytes));
+        came.cloned().or_else(|| StoreBlobs(self.store).blob(hash, bytes_max))
+    }
+}
+
 impl<S: Store> Keeper<S> {
-    /// Goes on with what is here of an agent that began like this. At most `bytes_max` are kept.
-    pub async fn open(store: Arc<S>, genesis: &Genesis, manifest: Manifest, bytes_max: u64) -> Result<Self, NotKept> {
+    /// Goes on with what is here of an agent that began like this, and with what is left of a blob. At most `bytes_max`
+    /// are kept.
+    pub(crate) async fn open(
+        store: Arc<S>,
+        genesis: &Genesis,
+        manifest: &Manifest,
+        arrivals: &Arrivals,
+        left: Option<Coming>,
+        bytes_max: u64,
+    ) -> Result<Self, NotKept> {
         let (agent, program) = (genesis.body.agent_id(), genesis.body.program);
+        if manifest.hash() != genesis.body.manifest {
+            return Err(NotKept::Blob("the manifest is not the one that Genesis names"));
+        }
         let book = match store.tail(agent)? {
             None => None,
             Some(end) => {
@@ -98,18 +157,28 @@ impl<S: Store> Keeper<S> {
                 Some(book.map_err(Error::from)?)
             }
         };
+        // The entries are verified with it, whoever sent it.
         store.put_blob(manifest.encode()).await?;
-        let (ahead, partial, loose) = (Vec::new(), None, BTreeSet::new());
+        let last = book.as_ref().and_then(|book| book.ledger().checkpoint).map(|last| last.root);
+        let mut state = None;
+        for hash in last.into_iter().chain(left.as_ref().and_then(Coming::base)) {
+            if state.is_none() && store.has_blob(hash)? {
+                state = Some(hash);
+            }
+        }
         Ok(Self {
             store,
             agent,
             program,
-            manifest,
             book,
-            ahead,
-            ahead_bytes: 0,
-            partial,
-            loose,
+            vouched: Ahead::default(),
+            unsealed: Ahead::default(),
+            coming: None,
+            left,
+            state,
+            base: None,
+            loose: BTreeMap::new(),
+            weight: arrivals.weight(),
             kept_bytes: 0,
             bytes_max,
         })
@@ -127,48 +196,121 @@ impl<S: Store> Keeper<S> {
 
     /// Whether the program is here.
     pub fn has_program(&self) -> Result<bool, NotKept> {
-        Ok(self.store.get_blob(self.program, PROGRAM_BYTES_MAX as u64)?.is_some())
+        Ok(self.store.has_blob(self.program)?)
     }
 
-    fn charge(&mut self, bytes: usize) -> Result<(), NotKept> {
-        self.kept_bytes = self.kept_bytes.saturating_add(bytes as u64);
+    /// A state that is here: others may come as differences from it.
+    pub const fn state(&self) -> Option<Hash> {
+        self.state
+    }
+
+    /// The state of the last checkpoint, where it is not here.
+    pub fn wants(&self) -> Option<Hash> {
+        self.lacking().map(|last| last.root)
+    }
+
+    fn lacking(&self) -> Option<CheckpointRef> {
+        let last = self.book.as_ref().and_then(|book| book.ledger().checkpoint);
+        last.filter(|last| self.state != Some(last.root))
+    }
+
+    /// What is left of a blob whose transfer was cut.
+    pub fn begun(&self) -> Option<Begun> {
+        self.left.as_ref().map(Coming::begun)
+    }
+
+    /// The blob that is not whole.
+    pub(crate) fn into_rest(self) -> Option<Coming> {
+        self.coming.or(self.left)
+    }
+
+    fn charge(&mut self, bytes: u64) -> Result<(), NotKept> {
+        self.kept_bytes = self.kept_bytes.saturating_add(bytes);
         if self.kept_bytes > self.bytes_max { Err(NotKept::Quota { max: self.bytes_max }) } else { Ok(()) }
+    }
+
+    /// Counts what is in memory.
+    fn weigh(&mut self) -> Result<(), NotKept> {
+        let coming = self.coming.as_ref().map_or(0, |coming| coming.begun().bytes);
+        let blobs = self.loose.values().chain(&self.base).map(|bytes| bytes.len() as u64).sum::<u64>();
+        let ahead = (self.vouched.bytes + self.unsealed.bytes) as u64;
+        if self.weight.set(coming + blobs + ahead) { Ok(()) } else { Err(NotKept::Memory) }
     }
 
     /// Takes a part of a blob. Parts of one blob come in order, one blob after the other.
     pub async fn part(&mut self, part: Part) -> Result<(), NotKept> {
-        self.charge(part.bytes.len())?;
-        let begins = part.offset == 0 && self.partial.is_none();
-        if begins {
-            let room = usize::try_from(part.total).unwrap_or(usize::MAX).min(TRUST_BYTES);
-            let bytes = Vec::with_capacity(room);
-            self.partial = Some(Partial { hash: part.hash, total: part.total, bytes });
+        self.due(part.hash, part.total, part.offset, part.bytes.len() as u64)?.part(&part);
+        self.whole().await
+    }
+
+    /// Takes a part of a state that is as in the one that is here.
+    pub async fn same(&mut self, same: Same) -> Result<(), NotKept> {
+        if self.state != Some(same.base) {
+            return Err(NotKept::Blob("a state is to be made from one that is not here"));
         }
-        let whole = {
-            let due = |partial: &&mut Partial| {
-                let ends = part.offset + part.bytes.len() as u64 == part.total;
-                partial.hash == part.hash
-                    && partial.total == part.total
-                    && partial.bytes.len() as u64 == part.offset
-                    && (ends || part.bytes.len() == PART_BYTES)
-            };
-            let partial = self.partial.as_mut().filter(due);
-            let partial = partial.ok_or(NotKept::Blob("the parts of a blob do not come in order"))?;
-            partial.bytes.extend_from_slice(&part.bytes);
-            partial.bytes.len() as u64 == partial.total
+        let base = match self.base.take() {
+            Some(base) => base,
+            // One that does not read, or is too large, has no part in common with anything.
+            None => self.store.get_blob(same.base, BASE_BYTES_MAX).ok().flatten().unwrap_or_default(),
         };
-        if whole && let Some(Partial { hash, bytes, .. }) = self.partial.take() {
-            if Hash::of_blob(&bytes) != hash {
-                return Err(NotKept::Blob("a blob does not have the hash that it is called by"));
-            }
-            self.store.put_blob(bytes).await?;
-            // A state comes after the checkpoint that names it; everything else before.
-            let state = self.book.as_ref().and_then(|book| book.ledger().checkpoint).map(|checkpoint| checkpoint.root);
-            if state != Some(hash) {
-                self.loose.insert(hash);
-            }
+        let coming = self.due(same.hash, same.total, same.offset, same.bytes)?;
+        if !coming.same(&same, &base) {
+            return Err(NotKept::Blob("a state is to be made from a part that the one here does not have"));
         }
-        Ok(())
+        self.base = Some(base);
+        self.whole().await
+    }
+
+    /// The blob that this piece is the next one of.
+    fn due(&mut self, hash: Hash, total: u64, offset: u64, bytes: u64) -> Result<&mut Coming, NotKept> {
+        self.charge(bytes)?;
+        if self.coming.is_none() {
+            let left = self.left.take().filter(|left| left.is_next(hash, total, offset));
+            self.charge(left.as_ref().map_or(0, |left| left.begun().bytes).saturating_add(BLOB_COST_BYTES))?;
+            self.coming = match left {
+                None if offset == 0 => Some(self.begin(hash, total)?),
+                left => left,
+            };
+        }
+        let fits = bytes >= PIECE_BYTES_MIN || offset.checked_add(bytes) == Some(total);
+        let coming = self.coming.as_mut().filter(|coming| fits && coming.is_next(hash, total, offset));
+        coming.ok_or(NotKept::Blob("the parts of a blob do not come in order"))
+    }
+
+    /// A blob of which nothing came yet, no larger than what it is may be.
+    fn begin(&self, hash: Hash, total: u64) -> Result<Coming, NotKept> {
+        let max = match self.lacking() {
+            Some(last) if last.root == hash => last.bytes,
+            _ if hash == self.program => PROGRAM_BYTES_MAX as u64,
+            _ => BLOB_BYTES_MAX,
+        };
+        if total > max {
+            return Err(NotKept::Blob("a blob is larger than the entry that names it says"));
+        }
+        Ok(Coming::begin(hash, total, self.state))
+    }
+
+    /// Keeps the blob that is coming in once it is whole.
+    async fn whole(&mut self) -> Result<(), NotKept> {
+        self.weigh()?;
+        let Some(coming) = self.coming.take_if(|coming| coming.is_whole()) else { return Ok(()) };
+        let blob = coming.finish().ok_or(NotKept::Blob("a blob does not have the hash that it is called by"))?;
+        let (hash, bytes) = blob;
+        // A state comes after the checkpoint that names it, the program before all else; everything else before the
+        // entry that names it.
+        if let Some(last) = self.lacking().filter(|last| last.root == hash) {
+            if self.unsealed.commits.first().is_some_and(|first| first.first() <= last.seq) {
+                return Err(NotKept::Unsealed);
+            }
+            // Before its checkpoint is durable: from what is here an owner's takeover can go on.
+            self.store.put_blob(bytes).await?;
+            (self.state, self.base) = (Some(hash), None);
+        } else if hash == self.program {
+            self.store.put_blob(bytes).await?;
+        } else if self.state != Some(hash) {
+            self.loose.insert(hash, bytes);
+        }
+        self.weigh()
     }
 
     /// Verifies the next commit and keeps it. It is durable after [`Keeper::flush`].
@@ -177,57 +319,58 @@ impl<S: Store> Keeper<S> {
         if commit.agent() != self.agent {
             return Err(NotKept::Bad { seq: first, fault: Fault::Link("it is another agent's") });
         }
-        let blobs = StoreBlobs(&*self.store);
         let bad = |seq| move |fault| NotKept::Bad { seq, fault };
+        let blobs = AllBlobs { store: &*self.store, loose: &self.loose, ahead: [&self.vouched, &self.unsealed] };
         let book = match &mut self.book {
             Some(book) => book,
             none => none.insert(verify::begin(&commit, &blobs).map_err(bad(first))?),
         };
         let entries = book.apply(&commit).map_err(|(seq, fault)| NotKept::Bad { seq, fault })?;
+        let mut named = Vec::new();
         for (seq, _, entry) in &entries {
             verify::check_blobs(entry, &blobs).map_err(bad(*seq))?;
-            for named in entry.body.blobs() {
-                self.loose.remove(&named.hash());
-            }
+            named.extend(entry.body.blobs().iter().map(igor_protocol::entry::Named::hash));
         }
-        // The program comes before Genesis, and a state after its checkpoint.
-        self.loose.remove(&self.program);
+        let sealed = book.is_sealed();
+        let named: Vec<_> = named.iter().filter_map(|hash| self.loose.remove_entry(hash)).collect();
+        self.unsealed.bytes += named.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        self.unsealed.blobs.extend(named);
         if !self.loose.is_empty() {
             return Err(NotKept::Blob("a blob came that no entry names"));
         }
         let bytes: usize = commit.entries().map(|(_, _, entry)| entry.len()).sum();
-        self.charge(bytes)?;
-        self.ahead.push(commit);
-        self.ahead_bytes += bytes;
-        if self.ahead_bytes >= AHEAD_BYTES { self.flush().await } else { Ok(()) }
+        self.charge(bytes as u64)?;
+        self.unsealed.bytes += bytes;
+        self.unsealed.commits.push(commit);
+        if sealed {
+            self.vouched.extend(&mut self.unsealed);
+        } else if self.unsealed.bytes > UNSEALED_BYTES_MAX {
+            return Err(NotKept::Unsealed);
+        }
+        self.weigh()?;
+        if self.vouched.bytes >= AHEAD_BYTES { self.flush().await } else { Ok(()) }
     }
 
-    /// Returns once everything that came is durable.
+    /// Returns once everything that came and is vouched for is durable.
     pub async fn flush(&mut self) -> Result<(), NotKept> {
-        let ahead = std::mem::take(&mut self.ahead);
-        self.ahead_bytes = 0;
+        let Ahead { commits, blobs, .. } = std::mem::take(&mut self.vouched);
+        for (_, bytes) in blobs {
+            self.store.put_blob(bytes).await?;
+        }
         // In order: each is given to the store when it is polled first.
-        let appends = ahead.into_iter().map(|commit| {
+        let appends = commits.into_iter().map(|commit| {
             let store = &self.store;
             async move {
                 if commit.first() == Seq(0) { store.create(commit).await } else { store.append(commit).await }
             }
         });
         try_join_all(appends).await?;
-        Ok(())
+        self.weigh()
     }
 
-    /// Whether everything is here that the agent needs to go on from its last entry.
-    pub fn is_complete(&self) -> Result<bool, NotKept> {
-        let Some(book) = &self.book else { return Ok(false) };
-        let state = book.ledger().checkpoint.map(|checkpoint| (checkpoint.root, checkpoint.bytes));
-        let state =
-            state.map_or(Ok(true), |(root, bytes)| Ok::<_, NotKept>(self.store.get_blob(root, bytes)?.is_some()))?;
-        Ok(state && self.partial.is_none() && self.ahead.is_empty())
-    }
-
-    /// The manifest that Genesis names.
-    pub const fn manifest(&self) -> &Manifest {
-        &self.manifest
+    /// Whether everything is here, durably, that the agent needs to go on from its last entry.
+    pub fn is_complete(&self) -> bool {
+        let waits = [&self.vouched, &self.unsealed].iter().any(|ahead| !ahead.commits.is_empty());
+        self.book.is_some() && self.lacking().is_none() && self.coming.is_none() && !waits
     }
 }

@@ -1,21 +1,28 @@
-//! The source's half of a transfer: commits in order, each after the blobs that it names.
+//! The source's half of a transfer: commits in order, each after the blobs that it names, and a state at last.
+//!
+//! Invariants kept here:
+//! - What the target says that it has is not sent again: commits, the beginning of a blob, what a state has in common
+//!   with an earlier one.
+//! - Memory holds one commit and one blob, and the state that it is sent as a difference from.
 
-use super::{Cut, Link};
+use super::{
+    Cut, Link,
+    differ::{Piece, pieces},
+    keep::BASE_BYTES_MAX,
+};
 use crate::Error;
-use igor_protocol::{AgentId, Chain, Entry, Hash, Seq, archive, entry::Named, limits::BLOB_BYTES_MAX, transfer::Frame};
+use igor_protocol::{
+    AgentId, Chain, Entry, Hash, Seq,
+    archive::Part,
+    entry::Named,
+    limits::{BLOB_BYTES_MAX, PROGRAM_BYTES_MAX},
+    transfer::{Begun, Frame, Same, Welcome},
+};
 use igor_store::Store;
 use std::collections::BTreeSet;
 
-/// What was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shipped {
-    /// The position after the last commit.
-    pub next: Seq,
-    /// Bytes of frames.
-    pub bytes: u64,
-    /// Commits.
-    pub commits: u64,
-}
+/// Blob bytes in one frame: small, so that a slow wire is seen to move.
+const PART_BYTES: usize = 256 << 10;
 
 /// Why nothing more could be sent.
 #[derive(Debug, thiserror::Error)]
@@ -28,65 +35,136 @@ pub enum Failed {
     Own(#[from] Error),
 }
 
-/// Sends the journal from `from` up to `until`, with the bodies that it names, and the state of the last checkpoint
-/// among what was sent, and counts on. Holds one commit and one blob in memory.
-pub async fn ship<S: Store>(
-    store: &S,
+/// One transfer, and how far it is.
+pub(crate) struct Shipment<'a, S> {
+    store: &'a S,
     agent: AgentId,
-    from: Seq,
-    until: Chain,
-    link: &mut impl Link,
-    mut shipped: Shipped,
-) -> Result<Shipped, Failed> {
-    shipped.next = from;
-    let (mut state, mut sent) = (None, BTreeSet::new());
-    if from < until.next {
-        for commit in store.read(agent, from).map_err(Error::from)? {
-            let commit = commit.map_err(Error::from)?;
-            for (_, _, encoded) in commit.entries() {
-                for named in Entry::decode(encoded).map_err(Error::from)?.body.blobs() {
-                    match named {
-                        Named::State(hash) => state = Some(hash),
-                        Named::Body(hash) if sent.insert(hash) => {
-                            blob(store, hash, BLOB_BYTES_MAX, link, &mut shipped).await?;
+    /// The position after the last commit that was sent, or that the target had.
+    pub(crate) next: Seq,
+    /// Bytes of frames.
+    pub(crate) bytes: u64,
+    /// The last state that the target has.
+    state: Option<Hash>,
+    /// The state of the last checkpoint that it knows of.
+    due: Option<Hash>,
+    begun: Option<Begun>,
+    /// Bodies that were sent.
+    sent: BTreeSet<Hash>,
+}
+
+impl<'a, S: Store> Shipment<'a, S> {
+    /// Goes on with what the target has.
+    pub(crate) fn new(store: &'a S, agent: AgentId, welcome: &Welcome) -> Self {
+        let Welcome { next, state, begun, .. } = *welcome;
+        Self { store, agent, next, bytes: 0, state, due: welcome.wants.or(state), begun, sent: BTreeSet::new() }
+    }
+
+    /// Sends the program, which goes before all else.
+    pub(crate) async fn program(&mut self, hash: Hash, link: &mut impl Link) -> Result<(), Failed> {
+        self.blob(hash, PROGRAM_BYTES_MAX as u64, link).await
+    }
+
+    /// Sends the journal up to `until`, with the bodies that it names, and the state of the last checkpoint in it.
+    pub(crate) async fn journal(&mut self, until: Chain, link: &mut impl Link) -> Result<(), Failed> {
+        if self.next < until.next {
+            for commit in self.store.read(self.agent, self.next).map_err(Error::from)? {
+                let commit = commit.map_err(Error::from)?;
+                for (_, _, encoded) in commit.entries() {
+                    for named in Entry::decode(encoded).map_err(Error::from)?.body.blobs() {
+                        match named {
+                            Named::State(hash) => self.due = Some(hash),
+                            Named::Body(hash) if self.sent.insert(hash) => {
+                                self.blob(hash, BLOB_BYTES_MAX, link).await?;
+                            }
+                            // A program goes by itself, before all else.
+                            Named::Body(_) | Named::Program(_) => {}
                         }
-                        // A program goes by itself, before all else.
-                        Named::Body(_) | Named::Program(_) => {}
                     }
                 }
+                let next = commit.next();
+                self.frame(&Frame::Commit(commit), link).await?;
+                self.next = next;
+                if next >= until.next {
+                    break;
+                }
             }
-            let next = commit.next();
-            frame(link, Frame::Commit(commit), &mut shipped).await?;
-            (shipped.next, shipped.commits) = (next, shipped.commits + 1);
-            if next >= until.next {
-                break;
+        }
+        match self.due {
+            Some(due) if self.state != Some(due) => self.difference(due, link).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a state, as what differs from the one that the target has where that saves something.
+    async fn difference(&mut self, hash: Hash, link: &mut impl Link) -> Result<(), Failed> {
+        let earlier = match self.state {
+            // What is not here, or too large, is no reason to fail.
+            Some(base) => self.store.get_blob(base, BASE_BYTES_MAX).ok().flatten().map(|bytes| (base, bytes)),
+            None => None,
+        };
+        match earlier {
+            None => self.blob(hash, BLOB_BYTES_MAX, link).await?,
+            Some((base, earlier)) => {
+                let state = self.read(hash, BLOB_BYTES_MAX)?;
+                let from = self.begun(hash, state.len());
+                for piece in pieces(&earlier, &state, from, PART_BYTES) {
+                    self.piece(hash, &state, piece, Some(base), link).await?;
+                }
+                if state.is_empty() {
+                    self.piece(hash, &state, Piece { offset: 0, bytes: 0, same: false }, None, link).await?;
+                }
+            }
+        }
+        self.state = Some(hash);
+        Ok(())
+    }
+
+    /// Sends a blob, from where the target has it.
+    async fn blob(&mut self, hash: Hash, bytes_max: u64, link: &mut impl Link) -> Result<(), Failed> {
+        let blob = self.read(hash, bytes_max)?;
+        let mut offset = self.begun(hash, blob.len());
+        loop {
+            let bytes = (blob.len() - offset).min(PART_BYTES);
+            self.piece(hash, &blob, Piece { offset, bytes, same: false }, None, link).await?;
+            offset += bytes;
+            if offset >= blob.len() {
+                return Ok(());
             }
         }
     }
-    if let Some(state) = state {
-        blob(store, state, BLOB_BYTES_MAX, link, &mut shipped).await?;
-    }
-    Ok(shipped)
-}
 
-/// Sends one blob.
-pub(crate) async fn blob<S: Store>(
-    store: &S,
-    hash: Hash,
-    bytes_max: u64,
-    link: &mut impl Link,
-    shipped: &mut Shipped,
-) -> Result<(), Failed> {
-    let bytes = store.get_blob(hash, bytes_max).map_err(Error::from)?;
-    let bytes = bytes.ok_or(Error::MissingBlob { what: "a blob that the journal names", hash })?;
-    for part in archive::parts(hash, &bytes) {
-        frame(link, Frame::Part(part), shipped).await?;
+    fn read(&self, hash: Hash, bytes_max: u64) -> Result<Vec<u8>, Error> {
+        let bytes = self.store.get_blob(hash, bytes_max)?;
+        bytes.ok_or(Error::MissingBlob { what: "a blob that the journal names", hash })
     }
-    Ok(())
-}
 
-async fn frame(link: &mut impl Link, frame: Frame, shipped: &mut Shipped) -> Result<(), Cut> {
-    let bytes = frame.encode();
-    shipped.bytes += bytes.len() as u64;
-    link.send(bytes).await
+    /// How much of a blob the target has. It is told once: a later attempt is another transfer.
+    fn begun(&mut self, hash: Hash, length: usize) -> usize {
+        let begun = self.begun.take_if(|begun| begun.hash == hash).map_or(0, |begun| begun.bytes);
+        usize::try_from(begun).ok().filter(|begun| *begun < length).unwrap_or(0)
+    }
+
+    async fn piece(
+        &mut self,
+        hash: Hash,
+        blob: &[u8],
+        piece: Piece,
+        base: Option<Hash>,
+        link: &mut impl Link,
+    ) -> Result<(), Failed> {
+        let (total, offset) = (blob.len() as u64, piece.offset as u64);
+        let frame = if let Some(base) = base.filter(|_| piece.same) {
+            Frame::Same(Same { hash, total, offset, bytes: piece.bytes as u64, base })
+        } else {
+            let bytes = blob[piece.offset..piece.offset + piece.bytes].to_vec();
+            Frame::Part(Part { hash, total, offset, bytes })
+        };
+        self.frame(&frame, link).await
+    }
+
+    async fn frame(&mut self, frame: &Frame, link: &mut impl Link) -> Result<(), Failed> {
+        let bytes = frame.encode();
+        self.bytes += bytes.len() as u64;
+        Ok(link.send(bytes).await?)
+    }
 }

@@ -130,6 +130,11 @@ impl Core {
         small::put_blob(&self.home, &self.spares, bytes)
     }
 
+    /// Whether a blob is here.
+    pub fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
+        small::has_blob(&self.home, hash)
+    }
+
     /// Reads a blob.
     pub fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
         small::get_blob(&self.home, hash, bytes_max)

@@ -256,7 +256,7 @@ impl Log {
         self.segment.size - self.at.min(self.segment.size)
     }
 
-    /// Room at the end of a segment that only checkpoints, changes of custody and ends may use when no other segment can be made.
+    /// Room at the end of a segment that only checkpoints, ends and custody may use when no other segment can be made.
     fn reserved(&self) -> u64 {
         (self.segment.size / 4).min(1 << 20)
     }
@@ -323,11 +323,16 @@ impl Log {
     }
 }
 
-/// Whether a commit is one that an agent needs room for even when the disk is full.
+/// Whether a commit is one that an agent needs room for even when the disk is full: to end, or to go elsewhere.
 fn is_last_wish(commit: &[u8]) -> bool {
     let Ok(commit) = Commit::decode(commit) else { return false };
-    commit.entries().any(|(_, _, entry)| {
-        Entry::decode(entry)
-            .is_ok_and(|entry| matches!(entry.body, Body::Checkpoint(_) | Body::Custody(_) | Body::End(_)))
-    })
+    let mut only_seals = true;
+    for (_, _, entry) in commit.entries() {
+        match Entry::decode(entry).map(|entry| entry.body) {
+            Ok(Body::Checkpoint(_) | Body::End(_) | Body::Custody(_)) => return true,
+            Ok(Body::Seal(_)) => {}
+            _ => only_seals = false,
+        }
+    }
+    only_seals
 }

@@ -55,6 +55,11 @@ fn write_new_blob(home: &Home, hash: Hash, bytes: &[u8]) -> Result<Hash, Error> 
     Ok(hash)
 }
 
+/// Whether a blob is here; it is not read.
+pub(crate) fn has_blob(home: &Home, hash: Hash) -> Result<bool, Error> {
+    Ok(home.open_if_there(&blob_file(hash))?.is_some())
+}
+
 /// Reads a blob and checks it; nothing if it is not here.
 pub(crate) fn get_blob(home: &Home, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
     let name = blob_file(hash);

@@ -7,7 +7,7 @@ use super::{Options, home::Home, segment::Segment, table::Shared};
 use crate::{Error, files::Mode};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A file of allocated bytes, given up to make room for a blob when the disk is full.
+/// A file of allocated bytes, given up to make room for a blob or a local value when the disk is full.
 const RESERVE: &str = "reserve";
 
 pub(crate) struct Spares {

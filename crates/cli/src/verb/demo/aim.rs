@@ -9,18 +9,23 @@ use std::time::Duration;
 pub(crate) enum Aim {
     /// So long after the process was started: it is still recovering, most likely.
     Recovery(Duration),
+    /// So long after the first message that comes in after `calm`: its tick is due.
+    Message { calm: Duration, then: Duration },
     /// So long after the first tick that is announced after `calm`.
     Tick { calm: Duration, then: Duration },
 }
 
 impl Aim {
-    /// The next one: one in six at a recovery that takes about `recovery`, the others close after a tick.
+    /// The next one: one in six at a recovery that takes about `recovery`, the others close to a message or a tick.
     pub(crate) fn next(dice: &mut Dice, recovery: Duration, cycle: Duration) -> Self {
-        if dice.below(6) == 0 {
-            return Self::Recovery(dice.micros(u64::try_from(recovery.as_micros()).unwrap_or(u64::MAX)));
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let kind = dice.below(6);
+        if kind == 0 {
+            return Self::Recovery(dice.micros(micros(recovery)));
         }
-        let calm = Duration::from_millis(100 + dice.below(350));
-        Self::Tick { calm, then: dice.micros(u64::try_from(cycle.as_micros()).unwrap_or(u64::MAX)) }
+        let calm = Duration::from_millis(100 + dice.below(250));
+        let then = dice.micros(micros(cycle));
+        if kind < 4 { Self::Message { calm, then: then / 2 } } else { Self::Tick { calm, then } }
     }
 }
 
@@ -35,13 +40,15 @@ pub(crate) enum Hit {
     Tick,
     /// Neither: between two ticks, or in one that left no trace.
     Between,
+    /// It was giving the agent to another node.
+    Giving,
 }
 
 impl Hit {
-    pub(crate) const ALL: [Self; 4] = [Self::Recovery, Self::Commit, Self::Tick, Self::Between];
+    pub(crate) const ALL: [Self; 5] = [Self::Recovery, Self::Commit, Self::Tick, Self::Between, Self::Giving];
 
-    /// What a kill hit: whether the process had said `started`, the last tick that was announced or known from the
-    /// kill before, and what `show` says of the agent after the kill.
+    /// What a kill hit: whether the process had said that its agents live, the last tick that was announced or known
+    /// from the kill before, and what `show` says of the agent after the kill.
     pub(crate) fn classify(started: bool, known: u64, shown: &Value) -> Self {
         if shown["tick"].as_u64().is_some_and(|tick| tick > known) {
             Self::Commit
@@ -56,10 +63,11 @@ impl Hit {
 
     pub(crate) const fn words(self) -> &'static str {
         match self {
-            Self::Recovery => "while it was recovering from the kill before",
-            Self::Commit => "in mid-commit: its tick was written, and nobody had been told",
+            Self::Recovery => "while it recovered from the kill before",
+            Self::Commit => "in mid-commit: a tick was written, and nobody had been told",
             Self::Tick => "in mid-tick: it had a price in its hands that it had not dealt with",
             Self::Between => "between two ticks, or in one that left no trace",
+            Self::Giving => "while it gave the agent away",
         }
     }
 
@@ -69,6 +77,7 @@ impl Hit {
             Self::Commit => "in mid-commit",
             Self::Tick => "in mid-tick",
             Self::Between => "between ticks",
+            Self::Giving => "while giving",
         }
     }
 }

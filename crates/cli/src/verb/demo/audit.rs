@@ -24,7 +24,8 @@ impl Announced {
 /// A whole journal, as `timeline --json` prints it: what the checks need of it.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    entries: usize,
+    /// The head after each entry.
+    heads: Vec<String>,
     ends: usize,
     funded: Credits,
     spent: Credits,
@@ -54,8 +55,17 @@ pub(crate) struct Money {
 impl Journal {
     /// Reads an agent's journal.
     pub(crate) fn read(stage: &Stage, agent: &str) -> Result<Self, String> {
+        Self::read_with(stage, agent, |_| Ok(()))
+    }
+
+    /// The same, with another look at each entry.
+    pub(crate) fn read_with(
+        stage: &Stage,
+        agent: &str,
+        mut look: impl FnMut(&Value) -> Result<(), String>,
+    ) -> Result<Self, String> {
         let mut journal = Self::default();
-        match stage.read(&["timeline", agent], |row| journal.take(&row))? {
+        match stage.read(&["timeline", agent], |row| journal.take(&row).and_then(|()| look(&row)))? {
             (Some(0), _) => Ok(journal),
             (code, said) => Err(format!("timeline exited with {code:?}: {said}")),
         }
@@ -64,7 +74,7 @@ impl Journal {
     fn take(&mut self, row: &Value) -> Result<(), String> {
         let number = |field: &str| row[field].as_u64().ok_or_else(|| format!("no `{field}` in {row}"));
         let text = |field: &str| row[field].as_str().map(str::to_owned);
-        self.entries += 1;
+        self.heads.push(text("head").unwrap_or_default());
         match row["kind"].as_str() {
             Some("genesis") => self.funded = amount(&row["budget"])?,
             Some("order") if row["action"] == "fund" => self.funded = amount(&row["total"])?,
@@ -90,7 +100,12 @@ impl Journal {
     }
 
     pub(crate) const fn entries(&self) -> usize {
-        self.entries
+        self.heads.len()
+    }
+
+    /// Whether the entry at this position has this head.
+    pub(crate) fn has(&self, seq: u64, head: &str) -> bool {
+        usize::try_from(seq).ok().and_then(|seq| self.heads.get(seq)).is_some_and(|there| there == head)
     }
 
     /// How many ticks it has.

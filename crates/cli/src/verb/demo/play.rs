@@ -1,81 +1,101 @@
-//! The acts: a rehearsal that measures, the kills, the end of the money, the last question.
+//! The acts: the program lives at A, ends for want of money, moves to B, to C over a wire that is cut, back to A, and
+//! is given away by a node that is killed meanwhile. Its nodes are killed all along.
+//!
+//! Invariants kept here:
+//! - What a node tells is kept as it was told, whatever becomes of the node.
+//! - Where the agent is, is asked, not known: after each accident the story goes on from what the nodes say.
+
+mod acts;
 
 use super::{
-    AGENT_FILE, LEAST, NAME, PRICES_FILE, Told,
+    AGENT_FILE, BUDGET, Broken, LINES, MANIFEST, MANIFEST_FILE, NAME, PRICES_FILE, Told,
     aim::{Aim, Hit},
-    audit::{Announced, amount},
+    audit::Announced,
     dice::Dice,
-    stage::{Actor, Answer, Heard, Stage},
+    feeder::{Feed, Feeder, Place},
+    host::{Host, PATIENCE, Peer, Price, going_on, key},
+    rogue::{Refused, Rogue},
+    screen::{Doing, Picture, Screen, Whereabouts},
+    stage::{Answer, Heard, Stage},
+    watcher::{News, Watcher},
+    wire::Wire,
 };
-use crate::{
-    failure::Failure,
-    output::{Output, Tone},
-    words,
-};
-use igor_protocol::Credits;
+use crate::output::{Output, Tone};
+use igor_protocol::Seq;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
-    path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    fs,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-/// A second of computing costs a credit, so that what the agent pays can be read.
-const PRICE: &str = "1";
-/// It ticks also when nothing comes in, so that there is always something to interrupt.
-const INTERVAL: &str = "1ms";
+/// The nodes, by their place in what follows.
+pub(super) const A: usize = 0;
+pub(super) const B: usize = 1;
+pub(super) const C: usize = 2;
+/// What they ask: A for work done, B for time, C for both.
+const PRICES_ASKED: [(&str, Price); 3] = [
+    ("A", Price { per_second: "0.000000001", per_fuel: "0.000001" }),
+    ("B", Price { per_second: "1", per_fuel: "0" }),
+    ("C", Price { per_second: "0.5", per_fuel: "0.0000001" }),
+];
 /// About so long it takes from one tick to the next, with the disk.
 const CYCLE: Duration = Duration::from_millis(3);
-/// Prices a second: as fast as that, all of them take about twelve seconds.
-const RATE: &str = "280";
-const REHEARSAL_TICKS: u64 = 250;
-/// What the agent has at first is enough for about so long.
-const MONEY_FOR: Duration = Duration::from_secs(5);
-const FUND: &str = "100";
-/// The id of the last question.
-pub(super) const QUESTION: &str = "how-did-it-go";
-/// More kills than were asked for, until each kind was hit.
-const MORE_KILLS: u32 = 20;
-/// How often it is seen that somebody pressed Ctrl-C.
-const SLICE: Duration = Duration::from_millis(100);
-/// Nothing here takes longer.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Prices a second, while the nodes are being killed.
+const RATE: &str = "120";
+const FUND: &str = "1000";
+/// How often it is looked whether something has happened.
+const SLICE: Duration = Duration::from_millis(50);
+/// After a kill: as long as this, what the node had still told may be on its way.
+const ECHO: Duration = Duration::from_millis(20);
 
-/// Somebody pressed Ctrl-C: the play ends, and cleans up.
-pub(super) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// The stage and what is played on it.
+/// The stage and who is on it.
 pub(super) struct Play {
-    out: Output,
-    stage: Stage,
-    /// The same with a log of its own.
-    sender: Stage,
-    agent: String,
-    prices: String,
+    pub(super) screen: Screen,
+    pub(super) hosts: [Host; 3],
+    /// Where the owner's key is: at none of the nodes.
+    owner: Stage,
+    owner_key: String,
+    /// From B to C: what the agent goes over.
+    wire: Wire,
+    folder: PathBuf,
+    igor: PathBuf,
     dice: Dice,
-    budget: Credits,
-    /// How long a start takes until the agent is there.
+    watcher: Option<Watcher>,
+    feeder: Option<Feeder>,
+    /// A's home as it was early on.
+    rogue: Option<Rogue>,
+    run: Run,
+    /// How long a start takes until the agent lives.
     starts_in: Duration,
+    /// The process that runs now was started and has not said that its agents live.
+    recovering: bool,
 }
 
 /// What happened.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    announced: Vec<Announced>,
+    pub(super) announced: Vec<Announced>,
+    /// The position after the last entry that was told.
+    next: u64,
     /// The last tick that the journal had after the last kill.
     known: u64,
-    hits: BTreeMap<Hit, u32>,
+    pub(super) hits: BTreeMap<Hit, u32>,
     ended: bool,
-    stream: String,
-    report: String,
+    funded: bool,
+    /// Where the agent lived, one node after the other.
+    pub(super) journey: Vec<usize>,
+    /// Bytes that the last move took.
+    bytes: u64,
+    pub(super) cut: String,
+    pub(super) giving: String,
+    pub(super) stream: String,
+    pub(super) report: String,
+    pub(super) refused: Option<Refused>,
 }
 
 impl Run {
-    pub(super) fn announced(&self) -> &[Announced] {
-        &self.announced
-    }
-
     pub(super) fn kills(&self) -> u32 {
         self.hits.values().sum()
     }
@@ -85,238 +105,265 @@ impl Run {
         format!("{}: {}", self.kills(), hits.collect::<Vec<_>>().join(", "))
     }
 
-    pub(super) fn stream(&self) -> &str {
-        &self.stream
-    }
-
-    pub(super) fn report(&self) -> &str {
-        &self.report
-    }
-
-    /// Takes what was printed into account.
-    fn hear(&mut self, rows: &[Value]) {
-        self.announced.extend(rows.iter().filter_map(Announced::of));
-        self.ended |= rows.iter().any(|row| row["event"] == "ended");
-    }
-
     fn last_tick(&self) -> u64 {
         self.announced.last().map_or(0, |told| told.tick)
     }
 }
 
 impl Play {
-    /// A play on `stage`; program and prices are in `folder`.
-    pub(super) fn new(out: Output, stage: Stage, folder: &Path, seed: u64) -> Self {
-        let text = |name: &str| folder.join(name).to_string_lossy().into_owned();
-        Self {
-            out,
-            sender: stage.logging(&folder.join("sender.log"), "warn"),
-            stage,
-            agent: text(AGENT_FILE),
-            prices: text(PRICES_FILE),
-            dice: Dice::new(seed),
-            budget: LEAST,
-            starts_in: Duration::from_millis(50),
+    /// Three nodes that know each other, each with a home in `folder`, and an owner with one more.
+    pub(super) fn new(out: Output, igor: &Path, folder: &Path, seed: u64) -> Result<Self, String> {
+        let owner = Stage::new(igor, &folder.join("owner"), &folder.join("owner.log"));
+        let owner_key = key(&owner.ask(&["key", "--create"])?, "owner")?;
+        let host = |node: usize| Host::new(igor, folder, PRICES_ASKED[node].0, PRICES_ASKED[node].1);
+        let mut hosts = [host(A)?, host(B)?, host(C)?];
+        let wire = Wire::to(hosts[C].port, true)?;
+        for (node, peers) in [
+            // B listens nowhere, so that nobody comes to it but over what it has dialled itself. Each takes the agent
+            // from the one that will have it before.
+            (A, [(B, None, false), (C, Some(hosts[C].port), true)]),
+            (B, [(A, Some(hosts[A].port), true), (C, Some(wire.port), false)]),
+            (C, [(A, Some(hosts[A].port), false), (B, None, true)]),
+        ] {
+            let peers = peers.map(|(peer, port, sends)| Peer { key: &hosts[peer].key, port, sends });
+            hosts[node].configure(&owner_key, node != B, &peers)?;
         }
-    }
-
-    pub(super) const fn stage(&self) -> &Stage {
-        &self.stage
-    }
-
-    /// A second of the same on another agent: what it costs, and how long a start takes.
-    pub(super) fn rehearse(&mut self) -> Result<(), Failure> {
-        let ticks = REHEARSAL_TICKS.to_string();
-        let args =
-            ["run", &self.agent, "--name", "rehearsal", "--price", PRICE, "--interval", INTERVAL, "--ticks", &ticks];
-        let mut agent = self.stage.start(&args).map_err(Failure::failed)?;
-        expect(&agent, "started", Instant::now() + PATIENCE)?;
-        let begun = Instant::now();
-        let sender = self.sender.start(&["send", "rehearsal", "--lines", &self.prices, "--rate", RATE]);
-        let ended = agent.end().map_err(Failure::failed)?;
-        let took = begun.elapsed();
-        // The sender has nobody to send to any more.
-        sender.map_err(Failure::failed)?.kill().map_err(Failure::failed)?;
-        if !ended.0.success() {
-            return Err(Failure::failed("the rehearsal failed"));
+        hosts.iter_mut().try_for_each(Host::start)?;
+        for host in &hosts {
+            host.expect("started")?;
         }
-        let shown = self.shown("rehearsal")?;
-        let spent = amount(&shown["spent"]).map_err(Failure::failed)?;
-        let share = MONEY_FOR.as_millis() * spent.units() / took.as_millis().max(1);
-        self.budget = Credits::from_units(share).max(LEAST);
-
-        let again = Instant::now();
-        let mut agent = self.stage.start(&args[..args.len() - 2]).map_err(Failure::failed)?;
-        expect(&agent, "started", Instant::now() + PATIENCE)?;
-        self.starts_in = again.elapsed();
-        agent.kill().map_err(Failure::failed)?;
-        Ok(())
-    }
-
-    /// The kills, the end of the money on the way, and the last question.
-    pub(super) fn perform(&mut self, kills: u32) -> Result<Run, Failure> {
-        let mut run = Run::default();
-        let budget = self.budget.to_string();
-        self.out.words(format!(
-            "it begins with {}, which a rehearsal says is enough for about half of the way",
-            words::money(self.budget)
-        ))?;
-        let agent = self.agent.clone();
-        let start = ["run", &agent, "--name", NAME, "--price", PRICE, "--budget", &budget, "--interval", INTERVAL];
-        let again = [&start[..4], &start[8..]].concat();
-        let mut actor = self.stage.start(&start).map_err(Failure::failed)?;
-        let first = expect(&actor, "started", Instant::now() + PATIENCE)?;
-        run.hear(&first);
-        let prices = self.prices.clone();
-        let send = ["send", NAME, "--lines", &prices, "--rate", RATE];
-        let mut sender = self.sender.start(&send).map_err(Failure::failed)?;
-        let mut started = true;
-        loop {
-            let enough = run.kills() >= kills && (Self::all_hit(&run) || run.kills() >= kills + MORE_KILLS);
-            if enough && run.ended {
-                break;
-            }
-            // Enough kills, but its money has not ended: it ticks until it does.
-            let aim = if enough { None } else { Some(Aim::next(&mut self.dice, self.starts_in, CYCLE)) };
-            let heard = Self::until(&actor, aim, &mut started, &mut run)?;
-            let rows = if heard.is_some() { Vec::new() } else { actor.kill().map_err(Failure::failed)? };
-            started |= rows.iter().any(|row| row["event"] == "started");
-            run.hear(&rows);
-            let ended_now = heard.is_some() || rows.iter().any(|row| row["event"] == "ended");
-            if ended_now {
-                self.revive(&mut actor, &run)?;
-            } else {
-                self.killed(started, &mut run)?;
-            }
-            if sender.ended().map_err(Failure::failed)?.is_some_and(|status| !status.success()) {
-                // It met the agent when that had ended. The same command sends what is missing.
-                sender = self.sender.start(&send).map_err(Failure::failed)?;
-            }
-            actor = self.stage.start(&again).map_err(Failure::failed)?;
-            started = false;
-        }
-        let rows = expect(&actor, "started", Instant::now() + PATIENCE)?;
-        run.hear(&rows);
-        self.last_question(actor, sender, &mut run)?;
-        Ok(run)
-    }
-
-    fn all_hit(run: &Run) -> bool {
-        [Hit::Recovery, Hit::Commit, Hit::Tick].iter().all(|hit| run.hits.contains_key(hit))
-    }
-
-    /// Waits until the moment that is aimed at. Comes back earlier, with its exit code, if the process ends by itself.
-    fn until(actor: &Actor, aim: Option<Aim>, started: &mut bool, run: &mut Run) -> Result<Option<()>, Failure> {
-        let begun = Instant::now();
-        let mut calm = None;
-        let mut deadline = match aim {
-            Some(Aim::Recovery(after)) => begun + after,
-            _ => begun + PATIENCE,
+        let picture = Picture {
+            nodes: PRICES_ASKED.map(|(letter, _)| (letter, Doing::Runs)),
+            agent: Whereabouts::Nowhere,
+            tick: 0,
+            epoch: "0.0".to_owned(),
+            prices: (0, LINES),
+            kills: 0,
         };
-        loop {
-            if INTERRUPTED.load(Ordering::Relaxed) {
-                return Err(Failure::failed("interrupted"));
-            }
-            let slice = deadline.min(Instant::now() + SLICE);
-            match actor.hear(slice) {
-                Heard::End => return Ok(Some(())),
-                Heard::Silence if slice < deadline => {}
-                Heard::Silence if deadline == begun + PATIENCE => {
-                    return Err(Failure::failed("the agent says nothing any more"));
-                }
-                Heard::Silence => return Ok(None),
-                Heard::Row(row) => {
-                    run.hear(std::slice::from_ref(&row));
-                    *started |= row["event"] == "started";
-                    let Some(Aim::Tick { calm: quiet, then }) = aim else { continue };
-                    if row["event"] == "started" || calm.is_none() {
-                        calm = Some(Instant::now() + quiet);
-                    }
-                    let now = Instant::now();
-                    if row["event"] == "tick" && calm.is_some_and(|calm| now >= calm) && deadline == begun + PATIENCE {
-                        deadline = now + then;
-                    }
-                }
-            }
-        }
-    }
-
-    fn killed(&self, started: bool, run: &mut Run) -> Result<(), Failure> {
-        let shown = self.shown(NAME)?;
-        let hit = Hit::classify(started, run.known.max(run.last_tick()), &shown);
-        run.known = shown["tick"].as_u64().unwrap_or(0);
-        *run.hits.entry(hit).or_default() += 1;
-        let told = Told::Killed { kill: run.kills(), hit: hit.name(), tick: shown["tick"].as_u64().unwrap_or(0) };
-        self.out.say(&told, || format!("kill {:>2}, at tick {:>5}, {}", run.kills(), shown["tick"], hit.words()))
-    }
-
-    /// Its money is spent: it ended by itself, gracefully. Its owner gives it more.
-    fn revive(&self, actor: &mut Actor, run: &Run) -> Result<(), Failure> {
-        let (status, _) = actor.end().map_err(Failure::failed)?;
-        let shown = self.shown(NAME)?;
-        if !run.ended || !status.success() || shown["status"] != "ended" {
-            return Err(Failure::failed(format!("the agent stopped by itself, with {status}: {shown}")));
-        }
-        let strong = |text: &str| self.out.tone(Tone::Strong, text);
-        let tick = shown["tick"].as_u64().unwrap_or(0);
-        self.out.say(&Told::Exhausted { tick }, || {
-            let words = "its money is spent. It wrote down its state and ended by itself: nobody computes for nothing";
-            strong(&format!("tick {tick}: {words}"))
-        })?;
-        let funded = self.stage.ask(&["fund", NAME, FUND]).and_then(Answer::last).map_err(Failure::failed)?;
-        let total = funded["funded"].as_str().unwrap_or_default().to_owned();
-        self.out.say(&Told::Funded { funded: total }, || {
-            strong(&format!("           its owner gives it {FUND} credits (igor fund {NAME} {FUND}), and it lives again, where it was"))
+        Ok(Self {
+            screen: Screen::new(out, picture),
+            hosts,
+            owner,
+            owner_key,
+            wire,
+            folder: folder.to_owned(),
+            igor: igor.to_owned(),
+            dice: Dice::new(seed),
+            watcher: None,
+            feeder: None,
+            rogue: None,
+            run: Run::default(),
+            starts_in: Duration::from_millis(200),
+            recovering: false,
         })
     }
 
-    /// All prices are in; the agent says what became of them, and is stopped.
-    fn last_question(&self, mut actor: Actor, mut sender: Actor, run: &mut Run) -> Result<(), Failure> {
-        let failed = |why: String| Failure::failed(why);
-        self.out.words(format!(
-            "enough: {}. The remaining prices come in, and then it is asked what it has",
-            words::count(u64::from(run.kills()), "kill")
-        ))?;
-        let (mut status, mut rows) = sender.end().map_err(failed)?;
-        if !status.success() {
-            let mut again = self.sender.start(&["send", NAME, "--lines", &self.prices]).map_err(failed)?;
-            (status, rows) = again.end().map_err(failed)?;
-        }
-        let sent =
-            rows.last().filter(|_| status.success()).ok_or_else(|| Failure::failed("the prices could not be sent"))?;
-        sent["stream"].as_str().unwrap_or_default().clone_into(&mut run.stream);
-        let answer =
-            self.stage.ask(&["call", NAME, "report", "--id", QUESTION]).and_then(Answer::last).map_err(failed)?;
-        answer["reply"].as_str().unwrap_or_default().clone_into(&mut run.report);
-        actor.interrupt().map_err(failed)?;
-        let (status, rows) = actor.end().map_err(failed)?;
-        run.hear(&rows);
-        if status.success() {
-            Ok(())
-        } else {
-            Err(Failure::failed(format!("the agent did not stop cleanly: {status}")))
-        }
+    pub(super) const fn run(&self) -> &Run {
+        &self.run
     }
 
-    fn shown(&self, name: &str) -> Result<Value, Failure> {
-        self.stage.ask(&["show", name]).and_then(Answer::last).map_err(Failure::failed)
+    fn file(&self, name: &str) -> String {
+        self.folder.join(name).to_string_lossy().into_owned()
     }
-}
 
-/// What a process prints up to an event.
-fn expect(actor: &Actor, event: &str, deadline: Instant) -> Result<Vec<Value>, Failure> {
-    let mut rows = Vec::new();
-    loop {
-        match actor.hear(deadline) {
-            Heard::Row(row) => {
-                let there = row["event"] == event;
-                rows.push(row);
-                if there {
-                    return Ok(rows);
-                }
+    /// The owner deploys the agent at A, and somebody begins to send it prices.
+    fn deploy(&mut self) -> Result<(), Broken> {
+        fs::write(self.folder.join(MANIFEST_FILE), MANIFEST).map_err(|e| e.to_string())?;
+        let (agent, manifest) = (self.file(AGENT_FILE), self.file(MANIFEST_FILE));
+        let args = ["deploy", &agent, "--name", NAME, "--budget", BUDGET, "--manifest", &manifest];
+        self.owner.at(&self.hosts[A].socket()?).ask(&args).and_then(Answer::last)?;
+        self.lives_at(A)?;
+        let place = |host: &Host| Ok::<_, String>(Place { key: host.key.clone(), socket: host.socket()? });
+        let places = self.hosts.iter().map(place).collect::<Result<_, _>>()?;
+        // A log of its own, since others talk as well.
+        let sender = self.owner.logging(&self.folder.join("sender.log"), "warn");
+        let lines = self.file(PRICES_FILE);
+        self.feeder = Some(Feeder::begin(Feed { sender, places, lines, rate: RATE }));
+        Ok(())
+    }
+
+    /// From now on the agent is read along with there.
+    fn lives_at(&mut self, node: usize) -> Result<(), String> {
+        self.watcher = Some(Watcher::begin(&self.hosts[node].socket()?, Seq(self.run.next)));
+        self.run.journey.push(node);
+        self.screen.picture.agent = Whereabouts::At(node);
+        Ok(())
+    }
+
+    /// The next thing that a node tells of the agent, or nothing by then.
+    fn hear(&mut self, deadline: Instant) -> Result<Option<News>, Broken> {
+        going_on()?;
+        self.screen.refresh()?;
+        let slice = deadline.min(Instant::now() + SLICE);
+        let Some(told) = self.watcher.as_ref().and_then(|watcher| watcher.hear(slice)) else { return Ok(None) };
+        self.run.next = told.seq + 1;
+        let picture = &mut self.screen.picture;
+        picture.epoch = told.epoch;
+        match &told.news {
+            News::Tick(tick) => {
+                picture.tick = tick.tick;
+                self.run.announced.push(tick.clone());
             }
-            Heard::Silence => return Err(Failure::failed(format!("no `{event}` within {} s", PATIENCE.as_secs()))),
-            Heard::End => return Err(Failure::failed(format!("the agent ended before it said `{event}`"))),
+            News::Message(Some(n)) => picture.prices.0 = *n,
+            News::Ended => self.run.ended = true,
+            News::Message(None) | News::Other => {}
         }
+        Ok(Some(told.news))
+    }
+
+    /// Hears what a node had told before it was killed.
+    fn hear_out(&mut self) -> Result<(), Broken> {
+        while self.hear(Instant::now() + ECHO)?.is_some() {}
+        Ok(())
+    }
+
+    /// So many kills of the node that has the agent, and more, within reason, until one of each of these was hit there.
+    fn kills(&mut self, node: usize, kills: u32, wanted: &[Hit], more: u32) -> Result<(), Broken> {
+        let mut hits = Vec::new();
+        while hits.len() < kills as usize
+            || (wanted.iter().any(|hit| !hits.contains(hit)) && hits.len() < (kills + more) as usize)
+        {
+            hits.push(self.kill_somewhen(node)?);
+            if node == A && self.rogue.is_none() {
+                // Nothing runs there now: what is copied is what somebody has who takes the disk.
+                let rogue = Rogue::of(&self.hosts[A], &self.owner_key, &self.hosts[C], &self.igor, &self.folder)?;
+                self.rogue = Some(rogue);
+            }
+            self.start(node)?;
+        }
+        self.recovered(node)
+    }
+
+    /// Starts a node again.
+    fn start(&mut self, node: usize) -> Result<(), Broken> {
+        self.hosts[node].start()?;
+        self.screen.picture.nodes[node].1 = Doing::Starts;
+        self.recovering = true;
+        Ok(())
+    }
+
+    /// Waits until a node that was started carries its agents.
+    fn recovered(&mut self, node: usize) -> Result<(), Broken> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.recovering {
+            self.listen(node)?;
+            self.hear(Instant::now() + Duration::from_millis(5))?;
+            if Instant::now() >= deadline {
+                return Err(format!("node {} does not start", self.hosts[node].letter).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes into account what the process of a node has said.
+    fn listen(&mut self, node: usize) -> Result<(), Broken> {
+        while self.recovering {
+            match self.hosts[node].hear(Instant::now()) {
+                Heard::Row(row) if row["event"] == "carried" => {
+                    self.recovering = false;
+                    self.screen.picture.nodes[node].1 = Doing::Runs;
+                    if let Some(feeder) = &self.feeder {
+                        feeder.again();
+                    }
+                }
+                Heard::Row(_) => {}
+                Heard::Silence => break,
+                Heard::End => return Err(format!("node {} ended by itself", self.hosts[node].letter).into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills the node that has the agent at some instant, and says what that hit.
+    fn kill_somewhen(&mut self, node: usize) -> Result<Hit, Broken> {
+        let begun = Instant::now();
+        let aim = Aim::next(&mut self.dice, self.starts_in, CYCLE);
+        if let Aim::Recovery(after) = aim
+            && self.recovering
+        {
+            while begun.elapsed() < after {
+                self.listen(node)?;
+                self.hear(begun + after)?;
+            }
+        } else {
+            let waited = self.recovering;
+            self.recovered(node)?;
+            if waited {
+                self.starts_in = begun.elapsed();
+            }
+            self.aim(aim, node)?;
+        }
+        let rows = self.hosts[node].kill()?;
+        self.screen.picture.nodes[node].1 = Doing::Killed;
+        self.hear_out()?;
+        let lives = !self.recovering || rows.iter().any(|row| row["event"] == "carried");
+        let shown = self.hosts[node].shown()?;
+        let hit = Hit::classify(lives, self.run.known.max(self.run.last_tick()), &shown);
+        self.hit(node, hit, &shown)?;
+        Ok(hit)
+    }
+
+    fn hit(&mut self, node: usize, hit: Hit, shown: &Value) -> Result<(), Broken> {
+        let tick = shown["tick"].as_u64().unwrap_or(0);
+        self.run.known = tick;
+        *self.run.hits.entry(hit).or_default() += 1;
+        let kill = self.run.kills();
+        self.screen.picture.kills = kill;
+        let letter = self.hosts[node].letter;
+        let told = Told::Killed { kill, node: letter, hit: hit.name(), tick };
+        Ok(self.screen.tell(&told, || format!("kill {kill:>2}, node {letter}, tick {tick:>5}: {}", hit.words()))?)
+    }
+
+    /// Comes back at the moment that is aimed at.
+    fn aim(&mut self, aim: Aim, node: usize) -> Result<(), Broken> {
+        let (calm, then) = match aim {
+            Aim::Message { calm, then } | Aim::Tick { calm, then } => (calm, then),
+            Aim::Recovery(then) => (Duration::ZERO, then),
+        };
+        let begun = Instant::now();
+        let mut since = begun;
+        loop {
+            let news = self.hear(Instant::now() + SLICE)?;
+            if self.run.ended && !self.run.funded {
+                self.revive(node)?;
+                since = Instant::now();
+                continue;
+            }
+            let due = match (aim, &news) {
+                // Where no message comes any more, a tick does as well.
+                (Aim::Message { .. }, Some(News::Tick(_))) => since.elapsed() > calm * 4,
+                (Aim::Message { .. }, Some(News::Message(_)))
+                | (Aim::Tick { .. } | Aim::Recovery(_), Some(News::Tick(_))) => true,
+                _ => false,
+            };
+            if due && since.elapsed() >= calm {
+                std::thread::sleep(then);
+                return Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err("the agent says nothing any more".to_owned().into());
+            }
+        }
+    }
+
+    /// Its money is spent: it ended by itself, gracefully. Its owner gives it more.
+    fn revive(&mut self, node: usize) -> Result<(), Broken> {
+        let shown = self.hosts[node].until("the agent does not end", |shown| shown["status"] == "ended")?;
+        self.screen.picture.agent = Whereabouts::Ended(node);
+        let tick = shown["tick"].as_u64().unwrap_or(0);
+        self.screen.tell(&Told::Exhausted { tick }, || {
+            format!("tick {tick}: its money is spent. It wrote down its state and ended: nobody computes for nothing")
+        })?;
+        let funded = self.owner.at(&self.hosts[node].socket()?).ask(&["fund", NAME, FUND]).and_then(Answer::last)?;
+        self.run.funded = true;
+        self.screen.picture.agent = Whereabouts::At(node);
+        let funded = funded["funded"].as_str().unwrap_or_default().to_owned();
+        Ok(self.screen.tell(&Told::Funded { funded }, || {
+            format!("its owner gives it {FUND} credits (igor fund {NAME} {FUND}), and it lives again, where it was")
+        })?)
+    }
+
+    fn strong(&self, text: &str) -> String {
+        self.screen.tone(Tone::Strong, text)
     }
 }

@@ -1,8 +1,9 @@
-//! Igor from outside: real processes of this binary, one home, and what they print.
+//! Igor from outside: real processes of this binary, their homes, and what they print.
 //!
 //! Invariants kept here:
 //! - Only public commands are used, and only what they print and how they exit is believed.
 //! - Every process that is started here is ended here, by its own handle.
+//! - Nothing waits on once [`INTERRUPTED`] is set.
 
 use serde_json::Value;
 use std::{
@@ -10,19 +11,31 @@ use std::{
     io::{BufRead, BufReader, Read, Seek},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 /// Longest time that a command may take before something is wrong.
 const COMMAND_WITHIN: Duration = Duration::from_mins(2);
+/// The same for one whose answer may be a whole life.
+const ANSWER_WITHIN: Duration = Duration::from_mins(10);
+/// How often it is seen that everything is to end.
+const SLICE: Duration = Duration::from_millis(100);
 
-/// A binary and the home that it works on.
+/// Somebody wants all of this to end: every process that is waited for is killed.
+pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// A binary, the home that it works on, and the node that it talks to.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     igor: PathBuf,
     home: PathBuf,
+    /// The socket of a node that has another home.
+    node: Option<PathBuf>,
     /// Where the stderr of what is started goes, for those who look, and how much is said there.
     log: PathBuf,
     filter: &'static str,
@@ -48,7 +61,12 @@ impl Answer {
 
 impl Stage {
     pub(crate) fn new(igor: &Path, home: &Path, log: &Path) -> Self {
-        Self { igor: igor.to_owned(), home: home.to_owned(), log: log.to_owned(), filter: "warn" }
+        Self { igor: igor.to_owned(), home: home.to_owned(), node: None, log: log.to_owned(), filter: "warn" }
+    }
+
+    /// The same, talking to the node at this socket, whatever home that has.
+    pub(crate) fn at(&self, socket: &Path) -> Self {
+        Self { node: Some(socket.to_owned()), ..self.clone() }
     }
 
     /// The same with another log, which says what `filter` asks for.
@@ -59,6 +77,9 @@ impl Stage {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.igor);
         command.args(args).arg("--json").arg("--home").arg(&self.home).stdin(Stdio::null());
+        if let Some(node) = &self.node {
+            command.arg("--node").arg(node);
+        }
         // Only what is said here counts, whoever starts this.
         command.env_remove("IGOR_NODE").env_remove("IGOR_TOKEN").env("IGOR_LOG", self.filter);
         command
@@ -83,17 +104,19 @@ impl Stage {
         let failed = |e: &dyn std::fmt::Display| format!("igor {}: {e}", args[0]);
         // A file takes any amount of words without anybody reading along.
         let mut said = tempfile::tempfile().map_err(|e| failed(&e))?;
-        let stderr = said.try_clone().map_err(|e| failed(&e))?;
-        let child = self.command(args).stdout(Stdio::piped()).stderr(stderr).spawn();
-        let mut child = child.map_err(|e| failed(&e))?;
-        let stdout = child.stdout.take().ok_or("no stdout")?;
-        let taken = BufReader::new(stdout).lines().try_for_each(|line| {
-            let row =
-                line.map_err(|e| e.to_string()).and_then(|line| serde_json::from_str(&line).map_err(|e| e.to_string()));
-            row.and_then(&mut take)
-        });
-        let status = child.wait().map_err(|e| failed(&e))?;
-        taken.map_err(|e| failed(&e))?;
+        let mut actor = self.spawn(args, said.try_clone().map_err(|e| failed(&e))?).map_err(|e| failed(&e))?;
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        loop {
+            match actor.line(deadline.min(Instant::now() + SLICE)) {
+                Ok(line) => serde_json::from_str(&line).map_err(|e| e.to_string()).and_then(&mut take),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) if INTERRUPTED.load(Ordering::Relaxed) => Err("interrupted".to_owned()),
+                Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => Err("it does not end".to_owned()),
+                Err(RecvTimeoutError::Timeout) => Ok(()),
+            }
+            .map_err(|e| failed(&e))?;
+        }
+        let status = actor.child.wait().map_err(|e| failed(&e))?;
         let mut words = String::new();
         said.rewind().and_then(|()| said.read_to_string(&mut words)).map_err(|e| failed(&e))?;
         Ok((status.code(), words))
@@ -102,15 +125,16 @@ impl Stage {
     /// Starts a command that goes on, whose lines are read as they come.
     pub(crate) fn start(&self, args: &[&str]) -> Result<Actor, String> {
         let log = File::options().create(true).append(true).open(&self.log).map_err(|e| e.to_string())?;
-        let mut child = self.command(args).stdout(Stdio::piped()).stderr(log).spawn().map_err(|e| e.to_string())?;
-        let stdout = child.stdout.take().ok_or("no stdout")?;
+        self.spawn(args, log).map_err(|e| e.to_string())
+    }
+
+    fn spawn(&self, args: &[&str], stderr: File) -> std::io::Result<Actor> {
+        let mut child = self.command(args).stdout(Stdio::piped()).stderr(stderr).spawn()?;
+        let stdout = child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
         let (tell, lines) = channel();
         let reader = thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
-                // A line that a kill cut in two is no line.
-                if let Some(row) = line.ok().and_then(|line| serde_json::from_str(&line).ok())
-                    && tell.send(row).is_err()
-                {
+                if line.is_err() || line.is_ok_and(|line| tell.send(line).is_err()) {
                     return;
                 }
             }
@@ -122,7 +146,7 @@ impl Stage {
 /// A process that runs.
 pub(crate) struct Actor {
     child: Child,
-    lines: Receiver<Value>,
+    lines: Receiver<String>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -138,12 +162,20 @@ pub(crate) enum Heard {
 }
 
 impl Actor {
+    fn line(&self, deadline: Instant) -> Result<String, RecvTimeoutError> {
+        self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// The next line, waiting until `deadline`.
     pub(crate) fn hear(&self, deadline: Instant) -> Heard {
-        match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(row) => Heard::Row(row),
-            Err(RecvTimeoutError::Timeout) => Heard::Silence,
-            Err(RecvTimeoutError::Disconnected) => Heard::End,
+        loop {
+            match self.line(deadline).map(|line| serde_json::from_str(&line)) {
+                Ok(Ok(row)) => return Heard::Row(row),
+                // A line that a kill cut in two is no line.
+                Ok(Err(_)) => {}
+                Err(RecvTimeoutError::Timeout) => return Heard::Silence,
+                Err(RecvTimeoutError::Disconnected) => return Heard::End,
+            }
         }
     }
 

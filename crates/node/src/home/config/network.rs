@@ -6,6 +6,8 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::policy::keys;
 
+/// The least that a transfer may be slowed down to: the largest frame is 8 MiB, and must be whole within 30 s.
+const PACE_MIN: u32 = 512 << 10;
 /// Most addresses in one list.
 const ADDRESSES_MAX: usize = 64;
 
@@ -29,6 +31,9 @@ pub struct NetworkConfig {
     /// Nodes that are never let in.
     #[serde(deserialize_with = "keys")]
     pub deny: Vec<NodeId>,
+    /// How many bytes a second each agent that comes or goes may take each way; without it as many as it gets.
+    #[serde(deserialize_with = "pace")]
+    pub transfer_bytes_per_second: Option<u32>,
 }
 
 impl NetworkConfig {
@@ -36,6 +41,16 @@ impl NetworkConfig {
     pub fn is_on(&self) -> bool {
         !self.listen.is_empty() || !self.peers.is_empty()
     }
+}
+
+fn pace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let pace = u32::deserialize(deserializer)?;
+    if pace < PACE_MIN {
+        return Err(D::Error::custom(format_args!(
+            "transfer_bytes_per_second is {pace}; below {PACE_MIN} the largest commit of a journal does not arrive in time"
+        )));
+    }
+    Ok(Some(pace))
 }
 
 fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Multiaddr>, D::Error> {

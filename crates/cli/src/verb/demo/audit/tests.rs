@@ -34,6 +34,7 @@ fn what_holds_passes() {
     assert_eq!((journal.entries(), journal.ticks(), journal.ends()), (8, 2, 1));
     assert_eq!(journal.announced_are_there(&[told(1, 4, "a"), told(2, 5, "b")]), Ok(()));
     assert_eq!(journal.announced_are_there(&[told(2, 5, "b")]), Ok(()), "a kill may eat an announcement");
+    assert_eq!((journal.has(5, "b"), journal.has(5, "a"), journal.has(8, "b")), (true, false, false));
     assert_eq!(journal.stream_once("s", 1), Ok(()));
     assert_eq!(journal.ids_once(["q".to_owned()].into_iter()), Ok(1));
     let money = journal.money("9".parse().unwrap()).unwrap();

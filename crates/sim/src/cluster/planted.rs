@@ -1,0 +1,41 @@
+//! Mistakes that simulated nodes make on purpose, each to see that the oracle finds it.
+//!
+//! What is left out of custody's rules is [`igor_protocol::custody::Rules`]; here is what those cannot say.
+
+use crate::{files::SimDisk, guest::SimProgram};
+use igor_store::files::SyncPoint;
+
+/// A mistake of every node of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// The store answers before it has synced, so that what is not durable is released.
+    AnswersBeforeSync,
+    /// The log is never synced.
+    LogIsNotSynced,
+    /// What the keystore is told is never synced.
+    KeystoreIsNotSynced,
+    /// The first node uses more fuel for the same run than all others.
+    RunsDiffer,
+    /// A life ends without anybody beginning another.
+    NobodyStartsAgain,
+}
+
+impl Planted {
+    /// Lets a disk make it.
+    pub(super) fn on(self, disk: &SimDisk) {
+        match self {
+            Self::LogIsNotSynced => disk.skip(SyncPoint::Group),
+            Self::KeystoreIsNotSynced => {
+                disk.skip(SyncPoint::Local);
+                disk.skip(SyncPoint::LocalName);
+            }
+            Self::AnswersBeforeSync | Self::RunsDiffer | Self::NobodyStartsAgain => {}
+        }
+    }
+}
+
+/// The program as this machine runs it.
+pub(super) fn program(planted: Option<Planted>, machine: usize) -> SimProgram {
+    let more = planted == Some(Planted::RunsDiffer) && machine == 0;
+    SimProgram { more_fuel: u64::from(more), ..SimProgram::default() }
+}

@@ -1,0 +1,113 @@
+//! The seeded cluster: seeds hold, a seed is a seed, and what is wrong is found and made small.
+//!
+//! `cargo run --release -p igor-sim -- --seeds 1000` runs many more; a failure here prints the command that runs it again.
+
+use igor_protocol::custody::{Rule, Rules};
+use igor_sim::cluster::{
+    FAULTS_MIN, MOVES_MIN, Options, Outcome, STEPS_MIN,
+    plan::{Kind, Wanted},
+    planted::Planted,
+    run,
+    shrink::shrink,
+    sweep::{replay, sweep},
+};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Runs seeds until one fails.
+fn first_failure(options: &Options, seeds: u64) -> Option<Outcome> {
+    let totals = sweep(1, seeds, 2, options, |totals| totals.failed.is_empty());
+    totals.failed.into_iter().next()
+}
+
+fn check_holds(seed: u64) {
+    let outcome = run(seed, &Options::default());
+    assert_eq!(outcome.violation, None, "run it again with: {}", replay(&outcome));
+    let Outcome { steps, faults, moves, .. } = outcome;
+    assert!(steps >= STEPS_MIN && faults >= FAULTS_MIN && moves >= MOVES_MIN, "{steps}, {faults}, {moves}");
+}
+
+/// Each found a defect once.
+#[test]
+fn seeds_that_failed_once_hold() {
+    for seed in [2, 3, 81, 188, 218, 1022, 1033] {
+        check_holds(seed);
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // fresh seeds come from outside, and only so many as there is time for
+fn fresh_seeds_hold() {
+    let begun = Instant::now();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let fresh = u64::try_from(since.as_nanos() % 1_000_000_000_000).unwrap();
+    println!("fresh seeds from {fresh} on");
+    let totals = sweep(fresh, 1000, 2, &Options::default(), |totals| {
+        totals.failed.is_empty() && begun.elapsed() < Duration::from_secs(20)
+    });
+    println!("{} seeds", totals.seeds);
+    let failed: Vec<_> = totals.failed.iter().map(|failed| (&failed.violation, replay(failed))).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let (one, two) = (run(7, &Options::default()), run(7, &Options::default()));
+    assert_eq!((one.trace, one.steps, one.time_ns), (two.trace, two.steps, two.time_ns));
+    assert_eq!((one.counts, one.violation), (two.counts, two.violation));
+    assert_ne!(one.trace, run(8, &Options::default()).trace);
+}
+
+#[test]
+fn a_seed_without_faults_moves_agents_and_loses_nothing() {
+    let options = Options { wanted: Wanted { kinds: Some(vec![]), keep: None }, ..Options::default() };
+    let outcome = run(5, &options);
+    assert_eq!((outcome.violation, outcome.faults), (None, 0));
+    assert!(outcome.moves >= MOVES_MIN && !outcome.counts.contains_key(Kind::Kill.name()));
+}
+
+/// The oracle says just this of nodes that make a mistake.
+fn check_found(options: &Options, what: &[&str]) -> Outcome {
+    let failed = first_failure(options, 60).unwrap_or_else(|| panic!("{options:?} was not found"));
+    let violation = failed.violation.clone().unwrap_or_default();
+    assert!(what.iter().any(|what| violation.contains(what)), "{options:?}: {violation}");
+    failed
+}
+
+#[test]
+fn planted_mistakes_are_found() {
+    let check = |planted, what: &[&str]| {
+        check_found(&Options { planted: Some(planted), ..Options::default() }, what);
+    };
+    check(Planted::AnswersBeforeSync, &["before it was durable"]);
+    check(Planted::LogIsNotSynced, &["lost what was durable"]);
+    check(Planted::KeystoreIsNotSynced, &["does not come to rest", "though all nodes are honest", "lives twice"]);
+    check(Planted::RunsDiffer, &["failed at node", "does not stand"]);
+    check(Planted::NobodyStartsAgain, &["does not come to rest"]);
+}
+
+#[test]
+fn rules_of_custody_that_nodes_do_not_keep_are_found() {
+    let check = |rule, what: &[&str]| {
+        check_found(&Options { rules: Rules::without(rule), ..Options::default() }, what);
+    };
+    let twice = ["lives twice", "two journals of", "though all nodes are honest"];
+    check(Rule::StartAfterAccept, &twice);
+    check(Rule::GivenStaysGiven, &twice);
+    check(Rule::SilenceIsNoDecline, &twice);
+    check(Rule::StopBeforeGiving, &twice);
+    check(Rule::FinishWhatWasSigned, &["does not come to rest"]);
+    check(Rule::BuriedIsOver, &twice);
+    check(Rule::StopOnNews, &twice);
+}
+
+#[test]
+fn what_fails_is_made_small() {
+    let wanted = Wanted { kinds: Some(vec![Kind::PowerCut, Kind::Partition]), keep: None };
+    let options = Options { planted: Some(Planted::LogIsNotSynced), wanted, ..Options::default() };
+    let failed = check_found(&options, &["lost what was durable"]);
+    let (before, small) = (failed.ops.len(), shrink(&options, failed));
+    assert!(small.violation.is_some() && small.ops.len() <= 3 && small.ops.len() < before, "{:?}", small.ops);
+    let keep = Some(small.ops.clone());
+    let again = run(small.seed, &Options { wanted: Wanted { keep, ..options.wanted.clone() }, ..options });
+    assert_eq!((again.violation, again.trace), (small.violation, small.trace));
+}
