@@ -93,7 +93,7 @@ impl Node {
         // Whom the operator takes agents from is never kept out for want of room.
         config.allow = said.allow.iter().chain(&self.config().policy.nodes).copied().collect();
         config.deny = said.deny.iter().copied().collect();
-        let network = Network::start(config, Arc::new(Gate(Arc::downgrade(self)))).await?;
+        let network = Network::start(config, Arc::new(Gate::new(Arc::downgrade(self)))).await?;
         self.peers().join(network.clone(), said.transfer_bytes_per_second);
         if let Some(mut hearing) = self.hearing.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let node = Arc::downgrade(self);
