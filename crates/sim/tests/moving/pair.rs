@@ -272,7 +272,7 @@ impl Outbox for Count {
 }
 
 async fn takes(from: &Side, to: &Side, mut link: PairLink) -> Result<Taken, Error> {
-    to.steward.take(from.key.public(), &mut link).await
+    Box::pin(to.steward.take(from.key.public(), &mut link)).await
 }
 
 /// Two nodes.
@@ -397,7 +397,7 @@ impl Pair {
     /// A handoff without an answer is asked for.
     pub(crate) fn pursues(&self, from: &Side, to: &Side) -> Result<(), Failed> {
         let there = self.between(from, &self.wire(None, false));
-        self.run(join(from.steward.pursue(self.agent), takes(from, to, there))).0
+        self.run(join(Box::pin(from.steward.pursue(self.agent)), takes(from, to, there))).0
     }
 
     fn between(&self, from: &Side, wire: &Arc<Wire>) -> PairLink {
