@@ -258,7 +258,7 @@ pub(super) async fn give(
                 of.reached(number, source, target, phase(progress));
             }
         };
-        let moved = node.steward.give(agent, to, progress).await;
+        let moved = Box::pin(node.steward.give(agent, to, progress)).await;
         of.oracle.log(|| match &moved {
             Ok(moved) => format!("n{source} gave to n{target}: {moved:?}"),
             Err(failed) => format!("n{source} did not give to n{target}: {failed}"),

@@ -238,8 +238,9 @@ impl Oracle {
         }
     }
 
-    /// Who took custody last, as far as keystores confirmed it; none: nobody after the first custodian.
-    pub fn custodian(&self, agent: AgentId) -> Option<NodeId> {
+    /// Which of these nodes took custody last, as far as keystores confirmed it; none: nobody after the first custodian.
+    /// A disk that rots may name others.
+    pub fn custodian(&self, agent: AgentId, nodes: &[NodeId]) -> Option<NodeId> {
         let state = self.lock();
         let of = state.memories.iter().filter(|((_, of), _)| *of == agent);
         let taken = of
@@ -247,7 +248,8 @@ impl Oracle {
             .filter(|signed| matches!(signed.phase, Phase::Accept(_) | Phase::Return(_) | Phase::Takeover(_)));
         let came = state.memories.iter().filter(|((_, of), _)| *of == agent);
         let came = came.filter_map(|(_, memory)| memory.came.as_ref());
-        taken.chain(came).max_by_key(|record| record.phase.epoch()).map(|record| record.phase.writer())
+        let known = taken.chain(came).filter(|record| nodes.contains(&record.phase.writer()));
+        known.max_by_key(|record| record.phase.epoch()).map(|record| record.phase.writer())
     }
 
     /// Where custody was taken over.

@@ -95,7 +95,8 @@ pub(super) fn is_settled(stage: &Stage, number: usize, down: &[NodeId]) -> bool 
     if !stage.oracle.lives(agent).is_empty() {
         return false;
     }
-    let custodian = stage.oracle.custodian(agent).unwrap_or(stage.agents[number].genesis.body.custodian);
+    let nodes: Vec<NodeId> = stage.machines.iter().map(|machine| machine.id()).collect();
+    let custodian = stage.oracle.custodian(agent, &nodes).unwrap_or(stage.agents[number].genesis.body.custodian);
     let mut settled = down.contains(&custodian);
     for machine in &stage.machines {
         let Some(node) = machine.node() else { continue };

@@ -294,7 +294,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(frozen?)
     }
 
-    async fn hand_off(&self, agent: AgentId, give: Event) -> Result<(), Error> {
+    pub(super) async fn hand_off(&self, agent: AgentId, give: Event) -> Result<(), Error> {
         let turn = self.turn(agent);
         let mut desk = turn.lock().await;
         desk.take_back().await;
