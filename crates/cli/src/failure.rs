@@ -224,9 +224,11 @@ impl From<&igor_node::client::Error> for Code {
         use igor_node::client::Error as E;
         match error {
             E::Refused { code, .. } if ["corrupt", "bad_file"].contains(&code.as_str()) => Self::Integrity,
-            E::Moved { .. } => Self::Refused,
             // Also where an agent is moving: who asks again finds it, or is sent on.
-            E::Refused { status: 408 | 429 | 503, .. } => Self::Unreachable,
+            E::Unreachable { .. }
+            | E::Interrupted { .. }
+            | E::Timeout { .. }
+            | E::Refused { status: 408 | 429 | 503, .. } => Self::Unreachable,
             // An answer that goes on has had its status before it failed.
             E::Refused { code, .. } if ["node_unreachable", "move_unanswered"].contains(&code.as_str()) => {
                 Self::Unreachable
@@ -237,9 +239,8 @@ impl From<&igor_node::client::Error> for Code {
             {
                 Self::Refused
             }
-            E::Unreachable { .. } | E::Interrupted { .. } | E::Timeout { .. } => Self::Unreachable,
             E::Refused { status: 500.., .. } | E::NotFound { .. } | E::Protocol { .. } => Self::Failed,
-            E::Refused { .. } => Self::Refused,
+            E::Moved { .. } | E::Refused { .. } => Self::Refused,
         }
     }
 }

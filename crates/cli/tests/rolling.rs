@@ -88,7 +88,9 @@ fn nodes_are_restarted_one_by_one_and_no_tick_is_lost() {
     }
     stop.store(true, Ordering::Relaxed);
     let sent = sending.join().expect("the sender ends well");
-    watching.into_iter().for_each(|watcher| watcher.join().expect("a watcher ends well"));
+    for watcher in watching {
+        watcher.join().expect("a watcher ends well");
+    }
 
     let (mut pauses, mut ticks, mut heads, mut messages) = (Vec::new(), 0, 0, 0);
     for (name, host) in names.iter().zip(&hosts) {

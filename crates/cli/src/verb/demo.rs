@@ -96,7 +96,8 @@ enum Told {
 /// A node, and what it asks in credits.
 #[derive(Debug, Serialize)]
 struct Node {
-    node: &'static str,
+    #[serde(rename = "node")]
+    letter: &'static str,
     key: String,
     price_per_second: &'static str,
     price_per_fuel: &'static str,
@@ -180,7 +181,7 @@ fn play(out: Output, folder: &Path, seed: u64, kills: u32) -> Result<(Vec<Check>
 
 fn opening(play: &mut Play, folder: &Path, seed: u64) -> Result<(), Failure> {
     let node = |host: &Host| Node {
-        node: host.letter,
+        letter: host.letter,
         key: host.key.clone(),
         price_per_second: host.price.per_second,
         price_per_fuel: host.price.per_fuel,
@@ -193,10 +194,10 @@ fn opening(play: &mut Play, folder: &Path, seed: u64) -> Result<(), Failure> {
          its shares in its own memory, and pays whoever runs it. Three nodes do that, each a process of its own:\n"
     );
     for node in &nodes {
-        let Node { node, price_per_second, price_per_fuel, .. } = node;
+        let Node { letter, price_per_second, price_per_fuel, .. } = node;
         let _ = writeln!(
             words,
-            "  {node}  asks {price_per_second:>11} credits a second of computing and {price_per_fuel:>9} for each instruction or so"
+            "  {letter}  asks {price_per_second:>11} credits a second of computing and {price_per_fuel:>9} for each instruction or so"
         );
     }
     let _ = write!(

@@ -145,7 +145,6 @@ fn check(
         Some(true) if had != node => {
             note(format!("igor: {had} answers, and has {name}; it stops when it hears of this order"));
         }
-        Some(true) => {}
         Some(false) if newer && !args.force => {
             return Err(Failure::refused(format!(
                 "{had} has {name} in epoch {}, and the journal here ends in epoch {}: what was done since would be lost. \
@@ -154,7 +153,7 @@ fn check(
                 book.chain().epoch
             )));
         }
-        Some(false) => {}
+        Some(_) => {}
         None => note(format!(
             "igor: this node is on no network, so nobody asked whether {had} still has {name}; if it does, there are two \
              of it until it hears of this order"

@@ -125,13 +125,11 @@ pub(super) async fn whereabouts(State(api): State<Shared>, name: Named) -> Resul
             Err(refusal) => refusal.elsewhere.as_ref().map(|elsewhere| elsewhere.agent).ok_or(refusal)?,
         },
     };
-    match api.node.whereabouts(agent).await? {
-        Some(elsewhere) => json(StatusCode::OK, &elsewhere),
-        None => {
-            let words = format!("no node that answers knows that agent {name} is anywhere but here");
-            Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_whereabouts", words))
-        }
+    if let Some(elsewhere) = api.node.whereabouts(agent).await? {
+        return json(StatusCode::OK, &elsewhere);
     }
+    let words = format!("no node that answers knows that agent {name} is anywhere but here");
+    Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_whereabouts", words))
 }
 
 /// An agent that this node has no journal of, if it knows anything of it.

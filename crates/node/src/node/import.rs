@@ -168,7 +168,7 @@ impl Node {
     /// Takes a file in, as a task of its own: whoever asked may go away.
     pub async fn import(self: &Arc<Self>, import: Import) -> Result<Imported, Error> {
         let node = self.clone();
-        match tokio::spawn(async move { node.take_in(import).await }).await {
+        match tokio::spawn(async move { Box::pin(node.take_in(import)).await }).await {
             Ok(done) => done,
             Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
             Err(_) => Err(Error::Vanished),

@@ -36,7 +36,7 @@ impl Node {
     /// order that was carried out before is no error.
     pub async fn take_over(self: &Arc<Self>, agent: AgentId, order: Order) -> Result<Epoch, Error> {
         let node = self.clone();
-        match tokio::spawn(async move { node.obey(agent, order).await }).await {
+        match tokio::spawn(async move { Box::pin(node.obey(agent, order)).await }).await {
             Ok(done) => done,
             Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
             Err(_) => Err(Error::Vanished),
@@ -101,7 +101,7 @@ impl Node {
             }
             // Whoever brings it in or takes it over comes first.
             let coming = node.steward.coming(agent).ok_or_else(|| Error::Starting { name: agent.to_string() })?;
-            let handoff = node.steward.give_by_file(agent, to, terms).await;
+            let handoff = Box::pin(node.steward.give_by_file(agent, to, terms)).await;
             drop(coming);
             // What has no answer yet is attended to; what failed lives on.
             node.settled(agent).await;

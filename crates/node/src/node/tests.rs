@@ -69,8 +69,9 @@ async fn many_agents_are_asked_about_in_few_questions() {
     let address = igor_network::address_of(a.id(), a_network.addresses()[0].clone()).unwrap();
     let (_b_home, b, b_network) = open(format!("{listen}peers = [\"{address}\"]\n")).await;
     // Who connects is asked about all.
-    let answered = a.steward().peers().answered_by(&BTreeSet::from([b.id()]));
-    tokio::time::timeout(std::time::Duration::from_secs(60), answered).await.unwrap();
+    let other = BTreeSet::from([b.id()]);
+    let answered = a.steward().peers().answered_by(&other);
+    tokio::time::timeout(std::time::Duration::from_mins(1), answered).await.unwrap();
     let counted = b_network.counters();
     for why in igor_network::Refusal::ALL {
         assert_eq!(counted.refused(why), 0, "{why:?}");

@@ -48,7 +48,16 @@ impl Handler for Target {
 /// What it would say if it were honest and had nothing.
 fn welcome(offer: &Offer) -> Welcome {
     let Chain { next, head, .. } = Chain::begin(offer.agent());
-    Welcome { terms: offer.genesis.body.terms, next, head, has_program: true }
+    Welcome {
+        terms: offer.genesis.body.terms,
+        next,
+        head,
+        has_program: true,
+        state: None,
+        wants: None,
+        begun: None,
+        runtime: offer.genesis.body.runtime.clone(),
+    }
 }
 
 async fn answer(lie: Lie, offer: &Offer, talk: &mut Talk) {

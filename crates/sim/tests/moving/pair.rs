@@ -403,7 +403,7 @@ impl Pair {
     /// A handoff without an answer is asked for.
     pub(crate) fn pursues(&self, from: &Side, to: &Side) -> Result<(), Failed> {
         let there = between(from, &self.wire(None, false));
-        self.run(join(from.steward.pursue(self.agent), takes(from, to, there))).0
+        self.run(join(Box::pin(from.steward.pursue(self.agent)), takes(from, to, there))).0
     }
 
     /// The first node says these frames to the second, which answers.

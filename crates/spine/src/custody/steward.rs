@@ -380,7 +380,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         if let Event::Heard(record) = &event {
             desk.news = Some(record.clone());
         }
-        let done = self.act(desk, agent, event).await;
+        let done = Box::pin(self.act(desk, agent, event)).await;
         if matches!(done, Ok(_) | Err(Error::Refused(_))) {
             desk.news = None;
         }
