@@ -108,7 +108,7 @@ impl Feed {
         }
     }
 
-    /// Where the agent lives now. Each node that it has left says who has it.
+    /// Where the agent lives now. Each node that it has left says who has it, while it is there.
     fn find(&self, from: usize, orders: &Orders) -> Result<usize, String> {
         let mut place = from;
         loop {
@@ -121,7 +121,12 @@ impl Feed {
                 Some(there) if there != place => place = there,
                 // It is here, as far as is known here: it may be starting, moving, or out of money.
                 Some(_) if lives => return Ok(place),
-                _ => thread::sleep(LOOK_EVERY),
+                Some(_) => thread::sleep(LOOK_EVERY),
+                // Nobody answers there: it was switched off for good, perhaps, and others know more.
+                None => {
+                    place = (place + 1) % self.places.len();
+                    thread::sleep(LOOK_EVERY);
+                }
             }
         }
     }
