@@ -267,6 +267,8 @@ impl Kernel {
                 entry.remove().wake();
             }
             let mut woken = lock(&self.0.woken);
+            // tokio draws lots for whom it wakes first where several wait: the order here is the seed's alone.
+            woken.sort_unstable_by_key(|id| id.serial);
             for id in woken.drain(..) {
                 let slot = &state.slots[id.slot];
                 match slot.owner.map_or(Gate::Open, |machine| state.gates[machine]) {
