@@ -59,7 +59,7 @@ async fn recover<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: Agent
     let end = store.tail(agent)?.ok_or(Error::NoJournal(agent))?.next;
     let mut replayer = Replayer::new(program.clone(), manifest.clone(), Depth::Counted);
     let refused = |seq| move |fault| Error::Journal { seq, fault };
-    let (mut book, from) = match usable_checkpoint(store, agent, end)? {
+    let (mut book, from) = match last_checkpoint(&|from| store.read(agent, from), end)? {
         None => (Book::before_genesis(&genesis, manifest).map_err(refused(Seq(0)))?, Seq(0)),
         Some(Last { commit, chain, checkpoint, proof }) => {
             let seq = chain.next;
@@ -87,18 +87,6 @@ async fn recover<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: Agent
         }
     }
     Ok(Recovered { book, replayer })
-}
-
-/// The last checkpoint whose state is here. A copy that was cut off may end between a checkpoint and its state: what came
-/// before is only more to replay.
-fn usable_checkpoint<S: Store>(store: &S, agent: AgentId, end: Seq) -> Result<Option<Last>, Error> {
-    let mut before = end;
-    loop {
-        match last_checkpoint(&|from| store.read(agent, from), before)? {
-            Some(last) if !store.has_blob(last.checkpoint.root)? => before = last.commit.first(),
-            found => return Ok(found),
-        }
-    }
 }
 
 /// Runs of another runtime cannot be replayed here; a checkpoint with nothing after it can be gone on from.
