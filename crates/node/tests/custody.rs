@@ -283,6 +283,19 @@ fn igor_node_flags(member: &Member, agent: AgentId) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_accepted_has_its_name_already() {
+    let a = Member::start(HERE).await;
+    let b = Member::start(&takes_from(&a, "")).await;
+    let agent = a.running.create(creation("a", COUNTER)).await.agent();
+    a.meets(b.id()).await;
+    within(a.node().give(agent, b.id(), |_| ())).await.unwrap();
+    // The accept is durable, and its life need not have begun: this is what a kill now would leave.
+    assert_eq!(b.node().resolve("a").unwrap(), Some(agent));
+    b.close().await;
+    a.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_one_move_of_an_agent_goes_on_and_nothing_is_sent_of_one_that_cannot_go() {
     let a = Member::start(HERE).await;
     let b = Member::start(&takes_from(&a, "")).await;

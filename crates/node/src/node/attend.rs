@@ -4,7 +4,7 @@
 //! - While a handoff has no answer, or a record that was signed is not in the journal, an agent is attended, by one task.
 //! - An agent that is this node's after that lives if it should; one that is not leaves nothing behind but its archive.
 
-use super::{Node, blocking, carry::Start, moving::Ready};
+use super::{Node, blocking, moving::Ready};
 use crate::{
     Error, Wishes,
     local::{self, Flags},
@@ -122,12 +122,11 @@ impl Node {
             return Ok(());
         }
         if let Some(Ready { mut restored, start }) = ready {
-            let name = self.give_name(agent, &start.genesis.name).await?;
             match restored.follow().await {
                 Ok(()) => {
                     let lives = lease.unless_revoked(Box::pin(restored.live())).await;
                     let life = lives.ok_or(Error::Overtaken { agent })??;
-                    return self.carry(Start { name, ..start }, life, lease).await.map(drop);
+                    return self.carry(start, life, lease).await.map(drop);
                 }
                 // Something was committed since that changes what it is: it is restored anew.
                 Err(error) => tracing::info!(%agent, %error, "an instance that was ready is not the agent any more"),

@@ -289,6 +289,9 @@ impl Node {
         let _slot = self.slot().await?;
         let node = self.clone();
         let Prepared { start, program } = blocking(move || node.prepare(agent, Wishes::default())).await?;
+        // Before this node accepts it: a kill right after that must not leave it without a name.
+        let name = self.give_name(agent, &start.genesis.name).await?;
+        let start = Start { name, ..start };
         let restored = Restored::new(self.parts(Arc::new(program), &start.stored, &start.genesis), agent).await?;
         self.waiting.put(agent, Ready { restored, start });
         Ok(())
@@ -300,7 +303,7 @@ impl Node {
     }
 
     /// The name that an agent which came has here: its own, or, where that is taken or is none, one with a part of its id.
-    pub(super) async fn give_name(self: &Arc<Self>, agent: AgentId, own: &str) -> Result<String, Error> {
+    async fn give_name(self: &Arc<Self>, agent: AgentId, own: &str) -> Result<String, Error> {
         if let Some(name) = local::names(&*self.store)?.remove(&agent) {
             return Ok(name);
         }
