@@ -5,7 +5,7 @@
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use igor_node::home::price_per_ns;
-use igor_protocol::{Credits, Nanos, Tick};
+use igor_protocol::{Credits, Nanos, NodeId, Tick};
 use std::path::PathBuf;
 
 /// What `igor` alone prints.
@@ -43,9 +43,17 @@ pub(crate) struct Global {
     /// The home directory: keys, journals, checkpoints [default: the XDG data directory, `igor` in it]
     #[arg(long, global = true, env = "IGOR_HOME", value_name = "DIR", help_heading = EVERYWHERE)]
     pub(crate) home: Option<PathBuf>,
-    /// The node to talk to: a Unix socket, or `HOST:PORT` with a token in `IGOR_TOKEN` [default: that of the home]
-    #[arg(long, global = true, env = "IGOR_NODE", value_name = "ADDR", help_heading = EVERYWHERE)]
-    pub(crate) node: Option<String>,
+    /// The node to talk to: a Unix socket, or `HOST:PORT` with a token in `IGOR_TOKEN` [default: that of the home].
+    /// With several, separated by commas, a command follows an agent that moved among them
+    #[arg(
+        long,
+        global = true,
+        env = "IGOR_NODE",
+        value_name = "ADDR",
+        value_delimiter = ',',
+        help_heading = EVERYWHERE
+    )]
+    pub(crate) node: Vec<String>,
     /// Print one JSON object a line, for scripts
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
@@ -78,15 +86,19 @@ pub(crate) enum Verb {
     )]
     Call(Call),
     /// List the agents of this home, or of a node
-    #[command(after_help = "Examples:\n  igor ps\n  igor ps --json")]
-    Ps,
+    #[command(
+        after_help = "Examples:\n  igor ps\n  igor ps --json\n  igor ps --orphans          # branches that a takeover orphaned, and what is on them only"
+    )]
+    Ps(Ps),
     /// Print what an agent logged
     #[command(
         after_help = "Examples:\n  igor logs strategy\n  igor logs strategy -f      # and what it logs from now on"
     )]
     Logs(Logs),
     /// Show one agent: state, money, custody
-    #[command(after_help = "Examples:\n  igor show strategy\n  igor show strategy --json")]
+    #[command(
+        after_help = "Examples:\n  igor show strategy\n  igor show strategy --json\n  igor show igor1wg84x...    # by its id, also one that was never here: other nodes are asked"
+    )]
     Show(Named),
     /// Print an agent's journal, one line an entry
     #[command(
@@ -123,13 +135,14 @@ pub(crate) enum Verb {
     /// Re-execute an agent's life up to a tick, and show its state there
     #[command(after_help = "Examples:\n  igor replay strategy --at 17\n  igor replay strategy.igor --at 17 --json")]
     Replay(Replay),
-    /// Write an agent's history, program and state to one file
-    #[command(
-        after_help = "Examples:\n  igor export strategy --out strategy.igor\nA copy carries history, never custody: nobody can run the agent from it."
-    )]
+    /// Go on with an agent whose node is gone for good, by its owner's order, from the best copy that there is
+    #[command(after_help = TAKEOVER_EXAMPLES)]
+    Takeover(Takeover),
+    /// Write an agent's history, program and state to one file; with --release, give the agent away with it
+    #[command(after_help = EXPORT_EXAMPLES)]
     Export(Export),
-    /// Take the history in a file into this home as an archive, after verifying all of it
-    #[command(after_help = "Examples:\n  igor import strategy.igor\n  igor import strategy.igor --name old --json")]
+    /// Take a file in after verifying all of it: as an archive, or the agent itself where the file gives it to this node
+    #[command(after_help = IMPORT_EXAMPLES)]
     Import(Import),
     /// Show the public keys of this home, and where the secret ones lie
     #[command(after_help = "Examples:\n  igor key\n  igor key --create          # make them now, not at the first run")]
@@ -178,6 +191,37 @@ Examples:
 
 The node must serve your owner key (`igor key` shows it): policy.owners in its node.toml. You pay
 what it asks; `igor deploy` says how much that is.";
+
+const TAKEOVER_EXAMPLES: &str = "\
+Examples:
+  igor takeover strategy                       # this node has an archive of it: it was here before
+  igor takeover strategy.igor                  # from an export
+  igor takeover strategy.igor --home ~/owner --node b/node.sock   # your owner key here, the agent there
+
+The node that is asked goes on with the agent, at its price, from the last entry of the copy. What the
+old node did after that entry counts nowhere: when it comes back and hears of the order it stops the
+agent, keeps its branch as a file and says which messages and replies are on it only (`igor show NAME`
+and `igor ps --orphans` there). So take the latest copy that anyone has, and order it only when the node
+is gone for good; to move from a node that lives, `igor migrate` loses nothing.";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  igor export strategy --out strategy.igor
+  igor export strategy --out strategy.igor --release --to did:key:z6Mkp...   # then there: igor import strategy.igor
+
+A copy carries history, never custody: nobody can run the agent from it. With --release the agent stands
+still, and the node that is named, and only that one, goes on with it from the file. The same command
+again writes the file again. `igor key` and `igor nodes` show the keys of nodes.";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  igor import strategy.igor
+  igor import strategy.igor --name old --json
+  igor import strategy.igor                    # released to this node: it goes on here
+
+Where this node does not take an agent that the file gives it (policy, price, room), nothing changes and
+the file stays good: let its operator change node.toml, and import it again. Importing twice is one
+import. If the node never takes it: delete the file, then `igor takeover` at the node that gave it.";
 
 const SEND_EXAMPLES: &str = "\
 Examples:
@@ -256,6 +300,14 @@ pub(crate) struct Deploy {
 pub(crate) struct Named {
     /// The agent's name or id
     pub(crate) name: String,
+}
+
+/// `ps`.
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// The branches that takeovers orphaned, and what is on them only
+    #[arg(long)]
+    pub(crate) orphans: bool,
 }
 
 /// `send`.
@@ -355,6 +407,23 @@ pub(crate) struct Replay {
     pub(crate) at: Tick,
 }
 
+/// `takeover`.
+#[derive(Debug, Args)]
+pub(crate) struct Takeover {
+    /// The agent's name or id, where the node has its journal; or a file of it
+    #[arg(value_name = "NAME|FILE")]
+    pub(crate) name: String,
+    /// The agent's name at the node, where a file brings it [default: its own]
+    #[arg(long = "name", value_name = "NAME")]
+    pub(crate) as_name: Option<String>,
+    /// Order it although the node that has the agent still answers, or a later copy is known of
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Refuse a file that is larger than this, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub(crate) quota: u64,
+}
+
 /// `export`.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -363,6 +432,15 @@ pub(crate) struct Export {
     /// The file to write, by custom with the ending .igor
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// Give the agent away: it stands still until the node of --to has taken the file
+    #[arg(long, requires = "to")]
+    pub(crate) release: bool,
+    /// The node that may take it, by its key
+    #[arg(long, value_name = "NODE", requires = "release", value_parser = node_id)]
+    pub(crate) to: Option<NodeId>,
+    /// What that node gets for a second of execution, in credits [default: what the agent pays now]
+    #[arg(long, value_name = "CREDITS", requires = "release")]
+    pub(crate) price: Option<Credits>,
 }
 
 /// `import`.
@@ -373,6 +451,9 @@ pub(crate) struct Import {
     /// The agent's name here [default: its own]
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// Keep it as history only, whomever the file gives the agent to
+    #[arg(long)]
+    pub(crate) archive: bool,
     /// Refuse a file that is larger than this, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub(crate) quota: u64,
@@ -426,6 +507,10 @@ pub(crate) fn duration(text: &str) -> Result<Nanos, String> {
 /// A price of execution, in credits a second, as units a nanosecond.
 pub(crate) fn price(text: &str) -> Result<u64, String> {
     price_per_ns(text).map_err(|e| e.to_string())
+}
+
+fn node_id(text: &str) -> Result<NodeId, String> {
+    text.parse().map_err(|e| format!("not a node's key: {e}; `igor nodes` and `igor key` show such keys"))
 }
 
 fn some_credits(text: &str) -> Result<Credits, String> {

@@ -4,8 +4,14 @@ use crate::{
     args::Global,
     failure::{Code, Failure},
     output::Output,
+    source::wait,
 };
-use igor_node::{Node, client::Address, home::Home};
+use igor_node::{
+    Node,
+    client::{Address, Client},
+    home::Home,
+};
+use igor_protocol::NodeId;
 use igor_sandbox::compile::{Compiler, Limits, SECONDS_VARIABLE};
 use std::{net::ToSocketAddrs, path::PathBuf, sync::Arc};
 
@@ -19,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) path: PathBuf,
     /// The node that was named, if one was.
     pub(crate) node: Option<Address>,
+    /// More nodes, to which a command follows an agent.
+    pub(crate) others: Vec<Address>,
     /// Where to print.
     pub(crate) out: Output,
     compile: Limits,
@@ -26,12 +34,25 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
-        let node = global.node.as_deref().map(address).transpose()?;
+        let mut nodes = global.node.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let (node, others) = (nodes.next(), nodes.collect());
         let compile = match std::env::var_os(SECONDS_VARIABLE) {
             Some(text) => Limits::of_seconds(&text.to_string_lossy()).map_err(|e| Failure::new(Code::Usage, e))?,
             None => Limits::default(),
         };
-        Ok(Self { path: Home::locate(global.home.as_deref())?, node, out: Output::new(global.json), compile })
+        let path = Home::locate(global.home.as_deref())?;
+        Ok(Self { path, node, others, out: Output::new(global.json), compile })
+    }
+
+    /// The same, at the node that has an agent, where that is among those that were named.
+    pub(crate) fn following(&self, node: NodeId) -> Option<Self> {
+        let is_it = |address: &&Address| {
+            let asked = wait(Client::new((*address).clone()).node());
+            asked.is_ok_and(|info| info.node == node)
+        };
+        let found = self.others.iter().find(is_it)?.clone();
+        let left = self.node.iter().chain(&self.others).filter(|address| **address != found).cloned().collect();
+        Some(Self { node: Some(found), others: left, ..self.clone() })
     }
 
     /// The home, which must be there.

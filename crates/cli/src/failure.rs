@@ -2,7 +2,8 @@
 //!
 //! Invariant: every error of every layer becomes exactly one code here, and nowhere else.
 
-use igor_protocol::{Seq, archive, verify};
+use igor_node::{api::wire::Elsewhere, portable::Unreadable};
+use igor_protocol::{Seq, verify};
 use igor_spine::inspect;
 use std::fmt::Display;
 
@@ -32,11 +33,12 @@ pub(crate) struct Failure {
     message: String,
     seq: Option<Seq>,
     passing: bool,
+    elsewhere: Option<Box<Elsewhere>>,
 }
 
 impl Failure {
     pub(crate) fn new(code: Code, message: impl Display) -> Self {
-        Self { code, message: message.to_string(), seq: None, passing: false }
+        Self { code, message: message.to_string(), seq: None, passing: false, elsewhere: None }
     }
 
     pub(crate) fn failed(message: impl Display) -> Self {
@@ -70,6 +72,11 @@ impl Failure {
         self.seq
     }
 
+    /// Who has the agent that is not where it was asked for.
+    pub(crate) fn elsewhere(&self) -> Option<&Elsewhere> {
+        self.elsewhere.as_deref()
+    }
+
     /// The same, with what was being done before it.
     pub(crate) fn while_at(self, what: impl Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
@@ -93,6 +100,11 @@ impl From<igor_node::Error> for Failure {
     fn from(error: igor_node::Error) -> Self {
         match error {
             igor_node::Error::Store(error) => error.into(),
+            igor_node::Error::File(error) => error.into(),
+            igor_node::Error::NotCustodian(elsewhere) => {
+                let error = igor_node::Error::NotCustodian(elsewhere.clone());
+                Self { elsewhere: Some(elsewhere), ..Self::refused(error) }
+            }
             other => Self::new(Code::from(&other), other),
         }
     }
@@ -100,7 +112,11 @@ impl From<igor_node::Error> for Failure {
 
 impl From<igor_node::client::Error> for Failure {
     fn from(error: igor_node::client::Error) -> Self {
-        Self { passing: error.is_passing(), ..Self::new(Code::from(&error), error) }
+        let elsewhere = match &error {
+            igor_node::client::Error::Moved { elsewhere, .. } => Some(elsewhere.clone()),
+            _ => None,
+        };
+        Self { passing: error.is_passing(), elsewhere, ..Self::new(Code::from(&error), error) }
     }
 }
 
@@ -112,10 +128,9 @@ impl From<igor_store::Error> for Failure {
     }
 }
 
-impl From<archive::Error> for Failure {
-    fn from(error: archive::Error) -> Self {
-        let seq = if let archive::Error::Commit { seq, .. } = &error { Some(*seq) } else { None };
-        Self { seq, ..Self::new(Code::from(&error), error) }
+impl From<Unreadable> for Failure {
+    fn from(error: Unreadable) -> Self {
+        Self { seq: error.seq(), ..Self::new(Code::from(&error), error) }
     }
 }
 
@@ -128,9 +143,13 @@ impl<E: Into<Failure> + Display> From<inspect::Error<E>> for Failure {
     }
 }
 
-impl From<&archive::Error> for Code {
-    fn from(_: &archive::Error) -> Self {
-        Self::Integrity
+impl From<&Unreadable> for Code {
+    fn from(error: &Unreadable) -> Self {
+        match error {
+            Unreadable::Io { .. } | Unreadable::Directory { .. } => Self::Failed,
+            Unreadable::Quota { .. } | Unreadable::Blobs { .. } => Self::Refused,
+            Unreadable::Format { .. } | Unreadable::Content { .. } => Self::Integrity,
+        }
     }
 }
 
@@ -183,7 +202,7 @@ impl From<&igor_node::home::Error> for Code {
         use igor_node::home::Error as E;
         match error {
             E::Exposed { .. } | E::KeyVersion { .. } | E::Config { .. } | E::NotADirectory { .. } => Self::Refused,
-            E::BadKey { .. } => Self::Integrity,
+            E::BadKey { .. } | E::BadCounter { .. } => Self::Integrity,
             _ => Self::Failed,
         }
     }
@@ -204,7 +223,10 @@ impl From<&igor_node::client::Error> for Code {
     fn from(error: &igor_node::client::Error) -> Self {
         use igor_node::client::Error as E;
         match error {
-            E::Refused { code, .. } if code == "corrupt" => Self::Integrity,
+            E::Refused { code, .. } if ["corrupt", "bad_file"].contains(&code.as_str()) => Self::Integrity,
+            E::Moved { .. } => Self::Refused,
+            // Also where an agent is moving: who asks again finds it, or is sent on.
+            E::Refused { status: 408 | 429 | 503, .. } => Self::Unreachable,
             // An answer that goes on has had its status before it failed.
             E::Refused { code, .. } if ["node_unreachable", "move_unanswered"].contains(&code.as_str()) => {
                 Self::Unreachable
@@ -215,10 +237,7 @@ impl From<&igor_node::client::Error> for Code {
             {
                 Self::Refused
             }
-            E::Unreachable { .. }
-            | E::Interrupted { .. }
-            | E::Timeout { .. }
-            | E::Refused { status: 408 | 429 | 503, .. } => Self::Unreachable,
+            E::Unreachable { .. } | E::Interrupted { .. } | E::Timeout { .. } => Self::Unreachable,
             E::Refused { status: 500.., .. } | E::NotFound { .. } | E::Protocol { .. } => Self::Failed,
             E::Refused { .. } => Self::Refused,
         }
@@ -233,7 +252,8 @@ impl From<&igor_node::Error> for Code {
             E::Store(error) | E::Journal(inspect::Error::Source(error)) => error.into(),
             E::Local(error) => error.into(),
             E::Life(error) => error.into(),
-            E::Journal(inspect::Error::Bad { .. }) => Self::Integrity,
+            E::Journal(inspect::Error::Bad { .. }) | E::BadFile { .. } => Self::Integrity,
+            E::File(error) => error.into(),
             E::Program(error) => error.into(),
             E::UnknownAgent { .. } | E::NotRunning { .. } | E::Vanished | E::Listen { .. } => Self::Failed,
             _ => Self::Refused,

@@ -45,34 +45,71 @@ fn run(cli: Cli) -> Result<(), Failure> {
     runtime.block_on(dispatch(cli))
 }
 
-async fn dispatch(cli: Cli) -> Result<(), Failure> {
-    let context = &Context::new(&cli.global)?;
-    let Some(verb) = cli.verb else { return output::raw(FIRST_SCREEN) };
+/// Moves that a command follows: nodes that send it in circles end it.
+const FOLLOWED_MAX: u32 = 8;
+
+async fn dispatch(mut cli: Cli) -> Result<(), Failure> {
+    let mut context = Context::new(&cli.global)?;
+    let Some(mut verb) = cli.verb.take() else { return output::raw(FIRST_SCREEN) };
+    // What is sent once more elsewhere is the same message.
+    let mut follows = if verb::send::name_message(&mut verb)? { FOLLOWED_MAX } else { 0 };
+    loop {
+        let done = Box::pin(perform(&context, &cli, &verb)).await;
+        let Err(failure) = done else { return Ok(()) };
+        let Some(elsewhere) = failure.elsewhere() else { return Err(failure) };
+        let next = tokio::task::block_in_place(|| context.following(elsewhere.node));
+        match next {
+            Some(next) if follows > 0 => {
+                follows -= 1;
+                tracing::info!(agent = %elsewhere.agent, node = %elsewhere.node, "following the agent");
+                context = next;
+            }
+            // Scripts read from stdout who has it.
+            _ => {
+                if context.out.is_json() {
+                    context.out.say(&SentOn { error: "moved", elsewhere }, String::new)?;
+                }
+                return Err(failure);
+            }
+        }
+    }
+}
+
+/// What scripts read where a command has to go to another node.
+#[derive(serde::Serialize)]
+struct SentOn<'a> {
+    error: &'static str,
+    #[serde(flatten)]
+    elsewhere: &'a igor_node::api::wire::Elsewhere,
+}
+
+async fn perform(context: &Context, cli: &Cli, verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::Run(args) => Box::pin(verb::run::run(context, args)).await,
-        Verb::Deploy(args) => verb::deploy::deploy(context, &args),
+        Verb::Deploy(args) => verb::deploy::deploy(context, args),
         Verb::Node { verb: NodeVerb::Start } => Box::pin(verb::node::start(context)).await,
         Verb::Send(args) => verb::send::send(context, args).await,
         Verb::Call(args) => verb::send::call(context, args).await,
-        Verb::Ps => verb::show::ps(context),
-        Verb::Logs(args) => verb::logs::logs(context, &args),
-        Verb::Show(args) => verb::show::show(context, &args),
-        Verb::Timeline(args) => verb::timeline::timeline(context, &args),
-        Verb::Fund(args) => verb::order::fund(context, &args),
-        Verb::Pause(args) => verb::control::pause(context, &args),
-        Verb::Resume(args) => verb::control::resume(context, &args),
-        Verb::End(args) => verb::order::end(context, &args),
-        Verb::Migrate(args) => verb::migrate::migrate(context, &args),
+        Verb::Ps(args) => verb::show::ps(context, args),
+        Verb::Logs(args) => verb::logs::logs(context, args),
+        Verb::Show(args) => verb::show::show(context, args),
+        Verb::Timeline(args) => verb::timeline::timeline(context, args),
+        Verb::Fund(args) => verb::order::fund(context, args),
+        Verb::Pause(args) => verb::control::pause(context, args),
+        Verb::Resume(args) => verb::control::resume(context, args),
+        Verb::End(args) => verb::order::end(context, args),
+        Verb::Migrate(args) => verb::migrate::migrate(context, args),
         Verb::Node { verb: NodeVerb::Drain } => verb::migrate::drain(context),
         Verb::Nodes => verb::migrate::nodes(context),
-        Verb::Verify(args) => verb::verify::verify(context, &args),
-        Verb::Replay(args) => verb::replay::replay(context, &args),
-        Verb::Export(args) => verb::export::export(context, &args),
-        Verb::Import(args) => verb::import::import(context, &args),
-        Verb::Key(args) => verb::key::key(context, &args),
+        Verb::Verify(args) => verb::verify::verify(context, args),
+        Verb::Replay(args) => verb::replay::replay(context, args),
+        Verb::Takeover(args) => verb::takeover::takeover(context, args),
+        Verb::Export(args) => verb::export::export(context, args),
+        Verb::Import(args) => verb::import::import(context, args),
+        Verb::Key(args) => verb::key::key(context, args),
         Verb::Config => verb::config::config(context, &cli.global),
         Verb::Doctor => verb::doctor::doctor(context),
-        Verb::Demo(args) => tokio::task::block_in_place(|| verb::demo::demo(context, &args)),
-        Verb::Completions { shell } => verb::completions::completions(shell),
+        Verb::Demo(args) => tokio::task::block_in_place(|| verb::demo::demo(context, args)),
+        Verb::Completions { shell } => verb::completions::completions(*shell),
     }
 }

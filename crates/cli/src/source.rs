@@ -3,16 +3,18 @@
 //! Invariant: commits come in order from the one that was asked for; that they link is checked by whoever believes
 //! them.
 
-mod file;
 mod keeper;
 mod local;
 
-pub(crate) use file::{ArchiveFile, write as write_file};
-pub(crate) use keeper::{Keeper, alone, patiently};
+pub(crate) use keeper::{Keeper, patiently};
 pub(crate) use local::Local;
 
 use crate::{Context, failure::Failure};
-use igor_node::{api::wire::AgentInfo, client::Client};
+use igor_node::{
+    api::wire::AgentInfo,
+    client::Client,
+    portable::{self, Archive},
+};
 use igor_protocol::{AgentId, Commit, Hash, Seq, ledger::Book, verify::Blobs};
 use igor_spine::inspect;
 use std::{future::Future, path::Path};
@@ -26,7 +28,7 @@ pub(crate) type Commits<'a> = Box<dyn Iterator<Item = Result<Commit, Failure>> +
 /// One agent's journal and blobs.
 pub(crate) enum Source {
     /// In a portable file.
-    File(ArchiveFile),
+    File(Archive),
     /// In a home without a node.
     Home(Local, AgentId),
     /// At a node.
@@ -36,8 +38,8 @@ pub(crate) enum Source {
 impl Source {
     /// An agent by its name or id, or a portable file by its path.
     pub(crate) fn find(context: &Context, name: &str) -> Result<Self, Failure> {
-        match ArchiveFile::named_by(name) {
-            Some(path) => Ok(Self::File(ArchiveFile::open(path, FILE_BYTES_MAX).map_err(|broken| broken.why)?)),
+        match named_file(name) {
+            Some(path) => Ok(Self::File(Archive::open(path, FILE_BYTES_MAX).map_err(|broken| broken.why)?)),
             None => Self::agent_named(context, name),
         }
     }
@@ -68,6 +70,15 @@ impl Source {
         }
     }
 
+    /// The agent as it is now.
+    pub(crate) fn info(&self) -> Result<AgentInfo, Failure> {
+        match self {
+            Self::File(_) => Err(Failure::refused("name an agent; a file of one has history only")),
+            Self::Home(local, agent) => local.info(*agent),
+            Self::Node(_, info) => Ok((**info).clone()),
+        }
+    }
+
     /// The agent's book at the end of its journal.
     pub(crate) fn book(&self) -> Result<Book, Failure> {
         let end = match self {
@@ -81,7 +92,7 @@ impl Source {
     /// The commits from the one that holds `from`.
     pub(crate) fn commits(&self, from: Seq) -> Result<Commits<'_>, Failure> {
         match self {
-            Self::File(file) => Ok(Box::new(file.commits(from)?)),
+            Self::File(file) => Ok(Box::new(file.commits(from)?.map(|commit| Ok(commit?)))),
             Self::Home(local, agent) => Ok(Box::new(local.reader.read(*agent, from)?.map(|commit| Ok(commit?)))),
             Self::Node(client, info) => Ok(Box::new(from_node(client.clone(), info.agent.to_string(), from)?)),
         }
@@ -135,12 +146,22 @@ impl Blobs for Source {
     }
 }
 
-impl ArchiveFile {
-    /// Whether a text names a file rather than an agent: by a slash, or by the ending that such files have.
-    pub(crate) fn named_by(text: &str) -> Option<&Path> {
-        let path = Path::new(text);
-        (text.contains('/') || path.extension().is_some_and(|ending| ending == "igor")).then_some(path)
-    }
+/// Whether a text names a file rather than an agent: by a slash, or by the ending that such files have.
+pub(crate) fn named_file(text: &str) -> Option<&Path> {
+    let path = Path::new(text);
+    (text.contains('/') || path.extension().is_some_and(|ending| ending == "igor")).then_some(path)
+}
+
+/// Writes an agent's blobs and journal as a portable file.
+pub(crate) fn write_file(
+    path: &Path,
+    blobs: impl Iterator<Item = Result<(Hash, Vec<u8>), Failure>>,
+    commits: impl Iterator<Item = Result<Commit, Failure>>,
+) -> Result<u64, Failure> {
+    portable::write(path, blobs, commits).map_err(|error| match error {
+        portable::Error::Source(failure) => failure,
+        other @ portable::Error::Io { .. } => Failure::failed(other),
+    })
 }
 
 /// Waits for a call to a node, from where a plain value is needed.

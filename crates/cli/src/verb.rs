@@ -17,5 +17,6 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod send;
 pub(crate) mod show;
+pub(crate) mod takeover;
 pub(crate) mod timeline;
 pub(crate) mod verify;

@@ -21,6 +21,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 mod agents;
+mod custody;
 mod deploy;
 mod guard;
 mod messages;
@@ -111,6 +112,12 @@ fn router(api: Shared, doors: Arc<Doors>) -> Router {
         .route("/v1/agents/{name}/stop", post(agents::stop))
         .route("/v1/agents/{name}/orders", post(agents::order))
         .route("/v1/agents/{name}/moves", post(moves::begin))
+        .route("/v1/agents/{name}/release", post(custody::release))
+        .route("/v1/agents/{name}/takeover", post(custody::take_over))
+        .route("/v1/agents/{name}/custody", get(custody::whereabouts))
+        .route("/v1/agents/{name}/absent", get(custody::absent))
+        .route("/v1/imports", post(custody::import))
+        .route("/v1/orphans", get(custody::orphans))
         .route("/v1/nodes", get(moves::nodes))
         .route("/v1/agents/{name}/messages", post(messages::take))
         .route("/v1/agents/{name}/messages/{id}", get(messages::status))

@@ -6,10 +6,10 @@
 //! - A call is made once. Only [`send_lines`] tries again, and only what the node's exactly-once rule makes safe.
 
 use crate::api::wire::{
-    AgentInfo, Agents, BODY_BYTES_MAX, Batch, BatchAnswer, Controlled, DrainEvent, Event, Failure, MessageAnswer,
-    MessageStatus, Move, MoveEvent, NodeInfo, NodeRow, Nodes, OrderTaken, Outgoing, StreamInfo,
+    AgentInfo, Agents, BODY_BYTES_MAX, Batch, BatchAnswer, Controlled, DrainEvent, Elsewhere, ErrorBody, Event,
+    Failure, MessageAnswer, MessageStatus, Move, MoveEvent, NodeInfo, NodeRow, Nodes, OrderTaken, Outgoing, StreamInfo,
 };
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
@@ -27,6 +27,7 @@ use tokio::{
 };
 
 mod attempts;
+mod custody;
 mod deploy;
 mod lines;
 mod stream;
@@ -42,6 +43,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Longest answer that is not a stream, in bytes. A batch of replies fits; a list of many thousand agents does.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// What is sent with a request.
+type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Where a node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +105,14 @@ pub enum Error {
         /// What the node said.
         message: String,
     },
+    /// The agent is not on this node, and another one has it.
+    #[error("{message}")]
+    Moved {
+        /// Where it is.
+        elsewhere: Box<Elsewhere>,
+        /// What the node said.
+        message: String,
+    },
     /// The node refused.
     #[error("{message}")]
     Refused {
@@ -129,7 +141,7 @@ impl Error {
         match self {
             Self::Unreachable { .. } | Self::Interrupted { .. } | Self::Timeout { .. } => true,
             Self::Refused { status, .. } => matches!(status, 408 | 429 | 503),
-            Self::NotFound { .. } | Self::Protocol { .. } => false,
+            Self::NotFound { .. } | Self::Moved { .. } | Self::Protocol { .. } => false,
         }
     }
 }
@@ -284,7 +296,7 @@ impl Client {
         self.answer(self.request(Method::GET, path, Bytes::new())?, ANSWER_WITHIN).await
     }
 
-    async fn answer<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>, within: Duration) -> Result<T, Error> {
+    async fn answer<T: DeserializeOwned>(&self, request: Request<Body>, within: Duration) -> Result<T, Error> {
         let (status, retry_after, bytes) = self.exchange(request, within).await?;
         if !status.is_success() {
             return Err(refusal(status, retry_after, &bytes));
@@ -295,7 +307,7 @@ impl Client {
     /// Sends a request and reads the whole answer.
     async fn exchange(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Request<Body>,
         within: Duration,
     ) -> Result<(StatusCode, Option<Duration>, Bytes), Error> {
         let response = self.call(request, within).await?;
@@ -313,7 +325,7 @@ impl Client {
     }
 
     /// The body of an answer that goes on.
-    async fn stream(&self, request: Request<Full<Bytes>>) -> Result<Incoming, Error> {
+    async fn stream(&self, request: Request<Body>) -> Result<Incoming, Error> {
         let response = self.call(request, ANSWER_WITHIN).await?;
         let (status, retry_after) = (response.status(), retry_after(&response));
         if status.is_success() {
@@ -323,7 +335,7 @@ impl Client {
         Err(refusal(status, retry_after, &bytes))
     }
 
-    async fn call(&self, request: Request<Full<Bytes>>, within: Duration) -> Result<Response<Incoming>, Error> {
+    async fn call(&self, request: Request<Body>, within: Duration) -> Result<Response<Incoming>, Error> {
         let unreachable = |source| Error::Unreachable { address: self.address.clone(), source };
         let connected = timeout(CONNECT_WITHIN, async {
             match &self.address {
@@ -351,14 +363,14 @@ impl Client {
         }
     }
 
-    fn json<T: Serialize>(&self, method: Method, path: &str, body: &T) -> Result<Request<Full<Bytes>>, Error> {
+    fn json<T: Serialize>(&self, method: Method, path: &str, body: &T) -> Result<Request<Body>, Error> {
         let bytes = serde_json::to_vec(body).map_err(|e| self.protocol(e.to_string()))?;
         let mut request = self.request(method, path, bytes.into())?;
         request.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
         Ok(request)
     }
 
-    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
+    fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Body>, Error> {
         let builder = Request::builder().method(method).uri(path);
         let builder = match &self.address {
             Address::Socket(_) => builder.header(HOST, "localhost"),
@@ -366,7 +378,9 @@ impl Client {
                 builder.header(HOST, address.to_string()).header(AUTHORIZATION, format!("Bearer {token}"))
             }
         };
-        builder.body(Full::new(body)).map_err(|e| self.protocol(e.to_string()))
+        builder
+            .body(Full::new(body).map_err(|never| match never {}).boxed_unsync())
+            .map_err(|e| self.protocol(e.to_string()))
     }
 
     fn timeout(&self, within: Duration) -> Error {
@@ -382,7 +396,7 @@ impl Client {
     }
 }
 
-async fn begin<S>(stream: S) -> io::Result<http1::SendRequest<Full<Bytes>>>
+async fn begin<S>(stream: S) -> io::Result<http1::SendRequest<Body>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -394,6 +408,9 @@ where
 
 fn refusal(status: StatusCode, retry_after: Option<Duration>, bytes: &[u8]) -> Error {
     let (code, message) = match serde_json::from_slice::<Failure>(bytes) {
+        Ok(Failure { error: ErrorBody { elsewhere: Some(elsewhere), message, .. } }) => {
+            return Error::Moved { elsewhere, message };
+        }
         Ok(Failure { error }) => (error.code, error.message),
         // The HTTP layer refuses what is no HTTP before the API sees it, without a body.
         Err(_) => ("http".to_owned(), format!("the node answered {status}")),
@@ -415,13 +432,20 @@ fn agent_path(name: &str, rest: &[&str]) -> String {
     let mut path = "/v1/agents".to_owned();
     for part in std::iter::once(&name).chain(rest) {
         path.push('/');
-        for byte in part.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-                path.push(char::from(byte));
-            } else {
-                path.extend(["%", &hex::encode_upper([byte])]);
-            }
-        }
+        path.push_str(&escaped(part));
     }
     path
+}
+
+/// A text as it stands in a path or a query.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.extend(["%", &hex::encode_upper([byte])]);
+        }
+    }
+    escaped
 }

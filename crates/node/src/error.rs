@@ -1,6 +1,6 @@
 //! What can go wrong on a node, by what its operator must do.
 
-use crate::{admission::NoRoom, home, local};
+use crate::{admission::NoRoom, api::wire::Elsewhere, home, local, node::NotImported, portable::Unreadable};
 use igor_protocol::{AgentId, Credits, Hash, NodeId, OwnerId, Terms, entry::EndCause, ledger::Fault};
 use igor_spine::inspect;
 use std::path::PathBuf;
@@ -59,6 +59,34 @@ pub enum Error {
     /// A journal that is kept aside could not be written.
     #[error(transparent)]
     Portable(#[from] crate::portable::Error<igor_store::Error>),
+    /// A portable file cannot be read to its end.
+    #[error(transparent)]
+    File(#[from] Unreadable),
+    /// A portable file is whole, and what is in it does not verify.
+    #[error("{}: {why}", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A portable file is not taken in.
+    #[error(transparent)]
+    NotImported(#[from] NotImported),
+    /// What a file gives to this node does not come to live here.
+    #[error("{0}; its journal is kept here, and the same import goes on when that is mended")]
+    NotArrived(igor_spine::custody::NotArrived),
+    /// An order that is given where only takeovers are carried out.
+    #[error("this is no takeover order; others are given to the agent itself")]
+    NotATakeover,
+    /// A price that no node can ask.
+    #[error(
+        "{price} credits a second is no price: it is a whole number of units a nanosecond, below 18.4 billion credits"
+    )]
+    NoPrice {
+        /// What was asked for.
+        price: Credits,
+    },
     /// The node is being stopped.
     #[error("this node is being stopped; ask again when it is back")]
     Stopping,
@@ -121,15 +149,37 @@ pub enum Error {
     #[error(transparent)]
     Refused(igor_spine::command::Refused),
     /// Another node may go on with it, and this one may not.
+    #[error("{}", sent_on(.0))]
+    NotCustodian(Box<Elsewhere>),
+    /// This node gave it away and has no answer.
     #[error(
-        "agent {agent} is an archive here, because {custodian} has custody of it: this node cannot run it or commit for \
-         it; `igor timeline`, `igor verify`, `igor replay` and `igor export` work"
+        "agent {agent} is on its way to {to}, which has not answered: nobody runs it, or takes messages and orders for \
+         it, until it has; this node asks again and again (if {to} is gone for good: `igor takeover`)"
     )]
-    NotCustodian {
+    Moving {
         /// The agent.
         agent: AgentId,
-        /// Who may.
-        custodian: NodeId,
+        /// Where to.
+        to: NodeId,
+    },
+    /// It was given to another node than it is to be given to.
+    #[error(
+        "agent {agent} was given to {to}, and is nobody else's until that node answers, or its owner orders a takeover"
+    )]
+    Given {
+        /// The agent.
+        agent: AgentId,
+        /// To whom.
+        to: NodeId,
+    },
+    /// It was given to this node, which has not answered.
+    #[error(
+        "agent {agent} was given to this node, and is not accepted yet: the node that gives it goes on with that, or the \
+         same `igor import` where it came by file"
+    )]
+    Undecided {
+        /// The agent.
+        agent: AgentId,
     },
     /// The task of a life ended without a word: a defect of igor.
     #[error("a life ended by a defect of igor; its journal is as it was durable, so start it again, and report this")]
@@ -153,6 +203,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same, about a file that whoever asked knows by another name.
+    #[must_use]
+    pub(crate) fn of_file_called(self, name: &std::path::Path) -> Self {
+        match self {
+            Self::File(why) => Self::File(why.called(name)),
+            Self::BadFile { why, .. } => Self::BadFile { path: name.to_owned(), why },
+            other => other,
+        }
+    }
+
     /// Whether the same may go well later, although nobody changes the agent or the configuration.
     pub(crate) const fn may_pass(&self) -> bool {
         use igor_store::Error as Store;
@@ -245,6 +305,20 @@ pub enum Rejected {
 fn price(terms: &Terms) -> String {
     let per_fuel = Credits::from_units(terms.price_per_fuel.into());
     format!("{} credits a second and {per_fuel} credits a unit of fuel", terms.per_second())
+}
+
+/// Who has it, and how whoever asked here gets there.
+fn sent_on(elsewhere: &Elsewhere) -> String {
+    let Elsewhere { agent, node, epoch, addresses, .. } = elsewhere;
+    let reached = match addresses.first() {
+        Some(address) => format!("; other nodes reach it at {address}"),
+        None => String::new(),
+    };
+    format!(
+        "agent {agent} is not here: {node} has custody of it (epoch {epoch}). Give the command to that node, on its \
+         machine or with `--node ADDR`, where its API listens{reached}. What there may be of its journal here is an \
+         archive: `igor timeline`, `igor verify`, `igor replay` and `igor export` work"
+    )
 }
 
 fn after_end(name: &str, cause: &str) -> String {

@@ -4,7 +4,9 @@
 //! HOME/            0700
 //!   format lock log/ agents/ blobs/ local/     the store's (docs/formats/disk.md)
 //!   keys/owner.key keys/node.key                          0600, this crate's
+//!   keys/orders-AGENT                                     the highest number of a takeover order that was signed here
 //!   orphans/                                              journals whose end a takeover orphaned, as files
+//!   incoming/                                             files on their way in; emptied at each start
 //!   cache/                                                compiled programs; may be deleted
 //!   node.toml                                             optional, written by people
 //!   tokens                                                optional, 0600, who may call over TCP
@@ -16,7 +18,6 @@
 //! - A key that others may read, or that is cut or changed, is refused; nobody gets a new identity by accident.
 //! - The socket lies where only this user can put one.
 
-use igor_protocol::{AgentId, Epoch};
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
@@ -40,6 +41,8 @@ const CONFIG_FILE: &str = "node.toml";
 const KEYS_DIRECTORY: &str = "keys";
 /// Journals that a takeover orphaned.
 const ORPHANS_DIRECTORY: &str = "orphans";
+/// Files that come in through the API.
+const INCOMING_DIRECTORY: &str = "incoming";
 const CACHE_DIRECTORY: &str = "cache";
 /// The lowest bits of a mode, which say what others may do.
 const PRIVATE_BITS: u32 = 6;
@@ -93,6 +96,12 @@ pub enum Error {
         path: PathBuf,
         /// The version found.
         found: String,
+    },
+    /// A file that does not hold the number of the last order.
+    #[error("{} does not hold a number below 2^64; write the highest term of the agent into it that you know of", path.display())]
+    BadCounter {
+        /// The file.
+        path: PathBuf,
     },
     /// There is no key.
     #[error("{} is not there; restore it from a copy, or begin a new home with --home", path.display())]
@@ -176,12 +185,30 @@ impl Home {
         self.path.join(CACHE_DIRECTORY)
     }
 
-    /// Where a journal is kept, as a portable file, whose end a takeover orphaned. Makes the directory.
-    pub fn orphan(&self, agent: AgentId, end: Epoch) -> Result<PathBuf, Error> {
-        let directory = self.path.join(ORPHANS_DIRECTORY);
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-        made.map_err(|e| Error::io(&directory, e))?;
-        Ok(directory.join(format!("{agent}-{end}.igor")))
+    /// Where branches are kept, as portable files, that a takeover orphaned.
+    pub fn orphans(&self) -> PathBuf {
+        self.path.join(ORPHANS_DIRECTORY)
+    }
+
+    /// Makes the directory for them.
+    pub(crate) fn make_orphans(&self) -> Result<(), Error> {
+        create_private(&self.orphans(), false)
+    }
+
+    /// An empty directory for files that come in and are not checked yet. Nobody else may use it: it belongs to the
+    /// process that has the home.
+    pub(crate) fn empty_incoming(&self) -> Result<(), Error> {
+        let directory = self.incoming();
+        match fs::remove_dir_all(&directory) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&directory, e)),
+            _ => {}
+        }
+        create_private(&directory, false)
+    }
+
+    /// Where that is.
+    pub(crate) fn incoming(&self) -> PathBuf {
+        self.path.join(INCOMING_DIRECTORY)
     }
 
     /// Where the configuration is, if there is one.

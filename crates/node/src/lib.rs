@@ -18,6 +18,7 @@ pub mod local;
 mod metrics;
 mod moves;
 mod node;
+pub mod orphans;
 pub mod portable;
 mod reply;
 mod stored;
@@ -27,7 +28,7 @@ pub use admission::NoRoom;
 pub use error::{Error, Rejected};
 pub use follow::Follower;
 pub use hosted::{Events, Hosted, Over};
-pub use node::{Carried, Creation, Deploy, Deployed, GENESIS_WITHIN, Node, Wishes};
+pub use node::{Carried, Creation, Deploy, Deployed, GENESIS_WITHIN, Import, Node, NotImported, Wishes};
 pub use world::RealWorld;
 
 /// For whoever makes the runtime that lives run on: turns that tasks have before a busy thread looks at clocks and

@@ -8,6 +8,7 @@
 mod around;
 mod handler;
 mod host;
+mod lines;
 mod peers;
 
 pub(crate) use around::AgentWorld;

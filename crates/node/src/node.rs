@@ -49,11 +49,14 @@ mod begin;
 mod carry;
 mod drain;
 mod flags;
+mod import;
 mod moving;
+mod owner;
 mod wander;
 
 pub use begin::{Deploy, Deployed, GENESIS_WITHIN};
 pub use carry::Carried;
+pub use import::{Import, NotImported};
 
 /// A life on this node.
 type OwnLife = Life<WasmProgram, Shelf, AgentWorld>;
@@ -140,6 +143,7 @@ impl Node {
         let store = Disk::open(home.path(), &options)?;
         let (owner, key) = (own_key(&home, &store, Role::Owner)?, own_key(&home, &store, Role::Node)?);
         let compiler = compiler.with_slots(config.admission.compile_slots);
+        home.empty_incoming()?;
         let sandbox = Sandbox::open(&home.cache(), compiler, Stack::Live)?;
         let admission = Admission::new(config.admission.clone());
         for agent in store.list()? {
@@ -299,7 +303,9 @@ impl Node {
         let book = self.book(agent)?;
         let paused = local::flags(&*self.store, agent)?.paused;
         let name = name.cloned().unwrap_or_else(|| agent.to_string());
-        let mut info = AgentInfo::at_rest(&name, &book, paused, Some(self.id()));
+        let known = custody::known(&*self.store, agent, Some(&book))?;
+        let mut info = AgentInfo::at_rest(&name, &book, paused, Some(self.id()), &known);
+        info.moved = info.moved.map(|moved| self.with_addresses(moved));
         // The journal may say more than the last life did, but not why that one could not go on.
         let why = || self.lives().unable.get(&agent).map(|unable| unable.why.clone());
         let why = || why().or_else(|| life.and_then(|life| life.cause()));
@@ -315,14 +321,23 @@ impl Node {
 
     /// Refuses what only the custodian may do with an agent, where this node is not the custodian. Waits for disks.
     pub fn check_custody(&self, agent: AgentId) -> Result<(), Error> {
-        custody::check(&self.book(agent)?, Some(self.id()))
+        self.check_custody_at(&self.book(agent)?)
+    }
+
+    fn check_custody_at(&self, book: &Book) -> Result<(), Error> {
+        let agent = book.agent();
+        let checked = custody::check(&custody::known(&*self.store, agent, Some(book))?, agent, Some(self.id()));
+        checked.map_err(|error| match error {
+            Error::NotCustodian(elsewhere) => Error::NotCustodian(Box::new(self.with_addresses(*elsewhere))),
+            other => other,
+        })
     }
 
     /// What the Genesis of an agent says whose init has never completed; nothing where it has, or it is an archive.
     /// Such an agent has not begun, and a new one may take its name. Waits for disks.
     pub fn not_begun(&self, agent: AgentId) -> Result<Option<GenesisBody>, Error> {
         let book = self.book(agent)?;
-        let begun = book.ledger().runtime.is_some() || custody::check(&book, Some(self.id())).is_err();
+        let begun = book.ledger().runtime.is_some() || self.check_custody_at(&book).is_err();
         Ok((!begun).then(|| book.genesis().clone()))
     }
 
@@ -340,21 +355,17 @@ impl Node {
         if order.body.agent != agent {
             return Err(Error::Order(Fault::Order("it is for another agent")));
         }
-        match self.life(agent).filter(|life| !life.is_over()) {
-            Some(life) => {
-                let (answer, answered) = oneshot::channel();
-                life.command(Command::Order { order, answer }).await?;
-                let gone = |_| Error::NotRunning { name: life.name().to_owned() };
-                return answered.await.map_err(gone)?.map_err(|refused| match refused {
-                    Refused::Order(fault) => Error::Order(fault),
-                    other => Error::Refused(other),
-                });
-            }
-            None => {
-                let node = self.clone();
-                blocking(move || node.check_custody(agent)).await?;
-            }
+        if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
+            let (answer, answered) = oneshot::channel();
+            life.command(Command::Order { order, answer }).await?;
+            let gone = |_| Error::NotRunning { name: life.name().to_owned() };
+            return answered.await.map_err(gone)?.map_err(|refused| match refused {
+                Refused::Order(fault) => Error::Order(fault),
+                other => Error::Refused(other),
+            });
         }
+        let node = self.clone();
+        blocking(move || node.check_custody(agent)).await?;
         let seq = self.steward.order(order).await.map_err(|error| match error {
             igor_spine::custody::Error::Order(fault) => Error::Order(fault),
             other => other.into(),

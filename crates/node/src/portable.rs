@@ -1,9 +1,15 @@
-//! Writing a portable agent file (`.igor`): a temporary one, synced, renamed, its directory synced.
+//! Portable agent files (`.igor`): written as a temporary one, synced, renamed, its directory synced; and read in place.
 //!
 //! Invariant kept here: a file has its name only when all of it is durable.
 
-use igor_protocol::{Commit, Hash, archive};
+mod read;
+
+pub use read::{Archive, Broken, Unreadable};
+
+use igor_protocol::{Body, Commit, Entry, Hash, Seq, archive, entry::Named};
+use igor_spine::inspect;
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -55,4 +61,40 @@ pub fn write<E>(
     file.persist(path).map_err(|e| failed(e.error))?;
     File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)?;
     Ok(length)
+}
+
+/// What a journal names by hash.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The blobs, and whether the agent can be verified and gone on with only if they are there: all but the states of
+    /// checkpoints before the last.
+    pub blobs: Vec<(Hash, bool)>,
+    /// Where the journal ends.
+    pub end: Seq,
+}
+
+/// Reads a journal for the blobs that belong to it.
+pub fn wanted<E>(commits: impl Iterator<Item = Result<Commit, E>>) -> Result<Wanted, inspect::Error<E>> {
+    let (mut needed, mut states) = (BTreeSet::new(), BTreeSet::new());
+    let (mut last_state, mut end) = (None, Seq(0));
+    for commit in commits {
+        let commit = commit?;
+        end = commit.next();
+        for (seq, _, bytes) in commit.entries() {
+            let body: Body = Entry::decode(bytes).map_err(|e| inspect::Error::Bad { seq, fault: e.into() })?.body;
+            for named in body.blobs() {
+                match named {
+                    Named::Program(hash) | Named::Body(hash) => drop(needed.insert(hash)),
+                    Named::State(hash) => {
+                        states.insert(hash);
+                        last_state = Some(hash);
+                    }
+                }
+            }
+        }
+    }
+    needed.extend(last_state);
+    states.retain(|state| !needed.contains(state));
+    let blobs = needed.into_iter().map(|hash| (hash, true)).chain(states.into_iter().map(|hash| (hash, false)));
+    Ok(Wanted { blobs: blobs.collect(), end })
 }

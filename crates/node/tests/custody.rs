@@ -81,6 +81,8 @@ impl Member {
     }
 
     async fn ticks_on(&self, name: &str) {
+        // An agent that came has its name here once its life begins.
+        self.until("it has a name", async |member: &Self| member.running.client.agent(name).await.is_ok()).await;
         let tick = self.running.client.agent(name).await.unwrap().tick.0;
         self.running.ticked(name, tick + 3).await;
     }
@@ -243,7 +245,7 @@ async fn who_refuses_what_was_given_to_it_declines_and_the_agent_goes_on_where_i
         let back = async |a: &Member| a.node().life(agent).is_some_and(|life| !life.is_over());
         a.until("it is back", back).await;
         a.ticks_on("a").await;
-        assert_eq!(b.running.status("a").await.0, "archived");
+        assert_eq!(b.running.status(&agent.to_string()).await.0, "archived");
         b.close().await;
     }
     assert_eq!(a.node().book(agent).unwrap().chain().epoch.n, 6, "three times there and back");

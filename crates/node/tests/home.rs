@@ -144,6 +144,7 @@ fn node_toml_is_read_strictly() {
         ("[admission]\nmemory_bytes = 1.5\n", "memory_bytes"),
         ("[admission]\nstored = 1\n", "stored"),
         ("[admission]\ncompile_slots = 0\n", "compile_slots"),
+        ("[network]\ntransfer_bytes_per_second = 1000\n", "transfer_bytes_per_second"),
         ("[metrics]\nagents = -1\n", "agents"),
         ("[price", "line 1"),
     ] {

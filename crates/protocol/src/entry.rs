@@ -13,7 +13,9 @@ mod run;
 mod seal;
 
 pub use checkpoint::{Checkpoint, CheckpointKind, Receipt};
-pub use custody::{Accept, Custody, Decline, Declined, Given, Handoff, Phase, Place, Return, StoreKind, Takeover};
+pub use custody::{
+    Accept, Custody, Decline, Declined, Given, Handoff, Phase, Place, Return, StoreKind, TAKEOVER_ORDER, Takeover,
+};
 pub use deployment::{DEPLOYMENT_BYTES_MAX, Deployment};
 pub use genesis::{Genesis, GenesisBody, Policy};
 pub use message::{Content, Message, MessageId, Sender};

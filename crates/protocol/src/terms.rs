@@ -48,6 +48,11 @@ impl Terms {
         Credits::from_units(time.saturating_add(work))
     }
 
+    /// Whether these pay at least what a node asks.
+    pub const fn covers(&self, asked: &Self) -> bool {
+        self.price_per_ns >= asked.price_per_ns && self.price_per_fuel >= asked.price_per_fuel
+    }
+
     /// The price of a billion units of fuel, which is about what a machine runs in a tenth of a second.
     pub fn per_billion_fuel(&self) -> Credits {
         Credits::from_units(u128::from(self.price_per_fuel) * 1_000_000_000)

@@ -13,6 +13,7 @@
 //! - Nothing is told to another node that is not durable here.
 
 mod books;
+mod file;
 mod give;
 mod lease;
 mod offered;
@@ -20,8 +21,9 @@ mod seams;
 mod steward;
 mod take;
 
+pub use file::{Arrived, NotArrived};
 pub use give::{Failed, Moved, Progress};
 pub use lease::Lease;
 pub use seams::{Admission, Host, Peers};
-pub use steward::{Error, Steward};
+pub use steward::{Doing, Error, Steward};
 pub use take::Taken;

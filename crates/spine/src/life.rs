@@ -135,7 +135,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         journal.launch(true)?;
         journal.land().await?;
         let mut life = Self::assemble(parts.program, journal);
-        life.init().await?;
+        Box::pin(life.init()).await?;
         Ok(life)
     }
 

@@ -29,18 +29,25 @@ pub(crate) enum Keeper {
 }
 
 impl Keeper {
+    /// The node that has a home, if one answers.
+    pub(crate) fn answering(home: &Home) -> Result<Option<Client>, Failure> {
+        let client = Client::new(Address::Socket(home.socket()));
+        match wait(client.node()) {
+            Ok(_) => Ok(Some(client)),
+            Err(Error::Unreachable { .. }) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Finds out who has the home of this command.
     pub(crate) fn find(context: &Context) -> Result<Self, Failure> {
         if let Some(address) = &context.node {
             return Ok(Self::Node(Client::new(address.clone())));
         }
         let home = context.home()?;
-        let client = Client::new(Address::Socket(home.socket()));
         patiently(|| {
-            match wait(client.node()) {
-                Ok(_) => return Ok(Self::Node(client.clone())),
-                Err(Error::Unreachable { .. }) => {}
-                Err(e) => return Err(e.into()),
+            if let Some(client) = Self::answering(&home)? {
+                return Ok(Self::Node(client));
             }
             match Local::open(&home) {
                 Err(igor_store::Error::Locked { pid, .. }) => {
@@ -53,16 +60,6 @@ impl Keeper {
             }
         })
     }
-}
-
-/// A home that a command has opened for itself. While a node answers there, trying again is of no use.
-pub(crate) fn alone<T>(home: &Home, opened: Result<T, igor_store::Error>) -> Result<T, Failure> {
-    opened.map_err(|error| match error {
-        igor_store::Error::Locked { .. } if wait(Client::new(Address::Socket(home.socket())).node()).is_ok() => {
-            Failure::refused(error)
-        }
-        _ => error.into(),
-    })
 }
 
 /// Does something through whoever has the home, and again from the start when the home changed hands meanwhile.

@@ -65,8 +65,11 @@ pub(crate) fn deploy(context: &Context, args: &args::Deploy) -> Result<(), Failu
         (manifest.encode(), Pace { interval: args.interval, checkpoint_interval: args.checkpoint_interval });
     let deployed = patiently(|| match wait(client.deploy(&deployment, &encoded, &program, pace)) {
         Err(Error::Refused { code, .. }) if code == "name_taken" && is_the_same(&client, &name, &body)? => {
+            let agent = wait(client.agent(&name))?;
+            // It was there, and is elsewhere now.
+            agent.check_custody()?;
             note(format!("igor: {name} is there already, as it is asked for here; it stays as it is"));
-            Ok(DeployedInfo { created: false, agent: wait(client.agent(&name))? })
+            Ok(DeployedInfo { created: false, agent })
         }
         answer => Ok(answer?),
     });

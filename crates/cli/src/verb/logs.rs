@@ -3,9 +3,13 @@
 use crate::{
     Context, args,
     failure::{Code, Failure},
-    output::Tone,
+    output::{Tone, note},
     source::Source,
     words,
+};
+use igor_node::{
+    api::wire::{AgentInfo, Elsewhere},
+    custody::ARCHIVED,
 };
 use igor_protocol::{Body, Commit, Entry, Seq};
 use serde::Serialize;
@@ -31,26 +35,48 @@ pub(crate) fn logs(context: &Context, args: &args::Logs) -> Result<(), Failure> 
         let pause = match look(context, &args.name, &mut next) {
             Ok(pause) => pause,
             // It was there. Its node was killed, or starts: it comes back, or whoever follows gives up.
-            Err(failure) if args.follow && known && failure.code == Code::Unreachable => LOOK_EVERY,
+            Err(failure) if args.follow && known && failure.code == Code::Unreachable => Look::Again(LOOK_EVERY),
             Err(failure) => return Err(failure),
         };
         known = true;
-        if !args.follow {
-            return Ok(());
+        match pause {
+            Look::Again(pause) if args.follow => thread::sleep(pause),
+            // What it logs from now on is logged elsewhere.
+            Look::Moved(elsewhere) if args.follow => return Err(igor_node::Error::NotCustodian(elsewhere).into()),
+            Look::Moved(elsewhere) => {
+                let Elsewhere { node, epoch, .. } = *elsewhere;
+                note(format!("igor: {} lives on {node} now (epoch {epoch}); this is what it logged before", args.name));
+                return Ok(());
+            }
+            Look::Again(_) => return Ok(()),
         }
-        thread::sleep(pause);
     }
 }
 
+/// What there is to do after a look.
+enum Look {
+    /// Look again after so long.
+    Again(Duration),
+    /// The agent is not here any more.
+    Moved(Box<Elsewhere>),
+}
+
 /// Prints what is new. Says when to look again.
-fn look(context: &Context, name: &str, next: &mut Seq) -> Result<Duration, Failure> {
+fn look(context: &Context, name: &str, next: &mut Seq) -> Result<Look, Failure> {
     let source = Source::find(context, name)?;
     for commit in source.commits(*next)? {
         let commit = commit?;
         print(context, &commit, *next)?;
         *next = commit.next();
     }
-    Ok(if let Source::Home(..) = source { LOOK_IN_FILES_EVERY } else { LOOK_EVERY })
+    Ok(match &source {
+        Source::File(_) => Look::Again(LOOK_EVERY),
+        Source::Home(..) | Source::Node(..) => match source.info()? {
+            AgentInfo { moved: Some(moved), status, .. } if status == ARCHIVED => Look::Moved(Box::new(moved)),
+            _ if matches!(source, Source::Home(..)) => Look::Again(LOOK_IN_FILES_EVERY),
+            _ => Look::Again(LOOK_EVERY),
+        },
+    })
 }
 
 fn print(context: &Context, commit: &Commit, from: Seq) -> Result<(), Failure> {

@@ -21,13 +21,13 @@ use screen::Screen;
 use std::sync::Arc;
 
 /// Runs an agent until it ends, is stopped or is suspended.
-pub(crate) async fn run(context: &Context, args: args::Run) -> Result<(), Failure> {
+pub(crate) async fn run(context: &Context, args: &args::Run) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let program = module::program(&args.file)?;
     let name = module::name(args.name.as_deref(), &args.file)?;
     let node = tokio::task::block_in_place(|| context.become_node())?;
     let server = api::serve(&node, api::Limits::default()).await?;
-    let ran = Box::pin(live(context, &args, &name, program, &node, &mut signals)).await;
+    let ran = Box::pin(live(context, args, &name, program, &node, &mut signals)).await;
     server.shut_down().await;
     ran
 }

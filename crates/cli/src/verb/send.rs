@@ -3,7 +3,8 @@
 //! Invariant: a message that is sent again has the id or number that it had, so that a repeat changes nothing.
 
 use crate::{
-    Context, args,
+    Context,
+    args::{self, Verb},
     failure::{Code, Failure},
     output::{Progress, note},
     source::Local,
@@ -57,15 +58,29 @@ struct Answered {
     seq: u64,
 }
 
+/// Names the message of a command, so that it is the same one wherever the command is given again. Says whether it can
+/// be: stdin is read once.
+pub(crate) fn name_message(verb: &mut Verb) -> Result<bool, Failure> {
+    let (id, body, lines) = match verb {
+        Verb::Send(args) => (&mut args.id, args.body.as_deref(), args.lines.as_deref()),
+        Verb::Call(args) => (&mut args.id, Some(args.body.as_str()), None),
+        _ => return Ok(true),
+    };
+    if id.is_none() && lines.is_none() {
+        *id = Some(new_id()?);
+    }
+    Ok(body != Some("-") && lines != Some(Path::new("-")))
+}
+
 /// Sends one message, or each line of a file.
-pub(crate) async fn send(context: &Context, args: args::Send) -> Result<(), Failure> {
+pub(crate) async fn send(context: &Context, args: &args::Send) -> Result<(), Failure> {
     let client = client_of(context)?;
     tokio::task::block_in_place(|| refuse_archive(context, &args.name))?;
     if let Some(path) = &args.lines {
-        return lines(context, &client, &args, path).await;
+        return lines(context, &client, args, path).await;
     }
     let body = body(args.body.as_deref().unwrap_or_default())?;
-    let id = args.id.map_or_else(new_id, Ok)?;
+    let id = args.id.clone().map_or_else(new_id, Ok)?;
     let deadline = Instant::now() + args.timeout.unwrap_or(PATIENCE).to_duration();
     let taken = deliver(&client, &args.name, &id, &body, deadline).await?;
     let row = SentOne { id, taken };
@@ -79,11 +94,11 @@ pub(crate) async fn send(context: &Context, args: args::Send) -> Result<(), Fail
 }
 
 /// Sends one message and waits for its reply.
-pub(crate) async fn call(context: &Context, args: args::Call) -> Result<(), Failure> {
+pub(crate) async fn call(context: &Context, args: &args::Call) -> Result<(), Failure> {
     let client = client_of(context)?;
     tokio::task::block_in_place(|| refuse_archive(context, &args.name))?;
     let body = body(&args.body)?;
-    let id = args.id.map_or_else(new_id, Ok)?;
+    let id = args.id.clone().map_or_else(new_id, Ok)?;
     let deadline = Instant::now() + args.timeout.to_duration();
     deliver(&client, &args.name, &id, &body, deadline).await?;
     let status = closed(&client, &args.name, &id, deadline).await?;
@@ -213,8 +228,14 @@ fn refuse_archive(context: &Context, name: &str) -> Result<(), Failure> {
     }
     // Whatever else is wrong with the home, or not there yet, is for the node that is waited for.
     let Ok(local) = context.home().and_then(|home| Ok(Local::open(&home)?)) else { return Ok(()) };
-    let Ok(info) = local.resolve(name).and_then(|agent| local.info(agent)) else { return Ok(()) };
-    Ok(info.check_custody()?)
+    match local.resolve(name) {
+        Ok(agent) => match local.info(agent) {
+            Ok(info) => Ok(info.check_custody()?),
+            Err(_) => Ok(()),
+        },
+        Err(gone) if gone.elsewhere().is_some() => Err(gone),
+        Err(_) => Ok(()),
+    }
 }
 
 fn new_id() -> Result<String, Failure> {

@@ -2,13 +2,19 @@
 
 use crate::{
     Context, args,
-    failure::Failure,
+    failure::{Code, Failure},
     output::Tone,
     source::{Keeper, Source, wait},
     words,
 };
-use igor_node::api::wire::AgentInfo;
+use igor_node::{
+    api::wire::{Absent, AgentInfo, Elsewhere, Orphan},
+    custody::{ELSEWHERE, HEARSAY},
+};
 use serde::Serialize;
+
+/// Messages, and replies, of an orphaned branch that people are shown.
+const SHOWN_MAX: usize = 20;
 
 #[derive(Debug, Serialize)]
 struct Short<'a> {
@@ -19,8 +25,55 @@ struct Short<'a> {
     balance: String,
 }
 
-/// Lists the agents of a home or node.
-pub(crate) fn ps(context: &Context) -> Result<(), Failure> {
+/// Lists the agents of a home or node, or the branches that takeovers orphaned there.
+pub(crate) fn ps(context: &Context, args: &args::Ps) -> Result<(), Failure> {
+    if args.orphans { orphans(context) } else { agents(context) }
+}
+
+fn orphans(context: &Context) -> Result<(), Failure> {
+    let orphans = match Keeper::find(context)? {
+        Keeper::Node(client) => wait(client.orphans())?,
+        Keeper::Nobody(local) => local.orphans(None)?,
+    };
+    if orphans.is_empty() {
+        return context.out.words("no takeover has orphaned anything here");
+    }
+    for orphan in &orphans {
+        context.out.say(orphan, || {
+            let name = orphan.name.clone().unwrap_or_else(|| orphan.agent.to_string());
+            format!("{}\n{}", context.out.tone(Tone::Strong, &name), branch(orphan))
+        })?;
+    }
+    Ok(())
+}
+
+/// A branch that a takeover orphaned, in words.
+fn branch(orphan: &Orphan) -> String {
+    let mut lines = vec![
+        format!("  orphaned    epoch {}, {}; it cost {}", orphan.epoch, orphan.in_words(), words::money(orphan.cost)),
+        format!("              {}", orphan.file.display()),
+        format!("              igor timeline {} --from {}", orphan.file.display(), orphan.from),
+    ];
+    for message in orphan.messages.iter().take(SHOWN_MAX) {
+        let name = match (&message.id, &message.stream, message.n) {
+            (Some(id), ..) => words::safe(id, 60),
+            (None, Some(stream), Some(n)) => format!("number {n} of stream {}", words::safe(stream, 60)),
+            _ => String::new(),
+        };
+        let sender = words::safe(&message.sender, 60);
+        lines.push(format!("    message   {name} from {sender}, entry {}", message.seq));
+    }
+    for reply in orphan.replies.iter().take(SHOWN_MAX) {
+        lines.push(format!("    reply     to the message of entry {}, entry {}", reply.message, reply.seq));
+    }
+    let left = orphan.messages.len().saturating_sub(SHOWN_MAX) + orphan.replies.len().saturating_sub(SHOWN_MAX);
+    if left > 0 {
+        lines.push(format!("    and {left} more: --json lists them"));
+    }
+    lines.join("\n")
+}
+
+fn agents(context: &Context) -> Result<(), Failure> {
     let agents = match Keeper::find(context)? {
         Keeper::Node(client) => wait(client.agents())?,
         Keeper::Nobody(local) => local.agents()?,
@@ -47,14 +100,57 @@ pub(crate) fn ps(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Shows one agent.
+/// Shows one agent: as it is here, or where it is.
 pub(crate) fn show(context: &Context, args: &args::Named) -> Result<(), Failure> {
-    let info = match Source::agent_named(context, &args.name)? {
-        Source::Node(_, info) => *info,
-        Source::Home(local, agent) => local.info(agent)?,
-        Source::File(_) => return Err(Failure::failed("not an agent's name")),
+    let name = args.name.as_str();
+    let unknown = match Source::agent_named(context, name) {
+        Ok(Source::Node(_, info)) => return context.out.say(&info, || in_words(context, &info)),
+        Ok(Source::Home(local, agent)) => {
+            let info = AgentInfo { orphans: local.orphans(Some(agent))?, ..local.info(agent)? };
+            return context.out.say(&info, || in_words(context, &info));
+        }
+        Ok(Source::File(_)) => return Err(Failure::failed("not an agent's name")),
+        // It is not here. Who knows where it is?
+        Err(why) if matches!(why.code, Code::Failed | Code::Refused) => why,
+        Err(why) => return Err(why),
     };
-    context.out.say(&info, || in_words(context, &info))
+    let absent = match Keeper::find(context)? {
+        Keeper::Nobody(local) => local.absent(name)?,
+        Keeper::Node(client) => match (wait(client.absent(name))?, name.parse()) {
+            (Some(absent), _) => Some(absent),
+            (None, Ok(agent)) => wait(client.whereabouts(agent))?.map(|at| {
+                let status = ELSEWHERE.to_owned();
+                Absent { status, name: None, at, orphans: Vec::new() }
+            }),
+            (None, Err(_)) => None,
+        },
+    };
+    match absent {
+        Some(absent) => context.out.say(&absent, || absent_in_words(context, &absent)),
+        None => Err(unknown),
+    }
+}
+
+fn absent_in_words(context: &Context, absent: &Absent) -> String {
+    let name = absent.name.clone().unwrap_or_else(|| absent.at.agent.to_string());
+    let mut lines = vec![
+        context.out.tone(Tone::Strong, &name),
+        format!("  status      {}: its journal is not here", absent.status),
+        format!("  moved to    {}", whereabouts(&absent.at)),
+        format!("  agent       {}", absent.at.agent),
+    ];
+    lines.extend(absent.orphans.iter().map(branch));
+    lines.join("\n")
+}
+
+fn whereabouts(at: &Elsewhere) -> String {
+    let by = if at.by == HEARSAY { ", as other nodes say" } else { "" };
+    let reached = match (at.answers, at.addresses.first()) {
+        (Some(false), _) => "; it does not answer now".to_owned(),
+        (_, Some(address)) => format!("; other nodes reach it at {address}"),
+        (_, None) => String::new(),
+    };
+    format!("{}, epoch {}{by}{reached}", at.node, at.epoch)
 }
 
 fn in_words(context: &Context, info: &AgentInfo) -> String {
@@ -80,5 +176,7 @@ fn in_words(context: &Context, info: &AgentInfo) -> String {
     ];
     let mut lines = vec![context.out.tone(Tone::Strong, &info.name)];
     lines.extend(rows.iter().map(|(key, value)| format!("  {key:<11} {value}")));
+    lines.extend(info.moved.iter().map(|at| format!("  moved to    {}", whereabouts(at))));
+    lines.extend(info.orphans.iter().map(branch));
     lines.join("\n")
 }

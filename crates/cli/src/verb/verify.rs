@@ -5,9 +5,10 @@ use crate::{
     execute::{Fallen, execute},
     failure::{Code, Failure},
     output::{Output, Progress, Tone},
-    source::{ArchiveFile, Source},
+    source::{Source, named_file},
     words::{count, money},
 };
+use igor_node::portable::Archive;
 use igor_protocol::{
     AgentId, Credits, Seq,
     verify::{Report, Verifier},
@@ -67,15 +68,17 @@ struct FirstBad {
 
 /// Verifies an agent or a file.
 pub(crate) fn verify(context: &Context, args: &args::Verify) -> Result<(), Failure> {
-    let source = match ArchiveFile::named_by(&args.name) {
-        Some(path) => match ArchiveFile::open(path, u64::MAX) {
+    let source = match named_file(&args.name) {
+        Some(path) => match Archive::open(path, u64::MAX) {
             Ok(file) => Source::File(file),
             // A file that is not there is no bad history.
-            Err(broken) if broken.why.code == Code::Integrity => {
-                let seq = broken.why.seq().unwrap_or(Seq(broken.entries));
-                return bad(context.out, None, broken.entries, 0, seq, &broken.why);
+            Err(broken) => {
+                let (why, seq) = (Failure::from(broken.why), Seq(broken.entries));
+                if why.code == Code::Integrity {
+                    return bad(context.out, None, broken.entries, 0, why.seq().unwrap_or(seq), &why);
+                }
+                return Err(why);
             }
-            Err(broken) => return Err(broken.why),
         },
         None => match Source::agent_named(context, &args.name) {
             Ok(source) => source,
@@ -171,7 +174,7 @@ fn good(
         if sealed < report.entries.saturating_sub(1) {
             lines.push(format!("the last {} are not sealed yet", count(report.entries - sealed, "entry")));
         }
-        if let Some(path) = ArchiveFile::named_by(&args.name) {
+        if let Some(path) = named_file(&args.name) {
             lines.push(format!("agent {} in {}", report.agent, Path::display(path)));
         }
         lines.join("\n")

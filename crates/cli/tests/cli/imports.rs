@@ -201,8 +201,22 @@ fn what_is_refused_leaves_a_home_as_it_was() {
         home.fails(&["import", file], 3, &[words]);
         assert_eq!(kept(home), before, "{words}");
     }
-    // A node has the home, and stays.
+}
+
+#[test]
+fn a_node_takes_files_in_while_it_runs() {
+    let home = Home::with_strategy(2);
+    let file = exported(&home, "s.igor");
+    let with_s = Home::with_strategy(1);
     let mut actor = with_s.run(&[STRATEGY, "--name", "s", "--interval", "10ms"]);
-    with_s.fails(&["import", &late, "--name", "other"], 3, &["in use by process"]);
+    with_s.fails(&["import", &file], 3, &["belongs to"]);
+    let row = with_s.get(&["import", &file, "--name", "other"]);
+    assert_eq!((&row["added"], &row["custody"]), (&row["entries"], &false.into()));
+    assert_eq!(with_s.get(&["show", "other"])["status"], "archived");
+    let cut = with_s.file("cut.igor", &fs::read(&file).expect("it is there")[..5000]);
+    with_s.fails(&["import", &cut, "--name", "cut"], 4, &["cut.igor", "the file"]);
     actor.kill().expect("it can be killed");
+    assert_eq!(with_s.get(&["verify", "other", "--execute"])["ok"], true);
+    let incoming = fs::read_dir(with_s.path().join("incoming")).expect("it is there").count();
+    assert_eq!(incoming, 0, "nothing is left there");
 }

@@ -6,14 +6,18 @@ mod demo;
 mod files;
 mod forged;
 mod home;
+mod hosts;
 mod imports;
 mod lives;
 mod moves;
 mod node;
 mod orders;
 mod refused;
+mod release;
 mod runtimes;
 mod scripts;
+mod sent_on;
+mod takeover;
 mod wander;
 
 #[path = "../cluster/mod.rs"]

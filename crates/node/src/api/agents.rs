@@ -4,7 +4,7 @@ use super::{
     Api, Shared, json,
     messages::read_body,
     refusal::Refusal,
-    wire::{Agents, Controlled, OrderTaken},
+    wire::{AgentInfo, Agents, Controlled, OrderTaken},
 };
 use crate::{Error, hosted::Hosted, node::blocking};
 use axum::{
@@ -30,10 +30,14 @@ impl Api {
     pub(super) fn resolve(&self, name: &str) -> Result<AgentId, Refusal> {
         // Looked at before: what is created in between is found.
         let starting = self.node.is_starting(name);
-        Ok(self.node.resolve(name)?.ok_or_else(|| {
-            let name = name.chars().take(100).collect();
-            if starting { Error::Starting { name } } else { Error::UnknownAgent { name } }
-        })?)
+        if let Some(agent) = self.node.resolve(name)? {
+            return Ok(agent);
+        }
+        if let Some(elsewhere) = self.node.known_elsewhere(name)? {
+            return Err(Error::NotCustodian(Box::new(elsewhere)).into());
+        }
+        let name = name.chars().take(100).collect();
+        Err(if starting { Error::Starting { name } } else { Error::UnknownAgent { name } }.into())
     }
 
     /// The life of the agent with this name or id. Where it can have none here, that is said, so that nobody waits.
@@ -71,8 +75,11 @@ pub(super) async fn list(State(api): State<Shared>) -> Result<Response, Refusal>
 pub(super) async fn show(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
     let Path(name) = name?;
     let (node, agent) = (api.node.clone(), api.resolve(&name)?);
-    let info = blocking(move || node.agent(agent)).await?;
-    json(StatusCode::OK, &info)
+    let info = blocking(move || {
+        let orphans = node.orphans(Some(agent))?;
+        Ok::<_, Error>(AgentInfo { orphans, ..node.agent(agent)? })
+    });
+    json(StatusCode::OK, &info.await?)
 }
 
 pub(super) async fn pause(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
@@ -85,7 +92,7 @@ pub(super) async fn pause(State(api): State<Shared>, name: Named) -> Result<Resp
 pub(super) async fn resume(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
     let Path(name) = name?;
     let agent = api.resolve(&name)?;
-    api.node.resume(agent).await?;
+    Box::pin(api.node.resume(agent)).await?;
     api.status(agent).await
 }
 
@@ -101,7 +108,7 @@ pub(super) async fn order(State(api): State<Shared>, name: Named, body: Body) ->
     let agent = api.resolve(&name)?;
     let bytes = read_body(body, ORDER_BYTES_MAX, api.limits.body_within).await?;
     let order = Order::decode(&bytes).map_err(|e| Refusal::bad_request("bad_order", e))?;
-    let seq = api.node.order(agent, order).await?;
+    let seq = Box::pin(api.node.order(agent, order)).await?;
     json(StatusCode::OK, &OrderTaken { seq })
 }
 

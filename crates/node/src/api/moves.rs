@@ -9,6 +9,7 @@ use super::{
     streams::{LINES_TYPE, line, typed},
     wire::{DrainEvent, Failure, Move, Nodes},
 };
+use crate::{Error, node::blocking};
 use axum::{
     body::Body,
     extract::{Path, State},
@@ -31,6 +32,11 @@ pub(super) async fn begin(State(api): State<Shared>, name: Named, body: Body) ->
     let agent = api.resolve(&name)?;
     let bytes = read_body(body, MOVE_BYTES_MAX, api.limits.body_within).await?;
     let Move { to } = serde_json::from_slice(&bytes).map_err(|e| Refusal::bad_request("bad_json", e))?;
+    // Whoever asks the wrong node is told which one is right; all else is for the move to find.
+    let node = api.node.clone();
+    if let Err(elsewhere @ Error::NotCustodian(_)) = blocking(move || node.check_custody(agent)).await {
+        return Err(elsewhere.into());
+    }
     let (tell, told) = mpsc::channel(EVENTS_MAX);
     let node = api.node.clone();
     tokio::spawn(async move {

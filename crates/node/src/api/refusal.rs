@@ -1,7 +1,7 @@
 //! What the API answers when it does not do what was asked.
 
-use super::wire::{ErrorBody, Failure};
-use crate::{Error, Rejected};
+use super::wire::{Elsewhere, ErrorBody, Failure};
+use crate::{Error, Rejected, portable::Unreadable};
 use axum::{
     extract::rejection::{PathRejection, QueryRejection},
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
@@ -16,11 +16,13 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: String,
+    /// Where to ask instead.
+    pub(super) elsewhere: Option<Box<Elsewhere>>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), elsewhere: None }
     }
 
     pub(super) fn bad_request(code: &'static str, why: impl Display) -> Self {
@@ -36,7 +38,7 @@ impl Refusal {
     }
 
     pub(super) fn body(&self) -> ErrorBody {
-        ErrorBody { code: self.code.to_owned(), message: self.message.clone() }
+        ErrorBody { code: self.code.to_owned(), message: self.message.clone(), elsewhere: self.elsewhere.clone() }
     }
 }
 
@@ -72,9 +74,20 @@ impl From<Error> for Refusal {
             Error::Running { .. } => (StatusCode::CONFLICT, "running"),
             Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
             Error::Ended { .. } => (StatusCode::GONE, "ended"),
-            Error::NotCustodian { .. }
-            | Error::Overtaken { .. }
-            | Error::Custody(igor_spine::custody::Error::Refused(_)) => (StatusCode::CONFLICT, "not_custodian"),
+            Error::NotCustodian(_) => (StatusCode::CONFLICT, "moved"),
+            Error::Undecided { .. } | Error::Given { .. } | Error::Overtaken { .. } => {
+                (StatusCode::CONFLICT, "not_custodian")
+            }
+            // Whoever asks again finds it there or here, or is sent on.
+            Error::Moving { .. } => (StatusCode::SERVICE_UNAVAILABLE, "moving"),
+            Error::Custody(error) => custody(error),
+            Error::File(Unreadable::Quota { .. } | Unreadable::Blobs { .. }) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
+            }
+            Error::File(_) | Error::BadFile { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_file"),
+            Error::NotImported(_) | Error::NotArrived(_) => (StatusCode::CONFLICT, "import_refused"),
+            Error::NotATakeover => (StatusCode::BAD_REQUEST, "bad_order"),
+            Error::NoPrice { .. } => (StatusCode::BAD_REQUEST, "bad_price"),
             Error::Move(failed) => moving(failed),
             Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             Error::Rejected(rejected) => rejection(rejected),
@@ -93,7 +106,23 @@ impl From<Error> for Refusal {
             Error::Store(Store::Poisoned { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "store"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
-        Self::new(status, code, error.to_string())
+        let elsewhere = if let Error::NotCustodian(elsewhere) = &error { Some(elsewhere.clone()) } else { None };
+        Self { elsewhere, ..Self::new(status, code, error.to_string()) }
+    }
+}
+
+const fn custody(error: &igor_spine::custody::Error) -> (StatusCode, &'static str) {
+    use igor_spine::custody::Error as Custody;
+    match error {
+        Custody::Refused(igor_protocol::custody::Refusal::Fault(_)) | Custody::Record(_) => {
+            (StatusCode::CONFLICT, "order_refused")
+        }
+        Custody::Refused(_) => (StatusCode::CONFLICT, "not_custodian"),
+        Custody::Order(_) => (StatusCode::CONFLICT, "order_refused"),
+        Custody::Leased(_) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        // The node around could not do its part: the agent cannot be gone on with from what is here.
+        Custody::Host(_) => (StatusCode::CONFLICT, "cannot_restore"),
+        Custody::Own(_) | Custody::Note { .. } | Custody::Unknown(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     }
 }
 

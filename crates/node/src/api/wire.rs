@@ -6,10 +6,11 @@
 //! - Fields may be added to answers, never removed; requests with unknown fields are refused.
 //! - Bytes are a string where they are UTF-8, else base64 in the field that ends in `_base64`.
 
-use crate::{Error, custody};
+use crate::{Error, custody as standing};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use igor_protocol::{
     AgentId, Credits, Epoch, Hash, NodeId, OwnerId, Seq, Signature, Terms, Tick,
+    custody::{Known, Status},
     entry::{DEPLOYMENT_BYTES_MAX, GenesisBody, MessageId, Seal},
     ledger::Book,
     limits::PROGRAM_BYTES_MAX,
@@ -17,10 +18,14 @@ use igor_protocol::{
 use igor_spine::event::Snapshot;
 use serde::{Deserialize, Serialize};
 
+mod custody;
 mod event;
 mod moves;
 mod text;
 
+pub use custody::{
+    Absent, Elsewhere, Imported, Orphan, OrphanedMessage, OrphanedReply, Orphans, Release, Released, TakenOver,
+};
 pub use event::Event;
 pub use moves::{DrainEvent, Move, MoveEvent, NodeRow, NodeStatus, Nodes};
 
@@ -173,29 +178,55 @@ pub struct AgentInfo {
     pub open_messages: usize,
     /// What a committed entry survives.
     pub durable_on: String,
+    /// Where it is, if it does not live here; while it is on its way, where to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub moved: Option<Elsewhere>,
+    /// This node cannot tell whether it has custody, so it does not run it; `cause` says why.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub in_doubt: bool,
+    /// Branches of it that are kept here as files, orphaned by a takeover. Only who asks for one agent is told.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub orphans: Vec<Orphan>,
 }
 
 impl AgentInfo {
-    /// An agent that nobody runs, from the book at its journal's end. `here` is the node that has the journal, where it
-    /// has a key.
-    pub fn at_rest(name: &str, book: &Book, paused: bool, here: Option<NodeId>) -> Self {
+    /// An agent that nobody runs, from the book at its journal's end and what else is known of its custody. `here` is
+    /// the node that has the journal, where it has a key.
+    pub fn at_rest(name: &str, book: &Book, paused: bool, here: Option<NodeId>, known: &Known) -> Self {
         let now = Snapshot::at_rest(book, paused);
         let info = Self::new(name, book.genesis(), book.ledger().runtime.as_deref(), &now);
-        let status = match custody::check(book, here) {
-            Err(_) => custody::ARCHIVED.to_owned(),
-            // It was given away, and there is no answer.
-            Ok(()) if book.is_given() => custody::MOVING.to_owned(),
-            Ok(()) => info.status,
+        let moved = standing::elsewhere(known, book.agent(), here);
+        let (status, cause, custodian) = match here.map(|here| known.status(here)) {
+            Some(Status::Custodian | Status::Unfinished) => (info.status, info.cause, info.custodian),
+            Some(Status::Given(to)) => {
+                let cause = format!("on its way to {to}, which has not answered");
+                (standing::MOVING.to_owned(), Some(cause), info.custodian)
+            }
+            Some(Status::Undecided) => {
+                let cause = "given to this node, which has not accepted it yet".to_owned();
+                (standing::MOVING.to_owned(), Some(cause), info.custodian)
+            }
+            Some(Status::Suspended(doubt)) => ("suspended".to_owned(), Some(doubt.to_string()), info.custodian),
+            Some(Status::Absent | Status::Elsewhere) | None => {
+                (standing::ARCHIVED.to_owned(), info.cause, moved.as_ref().map_or(info.custodian, |moved| moved.node))
+            }
         };
-        Self { status, ..info }
+        let in_doubt = here.is_some_and(|here| matches!(known.status(here), Status::Suspended(_)));
+        Self { status, cause, custodian, moved, in_doubt, ..info }
     }
 
     /// Refuses what only the custodian may do, where the node that has the journal is not the custodian.
     pub fn check_custody(&self) -> Result<(), Error> {
-        if self.status == custody::ARCHIVED {
-            return Err(Error::NotCustodian { agent: self.agent, custodian: self.custodian });
+        let agent = self.agent;
+        match &self.moved {
+            Some(moved) if self.status == standing::MOVING => Err(Error::Moving { agent, to: moved.node }),
+            Some(moved) => Err(Error::NotCustodian(Box::new(moved.clone()))),
+            None if self.status == standing::MOVING => Err(Error::Undecided { agent }),
+            None if self.in_doubt || self.status == standing::ARCHIVED => {
+                Err(Error::Custody(igor_protocol::custody::Refusal::NotCustodian.into()))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// An agent from what its journal says for ever and what it is doing now.
@@ -221,6 +252,9 @@ impl AgentInfo {
             checkpoint_bytes: now.checkpoint_bytes,
             open_messages: now.open_messages,
             durable_on: DURABLE_ON.to_owned(),
+            moved: None,
+            in_doubt: false,
+            orphans: Vec::new(),
         }
     }
 }
@@ -436,6 +470,9 @@ pub struct ErrorBody {
     pub code: String,
     /// Words for people: what, and the way out.
     pub message: String,
+    /// Where to ask instead.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub elsewhere: Option<Box<Elsewhere>>,
 }
 
 /// Bytes as JSON carries them: a string where they are UTF-8, else base64.

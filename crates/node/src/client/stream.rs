@@ -50,7 +50,10 @@ impl Pieces {
     /// An error that the node sends in the middle of an answer.
     fn failed(json: &[u8]) -> Option<Error> {
         let Failure { error } = serde_json::from_slice(json).ok()?;
-        Some(Error::Refused { status: 500, code: error.code, message: error.message, retry_after: None })
+        Some(match error.elsewhere {
+            Some(elsewhere) => Error::Moved { elsewhere, message: error.message },
+            None => Error::Refused { status: 500, code: error.code, message: error.message, retry_after: None },
+        })
     }
 
     fn cut(&self) -> Error {

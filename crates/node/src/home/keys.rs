@@ -1,7 +1,7 @@
 //! Key files: made once, read strictly.
 
 use super::{Error, check_private, create_private};
-use igor_protocol::KeyPair;
+use igor_protocol::{AgentId, KeyPair};
 use std::{
     fs,
     io::{self, Read, Write},
@@ -11,6 +11,8 @@ use std::{
 
 /// Longest key file, in bytes: a whole one has about 200.
 const FILE_BYTES_MAX: u64 = 4096;
+/// Longest file with a counter, in bytes.
+const COUNTER_BYTES_MAX: u64 = 32;
 const VERSION: &str = "1";
 
 /// What a key is for.
@@ -66,6 +68,30 @@ impl Keys {
         }
     }
 
+    /// A number above `above` and above all that this gave before for an agent, durable before it is given: what the
+    /// owner signs with it is not signed with it twice, whatever became of the first.
+    pub fn next_counter(&self, agent: AgentId, above: u64) -> Result<u64, Error> {
+        let path = self.directory.join(format!("orders-{agent}"));
+        let failed = |e: io::Error| Error::io(&path, e);
+        // Two commands at once get two numbers.
+        let directory = fs::File::open(&self.directory).map_err(failed)?;
+        rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).map_err(|e| failed(e.into()))?;
+        let before = match fs::File::open(&path) {
+            Ok(file) => {
+                let mut text = String::new();
+                file.take(COUNTER_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
+                let read = text.strip_suffix('\n').and_then(|text| text.parse().ok());
+                read.ok_or_else(|| Error::BadCounter { path: path.clone() })?
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
+            Err(e) => return Err(failed(e)),
+        };
+        let next = above.max(before).checked_add(1).ok_or_else(|| Error::BadCounter { path: path.clone() })?;
+        write_durably(&self.directory, &format!("new-orders-{agent}"), &path, format!("{next}\n").as_bytes())
+            .map_err(failed)?;
+        Ok(next)
+    }
+
     /// Reads a key, or makes it where there is none. Call it only with the home's lock held.
     pub fn read_or_create(&self, role: Role) -> Result<KeyPair, Error> {
         match self.read(role) {
@@ -87,20 +113,25 @@ impl Keys {
         create_private(&self.directory, false)?;
         let path = self.path(role);
         let write = || -> io::Result<()> {
-            let unfinished = self.directory.join(format!("new-{}.key", role.name()));
-            // What an interrupted attempt left here was never used.
-            drop(fs::remove_file(&unfinished));
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&unfinished, &path)?;
-            fs::File::open(&self.directory)?.sync_all()?;
+            write_durably(&self.directory, &format!("new-{}.key", role.name()), &path, text.as_bytes())?;
             let home = self.directory.parent().unwrap_or(&self.directory);
             fs::File::open(home)?.sync_all()
         };
         write().map_err(|e| Error::io(&path, e))?;
         Ok(key)
     }
+}
+
+/// Writes a file that nobody else can read, under another name first.
+fn write_durably(directory: &Path, unfinished: &str, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unfinished = directory.join(unfinished);
+    // What an interrupted attempt left here was never used.
+    drop(fs::remove_file(&unfinished));
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    fs::File::open(directory)?.sync_all()
 }
 
 fn parse(path: &Path, role: Role, text: &str) -> Result<KeyPair, Error> {

@@ -1,5 +1,6 @@
 //! What peers ask of this node.
 
+use super::lines::Lines;
 use crate::Node;
 use futures_util::future::{BoxFuture, FutureExt};
 use igor_network::{
@@ -8,15 +9,33 @@ use igor_network::{
 };
 use igor_protocol::{AgentId, NodeId, custody::Tidings};
 use igor_spine::custody::Taken;
-use std::sync::{Arc, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
 use tokio::sync::watch;
 
 /// The node's side of the network.
-pub(crate) struct Gate(pub(crate) Weak<Node>);
+pub(crate) struct Gate {
+    node: Weak<Node>,
+    /// What is logged of nodes that may send agents here, and of all others: these cannot drown those.
+    listed: Lines,
+    others: Lines,
+}
 
 impl Gate {
+    pub(crate) fn new(node: Weak<Node>) -> Self {
+        Self { node, listed: Lines::default(), others: Lines::default() }
+    }
+
     fn node(&self) -> Result<Arc<Node>, Why> {
-        self.0.upgrade().ok_or(Why::Failed)
+        self.node.upgrade().ok_or(Why::Failed)
+    }
+
+    /// Whether something about this peer may be logged, and how many lines were left out before.
+    fn line(&self, peer: NodeId) -> Option<u64> {
+        let listed = self.node.upgrade().is_some_and(|node| node.config().policy.nodes.contains(&peer));
+        if listed { &self.listed } else { &self.others }.next(Instant::now())
     }
 }
 
@@ -39,7 +58,9 @@ impl Handler for Gate {
                         Ok(Ok(())) => Ok(Response::Told { body: Vec::new() }),
                         Ok(Err(error)) => {
                             metrics.peers.told_what_is_refused();
-                            tracing::warn!(%agent, %peer, %error, "what a node told of an agent's custody is refused");
+                            if let Some(left_out) = self.line(peer) {
+                                tracing::warn!(%agent, %peer, %error, left_out, "what a node told of an agent's custody is refused");
+                            }
                             Err(Why::NotAllowed)
                         }
                         Err(_) => Err(Why::Failed),
@@ -59,15 +80,23 @@ impl Handler for Gate {
             let mut link = node.steward().peers().incoming(stream, network);
             let taken = tokio::spawn(async move { Box::pin(node.steward().take(peer, &mut link)).await }).await;
             metrics.peers.came(taken.as_ref().ok().and_then(|taken| taken.as_ref().ok()));
+            let left_out = match &taken {
+                Ok(Ok(Taken::Accepted(_))) => 0,
+                _ => match self.line(peer) {
+                    Some(left_out) => left_out,
+                    None => return,
+                },
+            };
             match taken {
                 Ok(Ok(Taken::Accepted(agent))) => tracing::info!(%peer, %agent, "an agent came"),
                 Ok(Ok(Taken::Declined(agent))) => {
-                    tracing::warn!(%peer, %agent, "an agent was declined: it does not run here, or not as was agreed");
+                    tracing::warn!(%peer, %agent, left_out, "an agent was declined: it does not run here, or not as was agreed");
                 }
                 Ok(Ok(Taken::Refused(agent, refusal))) => {
-                    tracing::warn!(%peer, %agent, reason = refusal.reason.name(), "an agent is refused: {}", refusal.why);
+                    // Quoted: some of the words may be the peer's.
+                    tracing::warn!(%peer, %agent, reason = refusal.reason.name(), why = ?refusal.why, left_out, "an agent is refused");
                 }
-                Ok(Err(error)) => tracing::warn!(%peer, %error, "an incoming move broke off"),
+                Ok(Err(error)) => tracing::warn!(%peer, %error, left_out, "an incoming move broke off"),
                 Err(_) => tracing::error!(%peer, "an incoming move failed"),
             }
         }
@@ -80,6 +109,7 @@ impl Handler for Gate {
                 tracing::info!(%peer, "a node is connected");
                 if let Ok(node) = self.node() {
                     node.ask_of_all(peer);
+                    tokio::spawn(async move { node.meet(peer).await });
                 }
             }
             Event::Disconnected(peer) => tracing::info!(%peer, "a node is not connected any more"),

@@ -75,7 +75,7 @@ impl Host for NodeHost {
     }
 
     async fn heed(&self, agent: AgentId, manner: Manner) -> Result<(), String> {
-        self.node()?.heed(agent, manner).await.map_err(|error| error.to_string())
+        self.node()?.keep_manner(agent, manner).await.map_err(|error| error.to_string())
     }
 
     async fn restore(&self, agent: AgentId) -> Result<(), Refusal> {
@@ -92,8 +92,8 @@ impl Host for NodeHost {
         }
     }
 
-    async fn set_aside(&self, agent: AgentId, _: Chain) -> Result<(), String> {
+    async fn set_aside(&self, agent: AgentId, base: Chain) -> Result<(), String> {
         let node = self.node()?;
-        blocking(move || node.write_orphan(agent)).await.map_err(|error| error.to_string())
+        blocking(move || node.keep_orphan(agent, base)).await.map_err(|error| error.to_string())
     }
 }

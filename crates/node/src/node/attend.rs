@@ -37,7 +37,7 @@ impl Node {
         // A node that is gone attends to nothing.
         let node = Arc::downgrade(self);
         tokio::spawn(async move {
-            let mut pause = AGAIN_AFTER;
+            let (mut pause, mut said) = (AGAIN_AFTER, String::new());
             loop {
                 tokio::time::sleep(pause).await;
                 let Some(node) = node.upgrade().filter(|node| !node.lives().ending) else { return };
@@ -47,7 +47,14 @@ impl Node {
                         return;
                     }
                     Ok(_) => {}
-                    Err(error) => tracing::warn!(%agent, %error, "the custody of an agent is not settled yet"),
+                    // A node that is away for days fills no log.
+                    Err(error) if said == error.to_string() => {
+                        tracing::debug!(%agent, %error, "the custody of an agent is not settled yet");
+                    }
+                    Err(error) => {
+                        tracing::warn!(%agent, %error, "the custody of an agent is not settled yet");
+                        said = error.to_string();
+                    }
                 }
                 pause = (pause * 2).min(AGAIN_AFTER_MAX);
             }
@@ -74,7 +81,7 @@ impl Node {
         match self.steward.status(agent) {
             // One that stays without a life gives its place away.
             Ok(Status::Custodian) if !matches!(Box::pin(self.tend(agent)).await, Ok(true)) => {
-                drop(self.kept.take(agent))
+                drop(self.kept.take(agent));
             }
             Ok(Status::Absent | Status::Elsewhere) => {
                 drop(self.kept.take(agent));
@@ -118,7 +125,7 @@ impl Node {
             let name = self.give_name(agent, &start.genesis.name).await?;
             match restored.follow().await {
                 Ok(()) => {
-                    let lives = lease.unless_revoked(restored.live()).await;
+                    let lives = lease.unless_revoked(Box::pin(restored.live())).await;
                     let life = lives.ok_or(Error::Overtaken { agent })??;
                     return self.carry(Start { name, ..start }, life, lease).await.map(drop);
                 }

@@ -9,7 +9,7 @@
 
 use super::{Node, Start, blocking};
 use crate::{
-    Creation, Error, Hosted, Rejected, Wishes,
+    Creation, Error, Hosted, Rejected, Wishes, custody,
     local::{self, Flags},
     world::RealWorld,
 };
@@ -106,6 +106,8 @@ impl Node {
             if starting {
                 return Err(Error::Starting { name: deployment.body.name });
             }
+            let node = self.clone();
+            blocking(move || node.check_custody(agent)).await?;
             self.tend(agent).await?;
             return Ok(Deployed { agent, created: false });
         }
@@ -192,6 +194,11 @@ impl Node {
         let agent = genesis.body.agent_id();
         // Its journal is found from Genesis on, before its life is: nobody else may take it up meanwhile.
         let _busy_agent = self.occupy(&agent.to_string())?;
+        // One that was here and is elsewhere now does not begin a second time.
+        let known = custody::known(&*self.store, agent, None)?;
+        if let Some(elsewhere) = custody::elsewhere(&known, agent, Some(self.id())) {
+            return Err(Error::NotCustodian(Box::new(self.with_addresses(elsewhere))));
+        }
         let lease = self.steward.claim_new(&genesis.body).await?;
         // From here on things are kept, in the order that a restart relies on.
         let encoded = manifest.encode();
@@ -206,8 +213,9 @@ impl Node {
         stored.add(bytes);
         let body = genesis.body.clone();
         let _opening = self.opening(agent);
-        let created =
-            lease.unless_revoked(Life::create(self.parts(loaded, &stored, &body), genesis, manifest.clone())).await;
+        let created = lease
+            .unless_revoked(Box::pin(Life::create(self.parts(loaded, &stored, &body), genesis, manifest.clone())))
+            .await;
         let life = created.ok_or(Error::Overtaken { agent })??;
         tracing::info!(%agent, name, owner = %body.owner, "an agent was created");
         self.carry(Start { name, genesis: body, manifest, wishes, resumed: false, place, stored }, life, lease).await

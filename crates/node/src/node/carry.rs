@@ -226,8 +226,9 @@ impl Node {
     ) -> Result<Arc<Hosted>, Error> {
         let Prepared { start, program } = prepared;
         let _opening = self.opening(agent);
-        let opened =
-            lease.unless_revoked(Life::open(self.parts(Arc::new(program), &start.stored, &start.genesis), agent)).await;
+        let opened = lease
+            .unless_revoked(Box::pin(Life::open(self.parts(Arc::new(program), &start.stored, &start.genesis), agent)))
+            .await;
         let life = opened.ok_or(Error::Overtaken { agent })??;
         self.carry(start, life, lease).await
     }

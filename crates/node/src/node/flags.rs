@@ -122,7 +122,10 @@ impl Node {
         let node = self.clone();
         let flags = blocking(move || {
             let info = node.agent(agent)?;
-            info.check_custody()?;
+            // One that lives is this node's.
+            if node.life(agent).is_none_or(|life| life.is_over()) {
+                node.check_custody(agent)?;
+            }
             let AgentInfo { name, status, cause, tick, .. } = info;
             if status == Status::Ended.name() {
                 return Err(Error::Ended { name, cause: cause.unwrap_or_default() });

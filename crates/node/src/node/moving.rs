@@ -18,9 +18,8 @@ use crate::{
 };
 use igor_network::{Config, Network};
 use igor_protocol::{
-    AgentId, Manifest, NodeId, Seq,
+    AgentId, Manifest, NodeId,
     custody::Status,
-    limits::BLOB_BYTES_MAX,
     transfer::{FRAME_BYTES_MAX, Manner, Offer, Reason, Refusal},
 };
 use igor_sandbox::{RUNTIME_ID, WasmProgram};
@@ -94,7 +93,7 @@ impl Node {
         // Whom the operator takes agents from is never kept out for want of room.
         config.allow = said.allow.iter().chain(&self.config().policy.nodes).copied().collect();
         config.deny = said.deny.iter().copied().collect();
-        let network = Network::start(config, Arc::new(Gate(Arc::downgrade(self)))).await?;
+        let network = Network::start(config, Arc::new(Gate::new(Arc::downgrade(self)))).await?;
         self.peers().join(network.clone(), said.transfer_bytes_per_second);
         if let Some(mut hearing) = self.hearing.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let node = Arc::downgrade(self);
@@ -123,6 +122,9 @@ impl Node {
     pub(super) async fn wake_all(self: &Arc<Self>) -> Result<(), Error> {
         for agent in self.store.list()? {
             match Box::pin(self.steward.wake(agent)).await {
+                Ok(Status::Suspended(doubt)) => {
+                    tracing::error!(%agent, %doubt, "an agent does not run: its owner decides, with `igor takeover`");
+                }
                 Ok(_) => {}
                 Err(error) => tracing::error!(%agent, %error, "an agent's custody cannot be told; it does not run"),
             }
@@ -261,7 +263,7 @@ impl Node {
     }
 
     /// Keeps how an agent is to live here: in place of what was said when it was here before.
-    pub(crate) async fn heed(&self, agent: AgentId, manner: Manner) -> Result<(), Error> {
+    pub(crate) async fn keep_manner(&self, agent: AgentId, manner: Manner) -> Result<(), Error> {
         let Manner { paused, interval, checkpoint_interval } = manner;
         let flags = Flags { paused, interval, checkpoint_interval, ..Flags::default() };
         if local::flags(&*self.store, agent)? != flags {
@@ -316,25 +318,5 @@ impl Node {
         }
         // It is found by its id.
         Ok(id)
-    }
-
-    /// Writes the journal that is here as a portable file among the orphans, before it leaves the store.
-    pub(crate) fn write_orphan(&self, agent: AgentId) -> Result<(), Error> {
-        let end = self.tail(agent)?;
-        let path = self.home().orphan(agent, end.epoch)?;
-        let mut hashes = std::collections::BTreeSet::new();
-        for commit in self.store.read(agent, Seq(0))? {
-            for (_, _, bytes) in commit?.entries() {
-                let entry = igor_protocol::Entry::decode(bytes).map_err(igor_spine::Error::from)?;
-                hashes.extend(entry.body.blobs().iter().map(igor_protocol::entry::Named::hash));
-            }
-        }
-        let blobs = hashes.into_iter().filter_map(|hash| {
-            let blob = self.store.get_blob(hash, BLOB_BYTES_MAX).transpose()?;
-            Some(blob.map(|bytes| (hash, bytes)))
-        });
-        crate::portable::write(&path, blobs, self.store.read(agent, Seq(0))?)?;
-        tracing::warn!(%agent, file = %path.display(), "this journal is not the branch that counts; it is kept as a file");
-        Ok(())
     }
 }

@@ -45,3 +45,37 @@ async fn an_agent_that_is_being_created_is_on_its_way() {
     assert_eq!(sent().await, ("not_running".into(), true), "nobody runs it");
     server.shut_down().await;
 }
+
+/// A node of a home that has many agents asks about all of them, in few questions, and nobody takes it for a flood.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_agents_are_asked_about_in_few_questions() {
+    const AGENTS: usize = 300;
+    let open = async |toml: String| {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("node.toml"), toml).unwrap();
+        let compiler = Compiler::new("nothing is compiled here".into(), compile::Limits::default());
+        let node = Node::open(home.path(), compiler).unwrap();
+        let network = node.join().await.unwrap().unwrap();
+        (home, node, network)
+    };
+    let listen = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n";
+    let (_a_home, a, a_network) = open(listen.into()).await;
+    for n in 0..AGENTS {
+        begin(&a, &format!("a{n}")).await;
+    }
+    while a_network.addresses().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let address = igor_network::address_of(a.id(), a_network.addresses()[0].clone()).unwrap();
+    let (_b_home, b, b_network) = open(format!("{listen}peers = [\"{address}\"]\n")).await;
+    // Who connects is asked about all.
+    let answered = a.steward().peers().answered_by(&BTreeSet::from([b.id()]));
+    tokio::time::timeout(std::time::Duration::from_secs(60), answered).await.unwrap();
+    let counted = b_network.counters();
+    for why in igor_network::Refusal::ALL {
+        assert_eq!(counted.refused(why), 0, "{why:?}");
+    }
+    assert!(counted.requests_in < 40, "{} questions", counted.requests_in);
+    a_network.shutdown().await;
+    b_network.shutdown().await;
+}

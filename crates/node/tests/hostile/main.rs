@@ -13,6 +13,7 @@ mod forge;
 mod histories;
 mod offers;
 mod scene;
+mod targets;
 
 use std::process::Command;
 
@@ -39,6 +40,8 @@ attacks! {
     histories::other_than_the_one_that_is_here,
     histories::of_before_to_a_node_that_lost_its_home,
     histories::told_that_nobody_signed_or_that_end_all_numbers,
+    targets::that_welcome_what_they_do_not_want,
+    targets::that_answer_for_somebody_else,
 }
 
 /// Runs the attack in a process of its own.

@@ -265,9 +265,14 @@ pub(crate) struct Attacker {
 
 impl Attacker {
     pub(crate) async fn of(key: KeyPair, victim: &Real) -> Self {
+        Self::with(key, victim, Silent).await
+    }
+
+    /// One that answers by itself.
+    pub(crate) async fn with(key: KeyPair, victim: &Real, handler: impl Handler) -> Self {
         let mut config = Config::new(&key.seed()).unwrap();
         config.bootstrap = vec![victim.address()];
-        let network = Network::start(config, Arc::new(Silent)).await.unwrap();
+        let network = Network::start(config, Arc::new(handler)).await.unwrap();
         Self { key, network, victim: victim.id() }
     }
 

@@ -162,6 +162,21 @@ impl Known {
         rules.forbid(Rule::KeystoreBehind, forgot)
     }
 
+    /// The newest word here on who has custody, and in which epoch. While a handoff has no answer that is who gave.
+    pub fn custodian(&self) -> Option<(NodeId, Epoch)> {
+        let held = self.held.as_ref().map(|held| (held.standing.custodian, held.chain.epoch));
+        // Of an accept, a return and a takeover the writer is the custodian after it; of a handoff until it is answered.
+        let written = |record: &Custody| match record.phase {
+            Phase::Decline(_) => None,
+            _ => Some((record.phase.writer(), record.phase.epoch())),
+        };
+        let memory = &self.memory;
+        let signed = memory.signed.as_ref().and_then(written);
+        let elsewhere = memory.elsewhere.as_ref().and_then(written);
+        // Of one epoch the answer is newer than the handoff: the tombstone, or else the journal.
+        [signed, held, elsewhere].into_iter().flatten().max_by_key(|(_, epoch)| *epoch)
+    }
+
     /// Every record that is known here: the memory's, and the proofs at the journal's end.
     pub fn records(&self) -> impl Iterator<Item = &Custody> {
         self.memory.records().chain(self.held.iter().flat_map(|held| &held.standing.proofs))

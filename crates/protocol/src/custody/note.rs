@@ -23,6 +23,9 @@ pub struct Note {
 }
 
 impl Note {
+    /// What the names of all notes begin with.
+    pub const PREFIX: &'static str = "custody-";
+
     /// A note of an agent of this owner.
     pub const fn new(owner: OwnerId, memory: Memory) -> Self {
         Self { version: VERSION, owner, memory }
@@ -30,7 +33,7 @@ impl Note {
 
     /// The name of the value.
     pub fn name(agent: AgentId) -> String {
-        format!("custody-{}", &agent.0.to_string()[..32])
+        format!("{}{}", Self::PREFIX, &agent.0.to_string()[..32])
     }
 
     /// Its deterministic bytes.

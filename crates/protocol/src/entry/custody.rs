@@ -23,6 +23,9 @@ use crate::{
 };
 use minicbor::{Decode, Encode};
 
+/// What a fault names where an owner's signature is not over a takeover order. All else of the record was checked then.
+pub const TAKEOVER_ORDER: &str = "the takeover order";
+
 /// Largest record that is decoded from outside, in bytes.
 const RECORD_BYTES_MAX: usize = 4096;
 /// No journal comes so far, so whatever stands below it has a place after it.
@@ -366,6 +369,6 @@ impl Takeover {
         if place.epoch != (Epoch { term: order.counter, n: 0 }) || order.term >= order.counter {
             return Err(Fault::Custody("the epoch of a takeover is the counter of its order, above the term before"));
         }
-        if self.order.is_signed_by(owner) { Ok(()) } else { Err(Fault::Signature("the takeover order")) }
+        if self.order.is_signed_by(owner) { Ok(()) } else { Err(Fault::Signature(TAKEOVER_ORDER)) }
     }
 }

@@ -271,8 +271,14 @@ impl Outbox for Count {
     fn appended(&mut self, _: Nanos) {}
 }
 
+fn between(from: &Side, wire: &Arc<Wire>) -> PairLink {
+    let (here, there) = link(wire);
+    *from.steward.peers().0.lock().expect("one thread") = Some(here);
+    there
+}
+
 async fn takes(from: &Side, to: &Side, mut link: PairLink) -> Result<Taken, Error> {
-    to.steward.take(from.key.public(), &mut link).await
+    Box::pin(to.steward.take(from.key.public(), &mut link)).await
 }
 
 /// Two nodes.
@@ -382,13 +388,13 @@ impl Pair {
         to: &Side,
         cut: Option<usize>,
     ) -> (Result<Moved, Failed>, Result<Taken, Error>) {
-        let there = self.between(from, &self.wire(cut, false));
+        let there = between(from, &self.wire(cut, false));
         self.run(join(from.steward.give(self.agent, to.key.public(), |_| ()), takes(from, to, there)))
     }
 
     /// A first round goes ahead, and no more.
     pub(crate) fn copies(&self, from: &Side, to: &Side) {
-        let there = self.between(from, &self.wire(None, true));
+        let there = between(from, &self.wire(None, true));
         let given = from.steward.give(self.agent, to.key.public(), |_| ());
         let (given, _) = self.run(join(given, takes(from, to, there)));
         assert!(matches!(given, Err(Failed::Before(_))), "{given:?}");
@@ -396,14 +402,8 @@ impl Pair {
 
     /// A handoff without an answer is asked for.
     pub(crate) fn pursues(&self, from: &Side, to: &Side) -> Result<(), Failed> {
-        let there = self.between(from, &self.wire(None, false));
+        let there = between(from, &self.wire(None, false));
         self.run(join(from.steward.pursue(self.agent), takes(from, to, there))).0
-    }
-
-    fn between(&self, from: &Side, wire: &Arc<Wire>) -> PairLink {
-        let (here, there) = link(wire);
-        *from.steward.peers().0.lock().expect("one thread") = Some(here);
-        there
     }
 
     /// The first node says these frames to the second, which answers.

@@ -139,7 +139,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         for round in 1..=ROUNDS_MAX {
             self.host.seal(agent).await;
             let (until, before) = (self.end(agent).map_err(Error::from)?, shipment.bytes);
-            shipment.journal(until, &mut link).await?;
+            Box::pin(shipment.journal(until, &mut link)).await?;
             send(&mut link, &Frame::Reached(shipment.next)).await.map_err(Failed::Before)?;
             match receive(&mut link).await.map_err(Failed::Before)? {
                 Frame::Have(next) if next == shipment.next => {}
@@ -153,16 +153,17 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         }
         let ahead = shipment.bytes;
         let frozen = self.world.monotonic();
-        let rest = self.freeze(agent, to, &welcome, (&mut shipment, &mut link), || progress(Progress::Frozen)).await?;
+        let way = (&mut shipment, &mut link);
+        let rest = Box::pin(self.freeze(agent, to, &welcome, way, || progress(Progress::Frozen))).await?;
         let answer = match rest {
-            Ok(()) => self.hand_over(agent, &mut link, &mut shipment).await,
+            Ok(()) => Box::pin(self.hand_over(agent, &mut link, &mut shipment)).await,
             Err(failed) => Err(failed),
         }
         .map_err(unanswered)?;
         let pause = self.world.monotonic().saturating_sub(frozen);
         let last_bytes = shipment.bytes - ahead;
         progress(Progress::Given { bytes: last_bytes });
-        self.take_answer(agent, answer).await?;
+        Box::pin(self.take_answer(agent, answer)).await?;
         Ok(Moved { pause, bytes: shipment.bytes, last_bytes })
     }
 
@@ -184,10 +185,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 if !welcome.has_program {
                     shipment.program(offer.genesis.body.program, &mut link).await.map_err(unanswered)?;
                 }
-                self.hand_over(agent, &mut link, &mut shipment).await.map_err(unanswered)?
+                Box::pin(self.hand_over(agent, &mut link, &mut shipment)).await.map_err(unanswered)?
             }
         };
-        self.take_answer(agent, answer).await
+        Box::pin(self.take_answer(agent, answer)).await
     }
 
     /// Tries to finish what is left to be done about the custody of an agent. Says whether nothing is any more; else call
@@ -277,7 +278,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                     let give = self.hand_off(agent, Event::Give { to, terms: welcome.terms });
                     let until = self.end(agent);
                     let (given, rest) = join(give, async {
-                        shipment.journal(until?, link).await?;
+                        Box::pin(shipment.journal(until?, link)).await?;
                         Ok::<_, ShipFailed>(send(link, &Frame::Reached(shipment.next)).await?)
                     })
                     .await;
@@ -293,7 +294,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(frozen?)
     }
 
-    async fn hand_off(&self, agent: AgentId, give: Event) -> Result<(), Error> {
+    pub(super) async fn hand_off(&self, agent: AgentId, give: Event) -> Result<(), Error> {
         let turn = self.turn(agent);
         let mut desk = turn.lock().await;
         desk.take_back().await;

@@ -1,7 +1,8 @@
 //! What an offer proves by itself, before it costs the target anything that lasts.
 //!
-//! Invariant: only a node that the offer's own records show to have the agent gets further. That it has it still, only
-//! the journal shows; but nobody else can have so much as a beginning of one kept here.
+//! Invariant: only a node gets further whose offer, taken for itself, shows that it has the agent. Whether its last
+//! record follows from those before, and is still the last, the journal shows, of which nothing is kept that does not
+//! verify.
 
 use igor_protocol::{
     NodeId,

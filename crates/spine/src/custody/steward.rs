@@ -118,7 +118,7 @@ pub struct Steward<S, W, P, H> {
 pub(super) struct Busy(Mutex<BTreeSet<AgentId>>);
 
 /// It is done until this is dropped.
-pub(super) struct Doing<'a> {
+pub struct Doing<'a> {
     busy: &'a Busy,
     agent: AgentId,
 }
@@ -260,7 +260,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 continue;
             }
             record.check(&owner)?;
-            match self.happen(tidings.agent, Event::Heard(record)).await {
+            match Box::pin(self.happen(tidings.agent, Event::Heard(record))).await {
                 Ok(_) | Err(Error::Refused(_)) => {}
                 Err(e) => return Err(e),
             }

@@ -35,9 +35,9 @@ pub enum Taken {
 }
 
 /// An agent that was admitted is forgotten when this is dropped, unless it lives then.
-struct Admitted<'a, H: Host> {
-    host: &'a H,
-    agent: AgentId,
+pub(super) struct Admitted<'a, H: Host> {
+    pub(super) host: &'a H,
+    pub(super) agent: AgentId,
 }
 
 impl<H: Host> Drop for Admitted<'_, H> {
@@ -92,7 +92,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             Err(cut) => return Err(Error::Host(cut.to_string())),
         };
         let agent = offer.agent();
-        match self.taken(from, agent, &offer, link).await {
+        match Box::pin(self.taken(from, agent, &offer, link)).await {
             Ok(taken) => Ok(taken),
             Err(Ended::Refused(refusal)) => {
                 if let Some(declined) = self.decline(from, agent, &offer, refusal.reason).await? {
@@ -391,7 +391,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             self.books.put(book.clone());
         }
         let given = journal.standing.pending().map(|given| given.handoff);
-        let agreed = given.is_some_and(|handoff| handoff.from == from && handoff.terms == admission.terms);
+        let agreed = given.is_some_and(|handoff| handoff.from == from && handoff.terms.covers(&admission.terms));
         let admit = agreed && keeper.is_complete() && self.ready(agent, manner).await;
         match self.happen(agent, Event::Arrived { journal, extends: true, admit }).await {
             Ok(_) => {}

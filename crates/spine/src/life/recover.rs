@@ -194,7 +194,8 @@ pub struct Restored<P: Program, S, W> {
 impl<P: Program, S: Store, W: World> Restored<P, S, W> {
     /// Restores and replays an agent that is in the store.
     pub async fn new(parts: Parts<P, S, W>, agent: AgentId) -> Result<Self, Error> {
-        let recovered = recover(&parts.program, &*parts.store, agent).await?;
+        // On the heap, as below: whoever waits for a life has futures of a bearable size.
+        let recovered = Box::pin(recover(&parts.program, &*parts.store, agent)).await?;
         Ok(Self { parts, recovered })
     }
 
@@ -217,7 +218,7 @@ impl<P: Program, S: Store, W: World> Restored<P, S, W> {
                 return Err(Error::Runtime { journal: other.to_owned(), here: program.runtime().to_owned() });
             }
             let checkpointed = entries.iter().any(|(_, _, entry)| matches!(entry.body, Body::Checkpoint(_)));
-            follow(replayer, store, book, entries, program).await?;
+            Box::pin(follow(replayer, store, book, entries, program)).await?;
             if checkpointed {
                 // A replay begins there from now on.
                 replayer.fuel = 0;
@@ -228,7 +229,7 @@ impl<P: Program, S: Store, W: World> Restored<P, S, W> {
 
     /// The agent lives on.
     pub async fn live(self) -> Result<Life<P, S, W>, Error> {
-        Life::go_on(self.parts, self.recovered).await
+        Box::pin(Life::go_on(self.parts, self.recovered)).await
     }
 }
 
@@ -253,11 +254,11 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             return Ok(life);
         }
         match life.journal.ledger().runtime.clone() {
-            None => life.init().await?,
+            None => Box::pin(life.init()).await?,
             Some(runtime) => {
                 life.gap = Some(life.journal.now().since(life.journal.ledger().run_ended));
                 if runtime != life.program.runtime() {
-                    life.change_runtime().await?;
+                    Box::pin(life.change_runtime()).await?;
                 }
             }
         }
@@ -267,7 +268,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
     /// The instance as the journal has it, after the one in memory was dropped.
     pub(super) async fn restore(&mut self) -> Result<P::Guest, Error> {
         let agent = self.journal.chain().agent;
-        let recovered = recover(&self.program, &*self.journal.store, agent).await?;
+        let recovered = Box::pin(recover(&self.program, &*self.journal.store, agent)).await?;
         let fuel = recovered.replayer.fuel;
         let (_, guest, inbox) = recovered.into_parts();
         (self.inbox, self.replay_fuel) = (inbox, fuel);

@@ -5,18 +5,16 @@
 //! - What is read a second time is checked a second time: commits link, blobs have their hash.
 //! - Memory is bounded by the file's number of blobs, never by their size; a quota bounds the file.
 
-use crate::failure::Failure;
-use igor_node::portable;
 use igor_protocol::{
     AgentId, Commit, Hash, Seq,
-    archive::{FRAME_BYTES_MAX, Frame, PART_BYTES, Parser, Part},
+    archive::{self, FRAME_BYTES_MAX, Frame, PART_BYTES, Parser, Part},
     codec,
     verify::Blobs,
 };
 use std::{
     collections::HashMap,
     fs::File,
-    io::Read,
+    io::{self, Read},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -28,87 +26,167 @@ const PIECE_BYTES: usize = 256 << 10;
 const HEADER_BYTES: u64 = 16;
 const FRAME_HEADER_BYTES: usize = 5;
 
+/// Why a file cannot be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// The file system.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is no file.
+    #[error("{} is a directory; name a file", path.display())]
+    Directory {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// Larger than was allowed.
+    #[error("{}: larger than {mib} MiB; raise --quota if you trust it", path.display())]
+    Quota {
+        /// The file.
+        path: PathBuf,
+        /// What was allowed.
+        mib: u64,
+    },
+    /// More blobs than are kept track of.
+    #[error("{}: more than {BLOBS_MAX} blobs", path.display())]
+    Blobs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is cut, changed, or none of this format.
+    #[error("{}: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: archive::Error,
+    },
+    /// What it holds does not fit together.
+    #[error("{}: {why}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
+}
+
+impl Unreadable {
+    /// The same, of a file that whoever asked knows by another name.
+    #[must_use]
+    pub fn called(mut self, name: &Path) -> Self {
+        let (Self::Io { path, .. }
+        | Self::Directory { path }
+        | Self::Quota { path, .. }
+        | Self::Blobs { path }
+        | Self::Format { path, .. }
+        | Self::Content { path, .. }) = &mut self;
+        name.clone_into(path);
+        self
+    }
+
+    /// The entry that is wrong, where it is one.
+    pub const fn seq(&self) -> Option<Seq> {
+        match self {
+            Self::Format { source: archive::Error::Commit { seq, .. }, .. } => Some(*seq),
+            _ => None,
+        }
+    }
+}
+
 /// A portable file that is whole.
-pub(crate) struct ArchiveFile {
+#[derive(Debug)]
+pub struct Archive {
     path: PathBuf,
     agent: AgentId,
     blobs: HashMap<Hash, Parts>,
 }
 
 /// Where the parts of a blob are in the file.
+#[derive(Debug)]
 struct Parts {
     total: u64,
     at: Vec<u64>,
 }
 
 /// Why a file is not to be used.
-#[derive(Debug)]
-pub(crate) struct Broken {
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Broken {
     /// Entries before the damage.
-    pub(crate) entries: u64,
+    pub entries: u64,
     /// What is wrong.
-    pub(crate) why: Failure,
+    #[source]
+    pub why: Unreadable,
 }
 
-impl ArchiveFile {
+impl Archive {
     /// Reads all of a file, at most `bytes_max`, and checks that it is whole.
-    pub(crate) fn open(path: &Path, bytes_max: u64) -> Result<Self, Broken> {
-        let mut frames = Frames::open(path).map_err(|why| Broken { entries: 0, why })?;
+    pub fn open(path: &Path, bytes_max: u64) -> Result<Self, Broken> {
+        let mut entries = 0;
+        Self::read(path, bytes_max, &mut entries).map_err(|why| Broken { entries, why })
+    }
+
+    fn read(path: &Path, bytes_max: u64, entries: &mut u64) -> Result<Self, Unreadable> {
+        let content = |why| Unreadable::Content { path: path.to_owned(), why };
+        let mut frames = Frames::open(path)?;
         let mut agent = None;
         let mut blobs: HashMap<Hash, Parts> = HashMap::new();
-        let mut entries = 0;
-        let broken = |entries, why: Failure| Broken { entries, why: why.while_at(path.display()) };
         loop {
             let at = frames.parser.position().max(HEADER_BYTES);
             if at > bytes_max {
-                let why = format!("larger than {} MiB; raise --quota if you trust it", bytes_max >> 20);
-                return Err(broken(entries, Failure::refused(why)));
+                return Err(Unreadable::Quota { path: path.to_owned(), mib: bytes_max >> 20 });
             }
-            match frames.next() {
-                Err(why) => return Err(broken(entries, why)),
-                Ok(None) => break,
-                Ok(Some(Frame::Commit(commit))) => {
+            match frames.next()? {
+                None => break,
+                Some(Frame::Commit(commit)) => {
                     agent.get_or_insert(commit.agent());
-                    entries = commit.next().0;
+                    *entries = commit.next().0;
                 }
-                Ok(Some(Frame::Blob(part))) => {
+                Some(Frame::Blob(part)) => {
                     if blobs.len() >= BLOBS_MAX && !blobs.contains_key(&part.hash) {
-                        return Err(broken(entries, Failure::refused(format!("more than {BLOBS_MAX} blobs"))));
+                        return Err(Unreadable::Blobs { path: path.to_owned() });
                     }
                     let total = part.total;
                     let parts = blobs.entry(part.hash).or_insert_with(|| Parts { total, at: Vec::new() });
-                    parts.add(&part, at).map_err(|why| broken(entries, Failure::integrity(why)))?;
+                    parts.add(&part, at).map_err(content)?;
                 }
             }
         }
         if blobs.values().any(|parts| !parts.is_whole()) {
-            return Err(broken(entries, Failure::integrity("a blob is not whole")));
+            return Err(content("a blob is not whole"));
         }
-        match agent {
-            Some(agent) => Ok(Self { path: path.to_owned(), agent, blobs }),
-            None => Err(broken(0, Failure::integrity("the file holds no journal"))),
-        }
+        let agent = agent.ok_or_else(|| content("the file holds no journal"))?;
+        Ok(Self { path: path.to_owned(), agent, blobs })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whose journal it is.
-    pub(crate) const fn agent(&self) -> AgentId {
+    pub const fn agent(&self) -> AgentId {
         self.agent
     }
 
     /// The commits from the one that holds `from`, in order.
-    pub(crate) fn commits(
+    pub fn commits(
         &self,
         from: Seq,
-    ) -> Result<impl Iterator<Item = Result<Commit, Failure>> + Send + use<>, Failure> {
+    ) -> Result<impl Iterator<Item = Result<Commit, Unreadable>> + Send + use<>, Unreadable> {
         let mut frames = Frames::open(&self.path)?;
-        let path = self.path.clone();
         Ok(std::iter::from_fn(move || {
             loop {
                 match frames.next() {
                     Ok(None) => return None,
                     Ok(Some(Frame::Commit(commit))) if commit.next() > from => return Some(Ok(commit)),
                     Ok(Some(_)) => {}
-                    Err(why) => return Some(Err(why.while_at(path.display()))),
+                    Err(why) => return Some(Err(why)),
                 }
             }
         }))
@@ -131,7 +209,7 @@ impl ArchiveFile {
     }
 }
 
-impl Blobs for ArchiveFile {
+impl Blobs for Archive {
     fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
         let parts = self.blobs.get(&hash).filter(|parts| parts.total <= bytes_max)?;
         self.read_blob(parts).filter(|blob| Hash::of_blob(blob) == hash)
@@ -156,48 +234,38 @@ impl Parts {
 
 /// The frames of a file, one after the other.
 struct Frames {
+    path: PathBuf,
     file: Option<File>,
     parser: Parser,
     piece: Vec<u8>,
 }
 
 impl Frames {
-    fn open(path: &Path) -> Result<Self, Failure> {
-        let file = File::open(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+    fn open(path: &Path) -> Result<Self, Unreadable> {
+        let file = File::open(path).map_err(|source| Unreadable::Io { path: path.to_owned(), source })?;
         if file.metadata().is_ok_and(|found| found.is_dir()) {
-            return Err(Failure::failed(format!("{} is a directory; name a file", path.display())));
+            return Err(Unreadable::Directory { path: path.to_owned() });
         }
-        Ok(Self { file: Some(file), parser: Parser::default(), piece: vec![0; PIECE_BYTES] })
+        Ok(Self { path: path.to_owned(), file: Some(file), parser: Parser::default(), piece: vec![0; PIECE_BYTES] })
     }
 
     /// The next frame; nothing once the file proved to be whole.
-    fn next(&mut self) -> Result<Option<Frame>, Failure> {
+    fn next(&mut self) -> Result<Option<Frame>, Unreadable> {
+        let format = |path: &Path, source| Unreadable::Format { path: path.to_owned(), source };
         loop {
-            if let Some(frame) = self.parser.next()? {
+            if let Some(frame) = self.parser.next().map_err(|e| format(&self.path, e))? {
                 return Ok(Some(frame));
             }
             let Some(file) = &mut self.file else { return Ok(None) };
             match file.read(&mut self.piece) {
                 Ok(0) => {
                     self.file = None;
-                    std::mem::take(&mut self.parser).finish()?;
+                    std::mem::take(&mut self.parser).finish().map_err(|e| format(&self.path, e))?;
                 }
                 Ok(read) => self.parser.feed(&self.piece[..read]),
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Failure::failed(e)),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(Unreadable::Io { path: self.path.clone(), source }),
             }
         }
     }
-}
-
-/// Writes an agent's blobs and journal as a portable file.
-pub(crate) fn write(
-    path: &Path,
-    blobs: impl Iterator<Item = Result<(Hash, Vec<u8>), Failure>>,
-    commits: impl Iterator<Item = Result<Commit, Failure>>,
-) -> Result<u64, Failure> {
-    portable::write(path, blobs, commits).map_err(|error| match error {
-        portable::Error::Source(failure) => failure,
-        other @ portable::Error::Io { .. } => Failure::failed(other),
-    })
 }

@@ -1,0 +1,248 @@
+//! `takeover`: the owner's order that another node goes on with an agent whose node is gone for good.
+//!
+//! Invariants kept here:
+//! - The owner's key is read here and goes nowhere: the node gets the signed order.
+//! - No two orders of an agent have the same counter: the one that is used is durable in the owner's home before
+//!   anything is signed with it. So two orders, whatever became of the first, are never two equal branches.
+//! - Where the node that has the agent still answers, nothing is ordered unless that is asked for in so many words.
+
+use crate::{
+    Context, args,
+    failure::{Code, Failure},
+    output::{Tone, note},
+    source::{Keeper, Source, named_file, patiently, wait},
+    verb::import::{self, Taken},
+};
+use igor_node::{
+    Node, RealWorld,
+    api::wire::{AgentInfo, Elsewhere},
+    client::Client,
+    custody::MOVING,
+    home::{self, Home, Keys, Role},
+};
+use igor_protocol::{
+    AgentId, Epoch, NodeId, Seq, Terms,
+    entry::{Action, OrderBody},
+    ledger::Book,
+};
+use igor_spine::World;
+use serde::Serialize;
+use std::sync::Arc;
+
+#[derive(Debug, Serialize)]
+struct Row {
+    agent: String,
+    name: String,
+    custodian: String,
+    epoch: String,
+    base_seq: u64,
+    base_head: String,
+    price_per_second: String,
+    /// Who had it, as far as was known.
+    before: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before_answers: Option<bool>,
+}
+
+/// Orders a takeover, and has it carried out.
+pub(crate) fn takeover(context: &Context, args: &args::Takeover) -> Result<(), Failure> {
+    let keys = owner_keys(context)?;
+    let owner = keys.read(Role::Owner).map_err(missing_key(context))?;
+    // From a file: its history is kept at the node first, and gives nobody custody.
+    let name = match named_file(&args.name) {
+        Some(path) => {
+            let taken: Taken = import::bring(context, path, args.quota << 20, args.as_name.as_deref(), true)?;
+            taken.agent.to_string()
+        }
+        None => args.name.clone(),
+    };
+    let place = patiently(|| Place::find(context, &name))?;
+    let (info, book) = (place.info()?, place.book()?);
+    let agent = book.agent();
+    if book.genesis().owner != owner.public() {
+        return Err(Failure::refused(format!(
+            "only {} may order this, and the owner key of {} is {}",
+            book.genesis().owner,
+            context.path.display(),
+            owner.public()
+        )));
+    }
+    let (node, terms) = place.node()?;
+    let before = place.whereabouts(agent)?;
+    check(&info, &book, node, before.as_ref(), args)?;
+    let base = book.chain();
+    let base_seq = Seq(base.next.0.saturating_sub(1));
+    let counter = keys.next_counter(agent, book.ledger().order_counter.max(before_term(before.as_ref())));
+    let counter = counter.map_err(Failure::from)?;
+    let action = Action::Takeover { base_seq, base_head: base.head, custodian: node, terms };
+    let body = OrderBody { agent, term: base.epoch.term, counter, at: RealWorld.wall_clock(), action };
+    let order = body.sign(&owner);
+    let epoch = patiently(|| place.take_over(agent, &order)).map_err(|why| match why.code {
+        Code::Unreachable => why.while_at("it is unknown whether the takeover was carried out; see `igor show`"),
+        _ => why,
+    })?;
+    let had = before.as_ref().map_or_else(|| book.custodian(), |before| before.node);
+    let row = Row {
+        agent: agent.to_string(),
+        name: info.name.clone(),
+        custodian: node.to_string(),
+        epoch: epoch.to_string(),
+        base_seq: base_seq.0,
+        base_head: base.head.to_string(),
+        price_per_second: terms.per_second().to_string(),
+        before: had.to_string(),
+        before_answers: before.as_ref().and_then(|before| before.answers),
+    };
+    context.out.say(&row, || in_words(context, &row, &place, book.ledger().tick.0))
+}
+
+fn in_words(context: &Context, row: &Row, place: &Place, tick: u64) -> String {
+    let name = &row.name;
+    let goes_on = match place {
+        Place::Node(..) => format!("{} goes on at {}", context.out.tone(Tone::Strong, name), row.custodian),
+        Place::Home(..) => {
+            format!("{} is this node's; `igor node start` runs it", context.out.tone(Tone::Strong, name))
+        }
+    };
+    [
+        format!("{goes_on}, in epoch {}, from entry {} (tick {tick})", row.epoch, row.base_seq),
+        format!("  price       {} credits a second of execution", row.price_per_second),
+        format!("  before      {}: what it did after that entry counts nowhere any more.", row.before),
+        "              When it comes back and meets a node that knows of this, it stops the agent, keeps its branch as a"
+            .to_owned(),
+        "              file, and says what is on it only: `igor show` and `igor ps --orphans` there".to_owned(),
+    ]
+    .join("\n")
+}
+
+/// Refuses what is no takeover, or would make two of an agent that is well.
+fn check(
+    info: &AgentInfo,
+    book: &Book,
+    node: NodeId,
+    before: Option<&Elsewhere>,
+    args: &args::Takeover,
+) -> Result<(), Failure> {
+    let name = &info.name;
+    if info.moved.is_none() && before.is_none() && !info.in_doubt && info.status != MOVING {
+        return Err(Failure::refused(format!("{name} lives on this node ({node}); there is nothing to take over")));
+    }
+    if let Some(cause) = book.ledger().ended.filter(|cause| *cause != igor_protocol::entry::EndCause::Exhausted) {
+        return Err(Failure::refused(format!("{name} has ended for good ({}); nobody goes on with it", cause.name())));
+    }
+    let Some(before) = before else { return Ok(()) };
+    let newer = before.epoch > book.chain().epoch;
+    let had = before.node;
+    match before.answers {
+        Some(true) if had != node && !args.force => {
+            return Err(Failure::refused(format!(
+                "{had}, which has {name} (epoch {}), answers: a takeover now makes two of it, whose money and messages \
+                 are spent twice, until that node hears of the order. Move it instead: `igor migrate {name} {node}` there. \
+                 If that node has lost the agent, or will not give it away: --force",
+                before.epoch
+            )));
+        }
+        Some(true) if had != node => {
+            note(format!("igor: {had} answers, and has {name}; it stops when it hears of this order"));
+        }
+        Some(true) => {}
+        Some(false) if newer && !args.force => {
+            return Err(Failure::refused(format!(
+                "{had} has {name} in epoch {}, and the journal here ends in epoch {}: what was done since would be lost. \
+                 Look for a later copy (an export, an archive on another node); if there is none: --force",
+                before.epoch,
+                book.chain().epoch
+            )));
+        }
+        Some(false) => {}
+        None => note(format!(
+            "igor: this node is on no network, so nobody asked whether {had} still has {name}; if it does, there are two \
+             of it until it hears of this order"
+        )),
+    }
+    Ok(())
+}
+
+/// The term that another counter must be above.
+fn before_term(before: Option<&Elsewhere>) -> u64 {
+    before.map_or(0, |before| before.epoch.term)
+}
+
+fn owner_keys(context: &Context) -> Result<Keys, Failure> {
+    Ok(Home::existing(&context.path).map_err(missing_key(context))?.keys())
+}
+
+fn missing_key(context: &Context) -> impl Fn(home::Error) -> Failure {
+    move |why| match why {
+        home::Error::Absent { .. } | home::Error::NoKey { .. } => Failure::refused(format!(
+            "there is no owner key in {}; name the home that has it with --home, and the node with --node",
+            context.path.display()
+        )),
+        other => other.into(),
+    }
+}
+
+/// Where the order is carried out.
+enum Place {
+    /// At a node, as a client and as what it has of the agent.
+    Node(Client, Source),
+    /// In the home, which this command has for itself.
+    Home(Arc<Node>, AgentId),
+}
+
+impl Place {
+    fn find(context: &Context, name: &str) -> Result<Self, Failure> {
+        match Keeper::find(context)? {
+            Keeper::Node(client) => Ok(Self::Node(client.clone(), Source::at_node(client, name)?)),
+            Keeper::Nobody(local) => {
+                let agent = local.resolve(name)?;
+                drop(local);
+                let node = context.become_node()?;
+                // It lives when a node carries it.
+                wait(node.shut_down());
+                Ok(Self::Home(node, agent))
+            }
+        }
+    }
+
+    fn info(&self) -> Result<AgentInfo, Failure> {
+        match self {
+            Self::Node(_, source) => source.info(),
+            Self::Home(node, agent) => Ok(node.agent(*agent)?),
+        }
+    }
+
+    fn book(&self) -> Result<Book, Failure> {
+        match self {
+            Self::Node(_, source) => source.book(),
+            Self::Home(node, agent) => Ok(node.book(*agent)?),
+        }
+    }
+
+    /// The node that goes on, and its price.
+    fn node(&self) -> Result<(NodeId, Terms), Failure> {
+        match self {
+            Self::Node(client, _) => {
+                let info = wait(client.node())?;
+                let strange =
+                    || Failure::failed(format!("the node says a price that none can ask: {}", info.price_per_second));
+                Ok((info.node, info.terms().ok_or_else(strange)?))
+            }
+            Self::Home(node, _) => Ok((node.id(), node.terms())),
+        }
+    }
+
+    fn whereabouts(&self, agent: AgentId) -> Result<Option<Elsewhere>, Failure> {
+        match self {
+            Self::Node(client, _) => Ok(wait(client.whereabouts(agent))?),
+            Self::Home(node, _) => Ok(wait(node.whereabouts(agent))?),
+        }
+    }
+
+    fn take_over(&self, agent: AgentId, order: &igor_protocol::entry::Order) -> Result<Epoch, Failure> {
+        match self {
+            Self::Node(client, _) => Ok(wait(client.take_over(&agent.to_string(), order))?),
+            Self::Home(node, _) => Ok(wait(node.take_over(agent, order.clone()))?),
+        }
+    }
+}
