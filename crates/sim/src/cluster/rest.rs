@@ -58,7 +58,7 @@ async fn heal(stage: &Arc<Stage>) {
     stage.net.spoil(0, 0, 0);
     for machine in &stage.machines {
         machine.disk.set_capacity(None);
-        machine.disk.crash_at(None);
+        machine.spare();
         machine.change(|conduct| {
             (conduct.spoils, conduct.slow_disk) = (false, 1);
             conduct.terms = terms(&mut Dice::new(stage.seed, machine.index as u64));
@@ -148,6 +148,7 @@ async fn rescue(stage: &Arc<Stage>, number: usize) {
 async fn tour(stage: &Arc<Stage>, number: usize) -> bool {
     let id = stage.agents[number].id;
     for target in 0..stage.machines.len() {
+        stage.oracle.log(|| format!("{} is to go to n{target}", short(id)));
         if !stage.machines[target].is_up() || is_lost(stage, number) {
             continue;
         }
