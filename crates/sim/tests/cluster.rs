@@ -83,25 +83,21 @@ fn planted_mistakes_are_found() {
     };
     check(Planted::AnswersBeforeSync, &["before it was durable", "but the journal ends at"]);
     check(Planted::LogIsNotSynced, &LOST);
-    check(Planted::KeystoreIsNotSynced, &["does not come to rest", "though all nodes are honest", "lives twice"]);
-    check(Planted::RunsDiffer, &["failed at node", "does not stand"]);
-    check(Planted::NobodyStartsAgain, &["does not come to rest"]);
+    check(Planted::KeystoreIsNotSynced, &["does not come to rest", "does not read", "lives twice"]);
+    check(Planted::RunsDiffer, &["gave something else than the journal has"]);
 }
 
+/// The rules whose breach a random schedule meets soon. That each of them is needed shows the model of custody, which
+/// tries all schedules: `crates/protocol/tests/custody`.
 #[test]
 fn rules_of_custody_that_nodes_do_not_keep_are_found() {
     let check = |rule, what: &[&str]| {
         check_found(&Options { rules: Rules::without(rule), ..Options::default() }, what);
     };
-    // Where a life goes on that must not, the journal may be the first to refuse it.
-    let twice = ["lives twice", "two journals of", "though all nodes are honest", "after a handoff only its answer"];
-    check(Rule::StartAfterAccept, &twice);
-    check(Rule::GivenStaysGiven, &twice);
-    check(Rule::SilenceIsNoDecline, &twice);
-    check(Rule::StopBeforeGiving, &twice);
+    check(Rule::StartAfterAccept, &["lives twice", "after a handoff only its answer"]);
     check(Rule::FinishWhatWasSigned, &["does not come to rest"]);
-    check(Rule::BuriedIsOver, &twice);
-    check(Rule::StopOnNews, &twice);
+    // Where a life goes on that must not, the journal may be the first to refuse it.
+    check(Rule::StopOnNews, &["lives twice", "two journals of", "but the journal does not exist"]);
 }
 
 #[test]

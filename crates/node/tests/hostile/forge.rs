@@ -93,7 +93,7 @@ impl Past {
             state_bytes: 0,
             records,
             given,
-            runtime: self.book().ledger().runtime.clone(),
+            runtime: Some(self.genesis.body.runtime.clone()),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     machine::Machine,
     node::{attend, judge},
     oracle::{Oracle, short},
-    planted::{self, Planted},
+    planted,
     storage::NodeStore,
 };
 use crate::guest::SimProgram;
@@ -165,9 +165,6 @@ impl SimHost {
                 }
                 Err(error) => {
                     judge(&self.machine, &format!("the life of {}", short(agent)), &error);
-                    if self.machine.planted == Some(Planted::NobodyStartsAgain) {
-                        return Ok(());
-                    }
                     if stopping {
                         return Err(error.to_string());
                     }

@@ -16,8 +16,6 @@ pub enum Planted {
     KeystoreIsNotSynced,
     /// The first node uses more fuel for the same run than all others.
     RunsDiffer,
-    /// A life ends without anybody beginning another.
-    NobodyStartsAgain,
 }
 
 impl Planted {
@@ -29,7 +27,7 @@ impl Planted {
                 disk.skip(SyncPoint::Local);
                 disk.skip(SyncPoint::LocalName);
             }
-            Self::AnswersBeforeSync | Self::RunsDiffer | Self::NobodyStartsAgain => {}
+            Self::AnswersBeforeSync | Self::RunsDiffer => {}
         }
     }
 }
