@@ -421,6 +421,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// The commit that begins with the accept at this place.
     fn accept_at(&self, agent: AgentId, at: Seq) -> Result<Option<Commit>, Error> {
+        if self.store.tail(agent)?.is_none_or(|end| end.next <= at) {
+            return Ok(None);
+        }
         let commit = self.store.read(agent, at)?.next().transpose()?;
         Ok(commit.filter(|commit| commit.first() == at && accept_in(commit).is_some()))
     }
