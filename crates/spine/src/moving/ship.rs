@@ -3,6 +3,7 @@
 //! Invariants kept here:
 //! - What the target says that it has is not sent again: commits, the beginning of a blob, what a state has in common
 //!   with an earlier one.
+//! - Frames are fed, and go together: whoever ships says at the end, with a frame that is sent, what was shipped.
 //! - Memory holds one commit and one blob, and the state that it is sent as a difference from.
 
 use super::{
@@ -165,6 +166,6 @@ impl<'a, S: Store> Shipment<'a, S> {
     async fn frame(&mut self, frame: &Frame, link: &mut impl Link) -> Result<(), Failed> {
         let bytes = frame.encode();
         self.bytes += bytes.len() as u64;
-        Ok(link.send(bytes).await?)
+        Ok(link.feed(bytes).await?)
     }
 }
