@@ -32,6 +32,8 @@ pub enum Incoming {
     Told(Tidings),
     /// A question.
     Asked(NodeId, AgentId),
+    /// Another machine is there again.
+    Connected(NodeId),
 }
 
 /// The network. Clones are the same one.
@@ -92,6 +94,14 @@ impl Net {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.lock().ports[node] = Some(sender);
         receiver
+    }
+
+    /// A machine that has begun to listen connects with all others.
+    pub fn greet(&self, node: usize) {
+        let nodes = self.lock().nodes.clone();
+        for other in nodes.iter().filter(|other| **other != nodes[node]) {
+            self.post(node, *other, || Incoming::Connected(nodes[node]));
+        }
     }
 
     /// A machine is gone. With `silent` nobody is told: its streams just stand still.

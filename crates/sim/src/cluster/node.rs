@@ -9,7 +9,7 @@ use igor_protocol::{
 };
 use igor_spine::{
     Error,
-    custody::{Error as CustodyError, Failed},
+    custody::{Error as CustodyError, Failed, Peers as _},
 };
 use igor_store::Store;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ const AGAIN_AFTER_MAX: Nanos = Nanos::from_secs(15);
 /// Starts what a node does.
 pub(super) fn begin(machine: &Arc<Machine>, node: &Arc<Node>) {
     let mut incoming = machine.net.listen(machine.index);
+    machine.net.greet(machine.index);
     let (serving, served) = (machine.clone(), node.clone());
     machine.spawn(async move {
         while let Some(incoming) = incoming.recv().await {
@@ -37,8 +38,9 @@ pub(super) fn begin(machine: &Arc<Machine>, node: &Arc<Node>) {
 }
 
 fn serve(machine: &Arc<Machine>, node: &Arc<Node>, incoming: Incoming) {
-    let (on, steward) = (machine.clone(), node.steward.clone());
+    let (on, node) = (machine.clone(), node.clone());
     machine.spawn(async move {
+        let steward = &node.steward;
         match incoming {
             Incoming::Stream(from, mut link) => match Box::pin(steward.take(from, &mut link)).await {
                 Ok(taken) => on.oracle.log(|| format!("n{} took: {taken:?}", on.index)),
@@ -52,6 +54,11 @@ fn serve(machine: &Arc<Machine>, node: &Arc<Node>, incoming: Incoming) {
             Incoming::Asked(by, agent) => {
                 if let Err(error) = Box::pin(steward.happen(agent, Event::Asked(by))).await {
                     judge_custody(&on, "a question", &error);
+                }
+            }
+            Incoming::Connected(other) => {
+                for agent in agents(&node) {
+                    steward.peers().ask(other, agent);
                 }
             }
         }

@@ -154,7 +154,8 @@ async fn tour(stage: &Arc<Stage>, number: usize) -> bool {
         }
         let mut last = String::new();
         let mut came = false;
-        for _ in 0..6 {
+        // Nodes ask for the answers that they lack every 15 s.
+        for _ in 0..12 {
             match stage.home(number) {
                 Some(home) if home == target => came = true,
                 Some(home) => match give(stage, id, home, target, None).await {

@@ -76,6 +76,28 @@ fn cut_anywhere_a_move_goes_on_where_it_was() {
 }
 
 #[test]
+fn who_missed_the_answer_hears_it_also_when_the_agent_has_gone_on() {
+    let whole = Pair::new();
+    whole.lives(&whole.a, 2);
+    whole.moves(&whole.a, &whole.b, None).0.expect("a move");
+    let pair = Pair::new();
+    pair.lives(&pair.a, 2);
+    let answer = whole.frames() - 1;
+    let (moved, taken) = pair.moves(&pair.a, &pair.b, Some(answer));
+    assert!(matches!(moved, Err(Failed::Unanswered(_))), "{moved:?}");
+    assert!(matches!(taken, Ok(Taken::Accepted(_))), "{taken:?}");
+    let c = pair.third();
+    pair.lives(&pair.b, 1);
+    pair.moves(&pair.b, &c, None).0.expect("a move");
+    pair.lives(&c, 1);
+    assert!(matches!(status(&pair, &pair.a), Status::Given(_)));
+    pair.pursues(&pair.a, &pair.b).expect("the answer of then");
+    assert_eq!(status(&pair, &pair.a), Status::Elsewhere);
+    pair.moves(&c, &pair.a, None).0.expect("it may come back");
+    assert_eq!(pair.journal(&pair.a), pair.journal(&c));
+}
+
+#[test]
 fn what_nobody_signed_is_not_kept() {
     let pair = Pair::new();
     pair.lives(&pair.a, 6);

@@ -349,6 +349,11 @@ impl Pair {
         Side::new(seed, &self.world, Arc::new(of.store.twin()))
     }
 
+    /// Another node, which has nothing.
+    pub(crate) fn third(&self) -> Side {
+        Side::new(4, &self.world, Arc::default())
+    }
+
     fn run<T>(&self, main: impl Future<Output = T>) -> T {
         match executor::run(&self.world, None, main, &mut []).0 {
             Run::Done(value) => value,

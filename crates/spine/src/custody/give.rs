@@ -381,7 +381,7 @@ fn answer_in(frame: Frame) -> Result<Answer, Cut> {
 }
 
 /// The accept that a commit begins with.
-fn accept_in(commit: &Commit) -> Option<Custody> {
+pub(super) fn accept_in(commit: &Commit) -> Option<Custody> {
     let (_, _, bytes) = commit.entries().next()?;
     match Entry::decode(bytes).ok()?.body {
         Body::Custody(record) if matches!(record.phase, Phase::Accept(_)) => Some(record),

@@ -9,7 +9,7 @@
 //! - A copy of a journal that another history contradicts gives way only where this node never had custody of the agent,
 //!   and is kept as a file: all of it is signed, so it is evidence against who signed it.
 
-use super::{Admission, Error, Host, Peers, Steward, offered};
+use super::{Admission, Error, Host, Peers, Steward, give::accept_in, offered};
 use crate::{
     World,
     moving::{Cut, Keeper, NotKept, receive, send},
@@ -17,7 +17,7 @@ use crate::{
 use igor_protocol::{
     AgentId, Chain, Commit, NodeId, Seq,
     custody::{Event, Refusal as StepRefusal, Status, Tidings},
-    entry::{Body, Custody, Order, Phase},
+    entry::{Custody, Order, Phase},
     ledger::Fault,
     transfer::{Frame, Manner, Offer, Reason, Refusal, Welcome},
 };
@@ -291,23 +291,27 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let Some(given) = offer.records.last().and_then(Custody::given).filter(|_| offer.given) else {
             return Ok(None);
         };
-        let signed = self.known(agent, false)?.memory;
-        let answers = |record: &&Custody| record.parts().any(|part| part == given.record());
-        let Some(answer) = signed.signed.iter().chain(&signed.came).find(answers) else { return Ok(None) };
-        if let Phase::Decline(_) = answer.phase {
-            send(link, &Frame::Answered).await?;
-            send(link, &Frame::Declined(Box::new(answer.clone()))).await?;
-            return Ok(Some(Taken::Declined(agent)));
-        }
-        // An accept that was signed, but is not in the journal yet, is finished first. Nothing else is begun by a question.
-        if self.status(agent)? == Status::Unfinished {
-            match self.happen(agent, Event::Timer).await {
+        let memory = self.known(agent, false)?.memory;
+        let answers = |record: &Custody| record.parts().any(|part| part == given.record());
+        match memory.signed.into_iter().chain(memory.came).find(answers) {
+            Some(answer) if matches!(answer.phase, Phase::Decline(_)) => {
+                send(link, &Frame::Answered).await?;
+                send(link, &Frame::Declined(Box::new(answer))).await?;
+                return Ok(Some(Taken::Declined(agent)));
+            }
+            // An accept that was signed, but is not in the journal yet, is finished first. Nothing else is begun by a
+            // question.
+            Some(_) if self.status(agent)? == Status::Unfinished => match self.happen(agent, Event::Timer).await {
                 Ok(_) | Err(Error::Refused(_)) => {}
                 Err(e) => return Err(e.into()),
-            }
+            },
+            _ => {}
         }
+        // The journal has it, also where the agent went on from here since.
         let accept = self.accept_at(agent, Seq(given.handoff.place.seq.0 + 1))?;
-        let Some(commit) = accept else { return Ok(None) };
+        let Some(commit) = accept.filter(|commit| accept_in(commit).as_ref().is_some_and(answers)) else {
+            return Ok(None);
+        };
         send(link, &Frame::Answered).await?;
         send(link, &Frame::Accepted(commit)).await?;
         Ok(Some(Taken::Accepted(agent)))
@@ -417,10 +421,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// The commit that begins with the accept at this place.
     fn accept_at(&self, agent: AgentId, at: Seq) -> Result<Option<Commit>, Error> {
-        let Some(commit) = self.store.read(agent, at)?.next().transpose()? else { return Ok(None) };
-        let first = commit.entries().next().map(|(_, _, bytes)| igor_protocol::Entry::decode(bytes));
-        let body = first.transpose().map_err(crate::Error::from)?.map(|entry| entry.body);
-        let accepts = matches!(body, Some(Body::Custody(record)) if matches!(record.phase, Phase::Accept(_)));
-        Ok((accepts && commit.first() == at).then_some(commit))
+        if self.store.tail(agent)?.is_none_or(|end| end.next <= at) {
+            return Ok(None);
+        }
+        let commit = self.store.read(agent, at)?.next().transpose()?;
+        Ok(commit.filter(|commit| commit.first() == at && accept_in(commit).is_some()))
     }
 }
