@@ -400,7 +400,8 @@ async fn many_small_commits_go_over_without_being_made_to_wait() {
     let moved = a.node().give(agent, b.id(), |_| ());
     let moved = tokio::time::timeout(Duration::from_mins(4), moved).await.expect("it moves").unwrap();
     assert!(matches!(moved, MoveEvent::Accepted { .. }));
-    let journal = |member: &Member| member.node().store().read(agent, Seq(0)).unwrap().take(COMMITS).map(Result::unwrap);
+    let journal =
+        |member: &Member| member.node().store().read(agent, Seq(0)).unwrap().take(COMMITS).map(Result::unwrap);
     assert!(journal(&a).eq(journal(&b)) && journal(&b).count() == COMMITS);
     assert_eq!(b.network.counters().refused(Refusal::SmallFrames), 0);
     b.ticks_on("a").await;

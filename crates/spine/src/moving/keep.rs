@@ -292,8 +292,8 @@ impl<S: Store> Keeper<S> {
     async fn whole(&mut self) -> Result<(), NotKept> {
         self.weigh()?;
         let Some(coming) = self.coming.take_if(|coming| coming.is_whole()) else { return Ok(()) };
-        let blob = aside(|| coming.finish()).ok_or(NotKept::Blob("a blob does not have the hash that it is called by"))?;
-        let (hash, bytes) = blob;
+        let blob = aside(|| coming.finish());
+        let (hash, bytes) = blob.ok_or(NotKept::Blob("a blob does not have the hash that it is called by"))?;
         // A state comes after the checkpoint that names it, the program before all else; everything else before the
         // entry that names it.
         if let Some(last) = self.lacking().filter(|last| last.root == hash) {
