@@ -44,6 +44,7 @@ use std::{
 };
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+mod addresses;
 mod attend;
 mod begin;
 mod carry;

@@ -98,6 +98,26 @@ impl Member {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_meets_those_who_are_listed_wherever_they_were() {
+    let keys = [temporary(), temporary()].map(|home| {
+        let key = Home::open_or_create(home.path()).unwrap().keys().read_or_create(Role::Node).unwrap().public();
+        (home, key)
+    });
+    let [(old, old_key), (other, other_key)] = keys;
+    let old = Member::start_at(old, &format!("{HERE}[policy]\nnodes = [\"{other_key}\"]\n")).await;
+    let config = format!("{HERE}peers = [\"{}\"]\n[policy]\nnodes = [\"{old_key}\"]\n", old.address());
+    let other = Member::start_at(other, &config).await;
+    old.meets(other.id()).await;
+    let kept = async |member: &Member| member.node().store().get_local("addresses").unwrap().is_some();
+    old.until("the address is kept", kept).await;
+    // It comes back elsewhere, where the other one does not look for it.
+    let old = Member::start_at(old.close().await, &format!("{HERE}[policy]\nnodes = [\"{other_key}\"]\n")).await;
+    old.meets(other.id()).await;
+    other.close().await;
+    old.close().await;
+}
+
 /// Somebody on the network who answers nothing.
 struct Mute;
 
