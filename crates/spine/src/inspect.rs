@@ -68,7 +68,7 @@ pub(crate) struct Last {
     pub(crate) proof: Run,
 }
 
-/// The last checkpoint of a journal that ends before `end`. Not more is read than it takes to find it.
+/// The last checkpoint in the commits of a journal that begin before `end`. Not more is read than it takes to find it.
 pub(crate) fn last_checkpoint<E, I: Iterator<Item = Result<Commit, E>>>(
     read: &impl Fn(Seq) -> Result<I, E>,
     end: Seq,
@@ -78,7 +78,11 @@ pub(crate) fn last_checkpoint<E, I: Iterator<Item = Result<Commit, E>>>(
         let from = Seq(end.0.saturating_sub(back));
         let mut last = None;
         for commit in read(from)? {
-            last = checkpoint_in(&commit?)?.or(last);
+            let commit = commit?;
+            if commit.first() >= end {
+                break;
+            }
+            last = checkpoint_in(&commit)?.or(last);
         }
         if last.is_some() || from == Seq(0) {
             return Ok(last);

@@ -53,6 +53,10 @@ fn cut_anywhere_a_move_goes_on_where_it_was() {
         pair.lives(&pair.a, 6);
         let (moved, _) = pair.moves(&pair.a, &pair.b, Some(cut));
         let first = pair.blob_bytes();
+        if !pair.b.commits(pair.agent).is_empty() {
+            // Whatever a cut leaves can be gone on from, where an owner orders that.
+            pair.restores(&pair.twin(&pair.b));
+        }
         match (moved, status(&pair, &pair.a)) {
             (Err(Failed::Before(_)), Status::Custodian) => {
                 let (moved, taken) = pair.moves(&pair.a, &pair.b, None);

@@ -74,6 +74,10 @@ impl From<Error> for Ended {
 impl From<NotKept> for Ended {
     fn from(refused: NotKept) -> Self {
         match refused {
+            // An owner's takeover was carried out here meanwhile.
+            NotKept::Own(crate::Error::Store(igor_store::Error::Fenced { .. })) => {
+                Self::Refused(Refusal::new(Reason::Epoch, "custody of the agent changed here while it came in"))
+            }
             NotKept::Own(error) => Self::Own(error.into()),
             NotKept::Quota { .. } | NotKept::Memory => Self::Refused(Refusal::new(Reason::Capacity, refused)),
             NotKept::Bad { .. } | NotKept::Blob(_) | NotKept::Unsealed => {
