@@ -315,6 +315,9 @@ async fn what_is_accepted_has_its_name_already() {
     within(a.node().give(agent, b.id(), |_| ())).await.unwrap();
     // The accept is durable, and its life need not have begun: this is what a kill now would leave.
     assert_eq!(b.node().resolve("a").unwrap(), Some(agent));
+    // What it has stored here is counted still, and was not written down while nobody ran it.
+    let counted = format!("stored-{}", &agent.0.to_string()[..32]);
+    assert!(a.node().store().get_local(&counted).unwrap().is_some());
     b.close().await;
     a.close().await;
 }
