@@ -68,7 +68,7 @@ pub(crate) struct Last {
     pub(crate) proof: Run,
 }
 
-/// The last checkpoint of a journal that ends before `end`. Not more is read than it takes to find it.
+/// The last checkpoint in the commits of a journal that begin before `end`. Not more is read than it takes to find it.
 pub(crate) fn last_checkpoint<E, I: Iterator<Item = Result<Commit, E>>>(
     read: &impl Fn(Seq) -> Result<I, E>,
     end: Seq,
@@ -79,6 +79,9 @@ pub(crate) fn last_checkpoint<E, I: Iterator<Item = Result<Commit, E>>>(
         let mut last = None;
         for commit in read(from)? {
             let commit = commit?;
+            if commit.first() >= end {
+                break;
+            }
             if commit.entries().any(|(_, _, bytes)| Entry::is_checkpoint(bytes)) {
                 last = Some(commit);
             }

@@ -354,12 +354,7 @@ impl Host for SimHost {
             return Ok(());
         }
         let restored = Restored::new(self.parts(), agent).await.map_err(|error| {
-            // A journal may be here whose move was cut before the state of its last checkpoint came.
-            if let Error::MissingBlob { .. } = error {
-                self.machine.counts.add("takeover refused for want of a state");
-            } else {
-                judge(&self.machine, "a restore", &error);
-            }
+            judge(&self.machine, "a restore", &error);
             Refusal::new(Reason::Program, error)
         })?;
         lock(&self.kept).insert(agent, restored);

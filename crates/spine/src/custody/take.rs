@@ -74,6 +74,10 @@ impl From<Error> for Ended {
 impl From<NotKept> for Ended {
     fn from(refused: NotKept) -> Self {
         match refused {
+            // An owner's takeover was carried out here meanwhile.
+            NotKept::Own(crate::Error::Store(igor_store::Error::Fenced { .. })) => {
+                Self::Refused(Refusal::new(Reason::Epoch, "custody of the agent changed here while it came in"))
+            }
             NotKept::Own(error) => Self::Own(error.into()),
             NotKept::Quota { .. } | NotKept::Memory => Self::Refused(Refusal::new(Reason::Capacity, refused)),
             NotKept::Bad { .. } | NotKept::Blob(_) | NotKept::Unsealed => {
@@ -185,8 +189,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     ) -> Result<Keeper<S>, Ended> {
         let left = self.arrivals.take(agent, self.world.monotonic());
         let (store, arrivals) = (self.store.clone(), &self.arrivals);
-        let (genesis, manifest, max) = (&offer.genesis, &offer.manifest, admission.bytes_max);
-        let keeper = Keeper::open(store, genesis, manifest, arrivals, left, max).await?;
+        let (began, book) = ((&offer.genesis, &offer.manifest), self.book(agent)?);
+        let keeper = Keeper::open(store, began, book, arrivals, left, admission.bytes_max).await?;
         let end = keeper.end();
         let welcome = Welcome {
             terms: admission.terms,

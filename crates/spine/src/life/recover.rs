@@ -55,11 +55,40 @@ impl<P: Program> Recovered<P> {
 }
 
 async fn recover<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: AgentId) -> Result<Recovered<P>, Error> {
-    let (genesis, manifest) = read_genesis(store, agent)?;
     let end = store.tail(agent)?.ok_or(Error::NoJournal(agent))?.next;
+    let last = last_checkpoint(&|from| store.read(agent, from), end)?;
+    recover_from(program, store, agent, end, last).await
+}
+
+/// As [`recover`]. Where the state of the last checkpoint is missing, it begins with the one before, or with the
+/// beginning: the runs since make it again, and it is kept.
+async fn regain<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: AgentId) -> Result<Recovered<P>, Error> {
+    let end = store.tail(agent)?.ok_or(Error::NoJournal(agent))?.next;
+    let (mut before, mut lacks) = (end, false);
+    let usable = loop {
+        match last_checkpoint(&|from| store.read(agent, from), before)? {
+            Some(last) if !store.has_blob(last.checkpoint.root)? => (before, lacks) = (last.commit.first(), true),
+            usable => break usable,
+        }
+    };
+    let recovered = recover_from(program, store, agent, end, usable).await?;
+    if let Some(state) = recovered.replayer.state().filter(|_| lacks) {
+        store.put_blob(state.to_vec()).await?;
+    }
+    Ok(recovered)
+}
+
+async fn recover_from<P: Program, S: Store>(
+    program: &Arc<P>,
+    store: &S,
+    agent: AgentId,
+    end: Seq,
+    begin: Option<Last>,
+) -> Result<Recovered<P>, Error> {
+    let (genesis, manifest) = read_genesis(store, agent)?;
     let mut replayer = Replayer::new(program.clone(), manifest.clone(), Depth::Counted);
     let refused = |seq| move |fault| Error::Journal { seq, fault };
-    let (mut book, from) = match last_checkpoint(&|from| store.read(agent, from), end)? {
+    let (mut book, from) = match begin {
         None => (Book::before_genesis(&genesis, manifest).map_err(refused(Seq(0)))?, Seq(0)),
         Some(Last { commit, chain, checkpoint, proof }) => {
             let seq = chain.next;
@@ -180,10 +209,12 @@ pub struct Restored<P: Program, S, W> {
 }
 
 impl<P: Program, S: Store, W: World> Restored<P, S, W> {
-    /// Restores and replays an agent that is in the store.
+    /// Restores and replays an agent that is in the store. A copy may have been cut off between a checkpoint and its
+    /// state: that is made again from what came before, and kept. So this is not for an agent of this node's own, whose
+    /// disk has lost what it kept if a state is missing: see [`Life::open`].
     pub async fn new(parts: Parts<P, S, W>, agent: AgentId) -> Result<Self, Error> {
         // On the heap, as below: whoever waits for a life has futures of a bearable size.
-        let recovered = Box::pin(recover(&parts.program, &*parts.store, agent)).await?;
+        let recovered = Box::pin(regain(&parts.program, &*parts.store, agent)).await?;
         Ok(Self { parts, recovered })
     }
 
@@ -224,7 +255,8 @@ impl<P: Program, S: Store, W: World> Restored<P, S, W> {
 impl<P: Program, S: Store, W: World> Life<P, S, W> {
     /// Goes on with an agent that is in the store: exactly at its last committed run.
     pub async fn open(parts: Parts<P, S, W>, agent: AgentId) -> Result<Self, Error> {
-        Restored::new(parts, agent).await?.live().await
+        let recovered = Box::pin(recover(&parts.program, &*parts.store, agent)).await?;
+        Restored { parts, recovered }.live().await
     }
 
     async fn go_on(parts: Parts<P, S, W>, recovered: Recovered<P>) -> Result<Self, Error> {

@@ -67,6 +67,11 @@ impl<P: Program> Replayer<P> {
         self.inbox = inbox;
     }
 
+    /// The state of the last checkpoint.
+    pub(crate) fn state(&self) -> Option<&[u8]> {
+        self.state.as_deref().map(Vec::as_slice)
+    }
+
     /// The state of the last checkpoint, where it was not executed here.
     pub(crate) fn set_state(&mut self, state: Vec<u8>) {
         self.state = Some(Arc::new(state));
