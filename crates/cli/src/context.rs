@@ -8,7 +8,7 @@ use crate::{
 };
 use igor_node::{
     Node,
-    client::{Address, Client},
+    client::{Address, Client, SentAs},
     home::Home,
 };
 use igor_protocol::NodeId;
@@ -17,6 +17,13 @@ use std::{net::ToSocketAddrs, path::PathBuf, sync::Arc};
 
 /// The environment variable with the token for a node over TCP.
 const TOKEN_VARIABLE: &str = "IGOR_TOKEN";
+
+/// What a command keeps when it goes on at another node, so that it does there what it began.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// As whom messages were sent.
+    pub(crate) sent_as: SentAs,
+}
 
 /// What every verb knows.
 #[derive(Clone, Debug)]

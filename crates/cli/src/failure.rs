@@ -256,6 +256,7 @@ impl From<&igor_node::Error> for Code {
             E::Journal(inspect::Error::Bad { .. }) | E::BadFile { .. } => Self::Integrity,
             E::File(error) => error.into(),
             E::Program(error) => error.into(),
+            E::Unanswered { .. } => Self::Unreachable,
             E::UnknownAgent { .. } | E::NotRunning { .. } | E::Vanished | E::Listen { .. } => Self::Failed,
             _ => Self::Refused,
         }

@@ -16,6 +16,7 @@ mod refused;
 mod release;
 mod runtimes;
 mod scripts;
+mod senders;
 mod sent_on;
 mod takeover;
 mod wander;
