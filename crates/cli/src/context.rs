@@ -11,7 +11,7 @@ use igor_node::{
     client::{Address, Client, SentAs},
     home::Home,
 };
-use igor_protocol::NodeId;
+use igor_protocol::{NodeId, entry::Order, ledger::Book};
 use igor_sandbox::compile::{Compiler, Limits, SECONDS_VARIABLE};
 use std::{net::ToSocketAddrs, path::PathBuf, sync::Arc};
 
@@ -23,6 +23,8 @@ const TOKEN_VARIABLE: &str = "IGOR_TOKEN";
 pub(crate) struct Kept {
     /// As whom messages were sent.
     pub(crate) sent_as: SentAs,
+    /// The order that was signed, if it may be in a journal, and what the agent was before it.
+    pub(crate) order: Option<(Order, Book)>,
 }
 
 /// What every verb knows.

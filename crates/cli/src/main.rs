@@ -51,7 +51,7 @@ const FOLLOWED_MAX: u32 = 8;
 async fn dispatch(mut cli: Cli) -> Result<(), Failure> {
     let mut context = Context::new(&cli.global)?;
     let Some(mut verb) = cli.verb.take() else { return output::raw(FIRST_SCREEN) };
-    // What is sent once more elsewhere is the same message.
+    // What is sent once more elsewhere is the same message, the same order.
     let mut kept = Kept::default();
     let mut follows = if verb::send::name_message(&mut verb)? { FOLLOWED_MAX } else { 0 };
     loop {
@@ -95,10 +95,10 @@ async fn perform(context: &Context, cli: &Cli, verb: &Verb, kept: &mut Kept) -> 
         Verb::Logs(args) => verb::logs::logs(context, args),
         Verb::Show(args) => verb::show::show(context, args),
         Verb::Timeline(args) => verb::timeline::timeline(context, args),
-        Verb::Fund(args) => verb::order::fund(context, args),
+        Verb::Fund(args) => verb::order::fund(context, args, kept),
         Verb::Pause(args) => verb::control::pause(context, args),
         Verb::Resume(args) => verb::control::resume(context, args),
-        Verb::End(args) => verb::order::end(context, args),
+        Verb::End(args) => verb::order::end(context, args, kept),
         Verb::Migrate(args) => verb::migrate::migrate(context, args),
         Verb::Node { verb: NodeVerb::Drain } => verb::migrate::drain(context),
         Verb::Nodes => verb::migrate::nodes(context),

@@ -9,6 +9,7 @@ mod home;
 mod hosts;
 mod imports;
 mod lives;
+mod lost;
 mod moves;
 mod node;
 mod orders;
