@@ -82,3 +82,23 @@ fn a_sender_follows_the_agent_and_each_line_counts_once() {
     assert_eq!((&report["prices"], &report["ignored"]), (&3270.into(), &0.into()), "{report}");
     assert_ne!(b.show()["status"], "archived");
 }
+
+#[test]
+fn orders_during_a_move_wait_for_its_end() {
+    let owner = Owner::new();
+    let a = Host::start(&format!("{}{}", network(&[]), policy(&[&owner.key], &[])));
+    let b = Host::start(&format!("{}{}", network(&[&a]), policy(&[&owner.key], &[&a])));
+    owner.deploy(&a);
+    a.meets(&b);
+    let both = format!("{},{}", a.api(), b.api());
+    let mut moving = a.home.start(&["migrate", "s", &b.key]);
+    // Whether one hits the pause is chance; what each does must not be.
+    let mut given = 0;
+    while b.home.ask(&["show", "s"]).rows.is_empty() || b.show()["custodian"] != b.key.as_str() {
+        owner.home.get(&["fund", "s", "1", "--node", &both]);
+        given += 1;
+    }
+    assert!(moving.end().expect("it ends").0.success());
+    owner.home.get(&["fund", "s", "1", "--node", &both]);
+    assert_eq!(b.show()["funded"], (given + 2).to_string(), "it had one credit, and each came once");
+}
