@@ -13,7 +13,11 @@ use igor_node::{
 };
 use igor_protocol::{NodeId, entry::Order, ledger::Book};
 use igor_sandbox::compile::{Compiler, Limits, SECONDS_VARIABLE};
-use std::{net::ToSocketAddrs, path::PathBuf, sync::Arc};
+use std::{
+    net::ToSocketAddrs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// The environment variable with the token for a node over TCP.
 const TOKEN_VARIABLE: &str = "IGOR_TOKEN";
@@ -81,11 +85,14 @@ impl Context {
 }
 
 fn address(text: &str) -> Result<Address, Failure> {
-    if text.contains('/') {
+    if text.contains('/') || Path::new(text).exists() {
         return Ok(Address::Socket(PathBuf::from(text)));
     }
-    let unknown =
-        |why: String| Failure::unreachable(format!("--node {text}: {why}; give a socket's path or HOST:PORT"));
+    let unknown = |why: String| {
+        Failure::unreachable(format!(
+            "--node {text}: {why}; give HOST:PORT, or a socket's path (./NAME for one that is not there yet)"
+        ))
+    };
     let resolved = text.to_socket_addrs().map_err(|e| unknown(e.to_string()))?.next();
     let address = resolved.ok_or_else(|| unknown("no such host".to_owned()))?;
     let token = std::env::var(TOKEN_VARIABLE).map_err(|_| {

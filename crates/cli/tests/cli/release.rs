@@ -22,7 +22,7 @@ fn an_agent_goes_by_file_and_only_where_it_was_given() {
     let before = owner.deploy(&a);
     let file = a.home.beside("s.igor");
     a.home.fails(&["export", "s", "--out", "/nowhere/s.igor", "--release", "--to", &b.key], 1, &["nothing was given"]);
-    a.home.fails(&["export", "s", "--out", &file, "--release", "--to", &a.key], 3, &["to another node"]);
+    a.home.fails(&["export", "s", "--out", &file, "--release", "--to", &a.key], 3, &["lives on that node already"]);
     a.ticks_on(&before);
 
     let release = ["export", "s", "--out", &file, "--release", "--to", &b.key];

@@ -1,11 +1,11 @@
 //! Commands that ask a node for an agent that lives on another one.
 
 use crate::{
-    home::PRICES,
+    home::{IGOR, PRICES},
     hosts::{Host, Owner, network, policy},
 };
 use serde_json::Value;
-use std::time::Instant;
+use std::{process::Command, time::Instant};
 
 #[test]
 fn whoever_asks_the_wrong_node_is_told_which_one_is_right() {
@@ -52,6 +52,11 @@ fn whoever_asks_the_wrong_node_is_told_which_one_is_right() {
     assert!(owner.home.get(&["call", "s", "report", "--node", &both])["reply"].is_string());
     assert_eq!(owner.home.get(&["fund", "s", "1", "--node", &both])["funded"], "2");
     assert_eq!(b.show()["funded"], "2");
+    // A socket in the folder where the command is given needs no slash.
+    let mut near = Command::new(IGOR);
+    near.args(["ps", "--node", "node.sock", "--home"]).arg(owner.home.path()).current_dir(b.home.path());
+    assert!(near.output().expect("igor runs").status.success());
+    owner.home.fails(&["ps", "--node", "nosuch.sock"], 5, &["./NAME"]);
     // The file of a dead socket is no node.
     let neither = format!("{},{}", a.api(), c.api());
     owner.home.fails(&["call", "s", "report", "--node", &neither], 3, &[&b.key]);
