@@ -1,7 +1,10 @@
 //! A transfer: frames both ways on one stream, with back-pressure.
 //!
 //! Invariants kept here:
-//! - At most one frame is in memory per direction; a peer is read no faster than frames are asked for.
+//! - At most one frame is in memory per direction, and [`STEP_BYTES`] of those that may wait; a peer is read no faster
+//!   than frames are asked for.
+//! - What goes out is cut into steps of [`STEP_BYTES`], whatever the frames are: small ones cost a peer no more than
+//!   large ones.
 //! - Whoever waits, waits for a bounded time: for a frame to begin ([`Times::idle`](crate::Times::idle)), for it to be
 //!   whole ([`Times::frame`](crate::Times::frame)), for the peer to take what is sent. A peer that
 //!   began the stream has to bring a least amount on average ([`Times::transfer`](crate::Times::transfer)).
@@ -19,7 +22,7 @@ use igor_protocol::NodeId;
 use std::{any::Any, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How much is written before the pace and the time limits are looked at again.
+/// How much is written at once, before the pace and the time limits are looked at again.
 const STEP_BYTES: usize = 16 << 10;
 
 /// One side of a transfer.
@@ -35,6 +38,8 @@ pub struct Sender {
     shared: Shared,
     io: halves::WriteHalf<libp2p::Stream>,
     pace: Pace,
+    /// Whole frames that were not written yet.
+    step: Vec<u8>,
     /// Nothing may follow: the end was said, or a send was given up half-way.
     over: bool,
 }
@@ -90,7 +95,7 @@ impl Stream {
         let (read, write) = futures_util::AsyncReadExt::split(io);
         let Times { idle, frame, transfer, .. } = *times;
         let shared = Shared { peer, frame_bytes, idle, frame, transfer, counters, begun, _held: held };
-        let sender = Sender { shared: shared.clone(), io: write, pace: Pace(None), over: false };
+        let sender = Sender { shared: shared.clone(), io: write, pace: Pace(None), step: Vec::new(), over: false };
         let assembly = Assembly::new(frame_bytes);
         let receiver =
             Receiver { shared, io: read, pace: Pace(None), assembly, waited: Duration::ZERO, received_bytes: 0 };
@@ -100,6 +105,11 @@ impl Stream {
     /// Who is on the other side.
     pub fn peer(&self) -> NodeId {
         self.sender.shared.peer
+    }
+
+    /// See [`Sender::feed`].
+    pub async fn feed(&mut self, frame: &[u8]) -> Result<(), Error> {
+        self.sender.feed(frame).await
     }
 
     /// See [`Sender::send`].
@@ -133,39 +143,67 @@ impl Stream {
 }
 
 impl Sender {
-    /// Sends one frame; waits while the peer does not take it. Empty and too large ones are refused.
+    /// Takes one frame, which may wait here until the next [`Sender::send`]; waits itself while the peer does not take
+    /// what is due. Empty and too large ones are refused.
     ///
     /// If it is dropped before it is done the stream can send nothing more.
+    pub async fn feed(&mut self, frame: &[u8]) -> Result<(), Error> {
+        let peer = self.shared.peer;
+        let header = frame::header(frame, self.shared.frame_bytes).map_err(|why| Error::Stream { peer, why })?;
+        self.write(&[&header, frame], false).await
+    }
+
+    /// As [`Sender::feed`], and hands over all that waits here.
     pub async fn send(&mut self, frame: &[u8]) -> Result<(), Error> {
         let peer = self.shared.peer;
         let header = frame::header(frame, self.shared.frame_bytes).map_err(|why| Error::Stream { peer, why })?;
-        if frame.len() > STEP_BYTES {
-            return self.write(&[&header, frame], true).await;
-        }
-        // Together: a header by itself would be one of the tiny frames that a peer makes wait.
-        self.write(&[&[&header[..], frame].concat()], true).await
+        self.write(&[&header, frame], true).await
     }
 
-    /// Says that no more frames follow, and hands over what is buffered.
+    /// Says that no more frames follow, and hands over all that waits here.
     pub async fn finish(&mut self) -> Result<(), Error> {
-        self.write(&[&frame::END], false).await?;
+        self.write(&[&frame::END], true).await?;
         self.over = true;
         let closed = timeout(self.shared.idle, self.io.close()).await;
         self.shared.in_time(closed.map(|closed| closed.map_err(Into::into)), self.shared.idle)
     }
 
-    async fn write(&mut self, parts: &[&[u8]], more: bool) -> Result<(), Error> {
+    async fn write(&mut self, parts: &[&[u8]], all: bool) -> Result<(), Error> {
         if std::mem::replace(&mut self.over, true) {
             return Err(self.shared.error(frame::Error::Ended));
         }
-        for step in parts.iter().flat_map(|part| part.chunks(STEP_BYTES)) {
-            self.pace.wait(step.len()).await;
-            let wrote = timeout(self.shared.idle, self.io.write_all(step)).await;
-            self.shared.in_time(wrote.map(|wrote| wrote.map_err(Into::into)), self.shared.idle)?;
+        // Whole frames wait, no parts of them: a peer gives one that began little time.
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if self.step.len() + bytes > STEP_BYTES {
+            self.write_step().await?;
         }
-        let flushed = timeout(self.shared.idle, self.io.flush()).await;
-        self.shared.in_time(flushed.map(|flushed| flushed.map_err(Into::into)), self.shared.idle)?;
-        self.over = !more;
+        for part in parts {
+            let mut rest = *part;
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(rest.len().min(STEP_BYTES - self.step.len()));
+                self.step.extend_from_slice(now);
+                rest = later;
+                if self.step.len() == STEP_BYTES {
+                    self.write_step().await?;
+                }
+            }
+        }
+        if all || bytes > STEP_BYTES {
+            self.write_step().await?;
+        }
+        if all {
+            let flushed = timeout(self.shared.idle, self.io.flush()).await;
+            self.shared.in_time(flushed.map(|flushed| flushed.map_err(Into::into)), self.shared.idle)?;
+        }
+        self.over = false;
+        Ok(())
+    }
+
+    async fn write_step(&mut self) -> Result<(), Error> {
+        self.pace.wait(self.step.len()).await;
+        let wrote = timeout(self.shared.idle, self.io.write_all(&self.step)).await;
+        self.shared.in_time(wrote.map(|wrote| wrote.map_err(Into::into)), self.shared.idle)?;
+        self.step.clear();
         Ok(())
     }
 }

@@ -94,6 +94,41 @@ async fn two_nodes_talk_over_tcp() {
     talk(TCP).await;
 }
 
+/// Each way, frames so small that a peer which got each by itself would make them wait.
+async fn many_small_frames(listen: &str) {
+    const FRAMES: u16 = 20_000;
+    let (first, second) = pair(listen).await;
+    let (mut sender, mut receiver) = first.network.open(second.id()).await.expect("a stream").split();
+    let hears = tokio::spawn(async move {
+        let mut heard = 0_u16;
+        while let Some(frame) = receiver.receive().await.expect("a frame") {
+            assert_eq!(frame, heard.to_be_bytes().repeat(20), "in order");
+            heard += 1;
+            if heard == FRAMES {
+                return;
+            }
+        }
+        panic!("it ended after {heard}");
+    });
+    for n in 0..FRAMES - 1 {
+        sender.feed(&n.to_be_bytes().repeat(20)).await.expect("fed");
+    }
+    // Nothing follows this one, which brings along what waits.
+    sender.send(&(FRAMES - 1).to_be_bytes().repeat(20)).await.expect("sent");
+    tokio::time::timeout(PATIENCE, hears).await.expect("nothing waits for what does not come").expect("all came");
+    assert_eq!(second.network.counters().refused(Refusal::SmallFrames), 0, "whoever feeds is not made to wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_frames_go_together_over_quic() {
+    many_small_frames(QUIC).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_frames_go_together_over_tcp() {
+    many_small_frames(TCP).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_looked_up() {
     let second = start(config(2, &[TCP])).await;

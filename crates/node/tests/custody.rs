@@ -6,11 +6,15 @@
 mod common;
 
 use common::{COUNTER, PATIENCE, Running, creation, temporary, within};
-use futures_util::future::{BoxFuture, FutureExt};
-use igor_network::{Config, Event, Handler, Network, Request, Response, Stream, Why};
-use igor_node::{Error, Node, Wishes, api::wire::MoveEvent};
+use futures_util::future::{BoxFuture, FutureExt, try_join_all};
+use igor_network::{Config, Event, Handler, Network, Refusal, Request, Response, Stream, Why};
+use igor_node::{
+    Error, Node, Wishes,
+    api::wire::MoveEvent,
+    home::{Home, Role},
+};
 use igor_protocol::{
-    AgentId, KeyPair, NodeId, Timestamp,
+    AgentId, KeyPair, NodeId, Seq, Timestamp,
     custody::Tidings,
     entry::{Action, Custody, OrderBody},
 };
@@ -119,7 +123,7 @@ async fn stranger(key: &KeyPair, to: &Member) -> Network {
 fn takeover(node: &Node, agent: AgentId, by: &KeyPair) -> Custody {
     let held = node.book(agent).unwrap().held();
     let action = Action::Takeover {
-        base_seq: igor_protocol::Seq(held.chain.next.0 - 1),
+        base_seq: Seq(held.chain.next.0 - 1),
         base_head: held.chain.head,
         custodian: by.public(),
         terms: held.standing.terms,
@@ -368,6 +372,39 @@ async fn orders_and_moves_at_once_leave_one_agent_with_all_its_money() {
     b.node().resume(agent).await.unwrap();
     b.ticks_on("a").await;
     assert!(a.node().life(agent).is_none_or(|life| life.is_over()));
+    b.close().await;
+    a.close().await;
+}
+
+/// As after a long life of small steps: each commit by itself would be a tiny frame, which its receiver makes wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_small_commits_go_over_without_being_made_to_wait() {
+    const COMMITS: usize = 20_000;
+    let a = Member::start(HERE).await;
+    let b = Member::start(&takes_from(&a, "")).await;
+    let agent = a.running.create(creation("a", COUNTER)).await.agent();
+    a.ticks_on("a").await;
+    a.node().stop(agent).await.unwrap();
+    let key = Home::open_or_create(a.home.path()).unwrap().keys().read(Role::Node).unwrap();
+    let (store, mut book) = (a.node().store(), a.node().book(agent).unwrap());
+    book.append_own();
+    let mut commits = Vec::new();
+    for _ in 0..COMMITS {
+        let (mut draft, at) = (book.draft(), book.ledger().at);
+        book.push_seal(&mut draft, &key, at).unwrap();
+        commits.push(book.commit(draft).unwrap());
+    }
+    try_join_all(commits.into_iter().map(|commit| store.append(commit))).await.unwrap();
+
+    a.meets(b.id()).await;
+    let moved = a.node().give(agent, b.id(), |_| ());
+    let moved = tokio::time::timeout(Duration::from_mins(4), moved).await.expect("it moves").unwrap();
+    assert!(matches!(moved, MoveEvent::Accepted { .. }));
+    let journal =
+        |member: &Member| member.node().store().read(agent, Seq(0)).unwrap().take(COMMITS).map(Result::unwrap);
+    assert!(journal(&a).eq(journal(&b)) && journal(&b).count() == COMMITS);
+    assert_eq!(b.network.counters().refused(Refusal::SmallFrames), 0);
+    b.ticks_on("a").await;
     b.close().await;
     a.close().await;
 }

@@ -8,6 +8,7 @@
 //! - After an append fails or its fate is unknown, memory is dropped; the journal is read again.
 //! - This crate knows neither wasmtime nor libp2p, and reads time and randomness only through [`World`].
 
+mod aside;
 pub mod command;
 pub mod custody;
 mod error;
@@ -22,6 +23,7 @@ pub mod moving;
 pub mod replay;
 mod world;
 
+use aside::aside;
 pub use error::Error;
 pub use journal::Committed;
 pub use life::{Ending, Life, Parts, Restored, Settings};

@@ -186,6 +186,10 @@ async fn ask(network: &Network, to: NodeId, questions: &Questions, heard: &mpsc:
 }
 
 impl Link for NodeLink {
+    async fn feed(&mut self, bytes: Vec<u8>) -> Result<(), Cut> {
+        self.stream.feed(&bytes).await.map_err(|e| lost(&e))
+    }
+
     async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Cut> {
         self.stream.send(&bytes).await.map_err(|e| lost(&e))
     }

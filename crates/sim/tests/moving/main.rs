@@ -5,6 +5,8 @@ mod harness;
 mod pair;
 
 use igor_protocol::{
+    Hash, Manifest,
+    archive::Part,
     custody::Status,
     transfer::{Frame, Reason},
 };
@@ -109,6 +111,23 @@ fn what_nobody_signed_is_not_kept() {
     assert!(taken.is_err(), "{taken:?}");
     assert!(answers.contains(&Frame::Have(unsealed.next())), "it is verified: {answers:?}");
     assert_eq!(pair.b.commits(pair.agent), [], "and not kept");
+}
+
+#[test]
+fn a_body_that_the_manifest_does_not_allow_costs_no_memory() {
+    let pair = Pair::new();
+    let most = Manifest::default().limits.state_bytes;
+    for (total, is_taken) in [(most, true), (most + 1, false)] {
+        let body = Part { hash: Hash([7; 32]), total, offset: 0, bytes: vec![0; 4096] };
+        let (taken, answers) = pair.says(vec![pair.offer(), pair.program(), Frame::Part(body)]);
+        match taken {
+            Err(_) => assert!(is_taken, "its rest is waited for: {answers:?}"),
+            Ok(taken) => {
+                assert!(matches!(&taken, Taken::Refused(_, refusal) if refusal.reason == Reason::History), "{taken:?}");
+                assert!(!is_taken);
+            }
+        }
+    }
 }
 
 #[test]

@@ -93,12 +93,13 @@ struct Wire {
 
 pub(crate) struct PairLink {
     wire: Arc<Wire>,
+    fed: Vec<Vec<u8>>,
     out: mpsc::UnboundedSender<Vec<u8>>,
     come: mpsc::UnboundedReceiver<Vec<u8>>,
 }
 
-impl Link for PairLink {
-    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Cut> {
+impl PairLink {
+    fn deliver(&self, bytes: Vec<u8>) -> Result<(), Cut> {
         let lost = || Cut::Lost("cut by the test".to_owned());
         if self.wire.is_cut.load(Ordering::Relaxed) || self.wire.cut == Some(self.wire.frames.load(Ordering::Relaxed)) {
             self.wire.is_cut.store(true, Ordering::Relaxed);
@@ -112,16 +113,32 @@ impl Link for PairLink {
         }
         self.out.send(bytes).map_err(|_| lost())
     }
+}
+
+/// What is fed stays here as long as it may.
+impl Link for PairLink {
+    async fn feed(&mut self, bytes: Vec<u8>) -> Result<(), Cut> {
+        self.fed.push(bytes);
+        Ok(())
+    }
+
+    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Cut> {
+        for fed in std::mem::take(&mut self.fed) {
+            self.deliver(fed)?;
+        }
+        self.deliver(bytes)
+    }
 
     async fn receive(&mut self) -> Result<Vec<u8>, Cut> {
+        assert!(self.fed.is_empty(), "it waits for an answer to what it did not send");
         self.come.recv().await.ok_or_else(|| Cut::Lost("the other side is gone".to_owned()))
     }
 }
 
 fn link(wire: &Arc<Wire>) -> (PairLink, PairLink) {
     let ((there, come), (back, came)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-    let here = PairLink { wire: wire.clone(), out: there, come: came };
-    (here, PairLink { wire: wire.clone(), out: back, come })
+    let here = PairLink { wire: wire.clone(), fed: Vec::new(), out: there, come: came };
+    (here, PairLink { wire: wire.clone(), fed: Vec::new(), out: back, come })
 }
 
 /// The only other node is at the end of the next stream.

@@ -5,7 +5,7 @@
 //!   last checkpoint if the journal is another one by now.
 //! - There are at most [`BOOKS_MAX`].
 
-use crate::{Error, inspect, moving::StoreBlobs};
+use crate::{Error, aside, inspect, moving::StoreBlobs};
 use igor_protocol::{AgentId, Chain, ledger::Book};
 use igor_store::Store;
 use std::{
@@ -43,10 +43,14 @@ impl Books {
     pub(super) fn take_at_end<S: Store>(&self, store: &S, agent: AgentId) -> Result<Option<Book>, Error> {
         let Some(end) = store.tail(agent)? else { return Ok(None) };
         let kept = self.take(agent);
-        match kept.and_then(|book| read_on(store, book, end)) {
-            Some(book) => Ok(Some(book)),
-            None => Ok(Some(inspect::book_at_end(|from| store.read(agent, from), &StoreBlobs(store), end.next)?)),
+        if kept.as_ref().is_some_and(|book| book.chain() == end) {
+            return Ok(kept);
         }
+        let read = || match kept.and_then(|book| read_on(store, book, end)) {
+            Some(book) => Ok(book),
+            None => inspect::book_at_end(|from| store.read(agent, from), &StoreBlobs(store), end.next),
+        };
+        Ok(Some(aside(read)?))
     }
 
     /// Keeps a book, as far as its journal is durable.
@@ -68,7 +72,7 @@ impl Books {
 
 /// The book at this end, if what it has read is the beginning of what is there now.
 fn read_on<S: Store>(store: &S, mut book: Book, end: Chain) -> Option<Book> {
-    if book.chain() != end && book.chain().next < end.next {
+    if book.chain().next < end.next {
         for commit in store.read(book.agent(), book.chain().next).ok()? {
             book.apply(&commit.ok()?).ok()?;
             if book.chain().next >= end.next {

@@ -189,8 +189,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     ) -> Result<Keeper<S>, Ended> {
         let left = self.arrivals.take(agent, self.world.monotonic());
         let (store, arrivals) = (self.store.clone(), &self.arrivals);
-        let (genesis, manifest, max) = (&offer.genesis, &offer.manifest, admission.bytes_max);
-        let keeper = Keeper::open(store, genesis, manifest, arrivals, left, max).await?;
+        let (began, book) = ((&offer.genesis, &offer.manifest), self.book(agent)?);
+        let keeper = Keeper::open(store, began, book, arrivals, left, admission.bytes_max).await?;
         let end = keeper.end();
         let welcome = Welcome {
             terms: admission.terms,

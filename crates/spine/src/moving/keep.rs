@@ -9,14 +9,14 @@
 //!   ([`MEMORY_BYTES_MAX`](super::coming::MEMORY_BYTES_MAX)).
 
 use super::coming::{Arrivals, Coming, Weight};
-use crate::{Error, inspect};
+use crate::{Error, aside};
 use futures_util::future::try_join_all;
 use igor_protocol::{
     AgentId, Chain, Commit, Hash, Manifest, Seq,
     archive::Part,
     entry::Genesis,
     ledger::{Book, CheckpointRef, Fault},
-    limits::{BLOB_BYTES_MAX, PROGRAM_BYTES_MAX},
+    limits::PROGRAM_BYTES_MAX,
     transfer::{Begun, Same},
     verify::{self, Blobs},
 };
@@ -76,6 +76,8 @@ pub struct Keeper<S> {
     store: Arc<S>,
     agent: AgentId,
     program: Hash,
+    /// The largest body or state that its manifest allows.
+    body_bytes_max: u64,
     /// The history so far; none before Genesis came.
     book: Option<Book>,
     /// Verified, but not durable yet.
@@ -136,12 +138,12 @@ impl<S: Store> Blobs for AllBlobs<'_, S> {
 }
 
 impl<S: Store> Keeper<S> {
-    /// Goes on with what is here of an agent that began like this, and with what is left of a blob. At most `bytes_max`
-    /// are kept.
+    /// Goes on with what is here of an agent that began like this: its book, and what is left of a blob. At most
+    /// `bytes_max` are kept.
     pub(crate) async fn open(
         store: Arc<S>,
-        genesis: &Genesis,
-        manifest: &Manifest,
+        (genesis, manifest): (&Genesis, &Manifest),
+        book: Option<Book>,
         arrivals: &Arrivals,
         left: Option<Coming>,
         bytes_max: u64,
@@ -150,15 +152,10 @@ impl<S: Store> Keeper<S> {
         if manifest.hash() != genesis.body.manifest {
             return Err(NotKept::Blob("the manifest is not the one that Genesis names"));
         }
-        let book = match store.tail(agent)? {
-            None => None,
-            Some(end) => {
-                let book = inspect::book_at_end(|from| store.read(agent, from), &StoreBlobs(&*store), end.next);
-                Some(book.map_err(Error::from)?)
-            }
-        };
+        let (written, limits) = (manifest.encode(), &manifest.limits);
+        let body_bytes_max = limits.state_bytes.max(limits.message_bytes.into()).max(written.len() as u64);
         // The entries are verified with it, whoever sent it.
-        store.put_blob(manifest.encode()).await?;
+        store.put_blob(written).await?;
         let last = book.as_ref().and_then(|book| book.ledger().checkpoint).map(|last| last.root);
         let mut state = None;
         for hash in last.into_iter().chain(left.as_ref().and_then(Coming::base)) {
@@ -170,6 +167,7 @@ impl<S: Store> Keeper<S> {
             store,
             agent,
             program,
+            body_bytes_max,
             book,
             vouched: Ahead::default(),
             unsealed: Ahead::default(),
@@ -251,7 +249,7 @@ impl<S: Store> Keeper<S> {
         let base = match self.base.take() {
             Some(base) => base,
             // One that does not read, or is too large, has no part in common with anything.
-            None => self.store.get_blob(same.base, BASE_BYTES_MAX).ok().flatten().unwrap_or_default(),
+            None => aside(|| self.store.get_blob(same.base, BASE_BYTES_MAX)).ok().flatten().unwrap_or_default(),
         };
         let coming = self.due(same.hash, same.total, same.offset, same.bytes)?;
         if !coming.same(&same, &base) {
@@ -282,10 +280,10 @@ impl<S: Store> Keeper<S> {
         let max = match self.lacking() {
             Some(last) if last.root == hash => last.bytes,
             _ if hash == self.program => PROGRAM_BYTES_MAX as u64,
-            _ => BLOB_BYTES_MAX,
+            _ => self.body_bytes_max,
         };
         if total > max {
-            return Err(NotKept::Blob("a blob is larger than the entry that names it says"));
+            return Err(NotKept::Blob("a blob is larger than what names it allows"));
         }
         Ok(Coming::begin(hash, total, self.state))
     }
@@ -294,8 +292,8 @@ impl<S: Store> Keeper<S> {
     async fn whole(&mut self) -> Result<(), NotKept> {
         self.weigh()?;
         let Some(coming) = self.coming.take_if(|coming| coming.is_whole()) else { return Ok(()) };
-        let blob = coming.finish().ok_or(NotKept::Blob("a blob does not have the hash that it is called by"))?;
-        let (hash, bytes) = blob;
+        let blob = aside(|| coming.finish());
+        let (hash, bytes) = blob.ok_or(NotKept::Blob("a blob does not have the hash that it is called by"))?;
         // A state comes after the checkpoint that names it, the program before all else; everything else before the
         // entry that names it.
         if let Some(last) = self.lacking().filter(|last| last.root == hash) {

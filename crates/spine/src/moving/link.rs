@@ -5,7 +5,13 @@ use std::future::Future;
 
 /// A stream of byte strings to one other node, each at most [`transfer::FRAME_BYTES_MAX`] long.
 pub trait Link: Send {
-    /// Sends one; waits while the other side does not keep up.
+    /// Takes one that may wait for the next [`Link::send`], so that many small ones go together; waits itself while the
+    /// other side does not keep up.
+    fn feed(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), Cut>> + Send {
+        self.send(bytes)
+    }
+
+    /// Sends one at once, after all that were fed before; waits while the other side does not keep up.
     fn send(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), Cut>> + Send;
 
     /// The next one.
@@ -38,7 +44,7 @@ impl Cut {
     }
 }
 
-/// Sends a frame.
+/// Sends a frame at once.
 pub async fn send(link: &mut impl Link, frame: &Frame) -> Result<(), Cut> {
     link.send(frame.encode()).await
 }

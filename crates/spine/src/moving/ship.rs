@@ -3,6 +3,7 @@
 //! Invariants kept here:
 //! - What the target says that it has is not sent again: commits, the beginning of a blob, what a state has in common
 //!   with an earlier one.
+//! - Frames are fed, and go together: whoever ships says at the end, with a frame that is sent, what was shipped.
 //! - Memory holds one commit and one blob, and the state that it is sent as a difference from.
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     differ::{Piece, pieces},
     keep::BASE_BYTES_MAX,
 };
-use crate::Error;
+use crate::{Error, aside};
 use igor_protocol::{
     AgentId, Chain, Entry, Hash, Seq,
     archive::Part,
@@ -99,7 +100,7 @@ impl<'a, S: Store> Shipment<'a, S> {
     async fn difference(&mut self, hash: Hash, link: &mut impl Link) -> Result<(), Failed> {
         let earlier = match self.state {
             // What is not here, or too large, is no reason to fail.
-            Some(base) => self.store.get_blob(base, BASE_BYTES_MAX).ok().flatten().map(|bytes| (base, bytes)),
+            Some(base) => aside(|| self.store.get_blob(base, BASE_BYTES_MAX)).ok().flatten().map(|bytes| (base, bytes)),
             None => None,
         };
         match earlier {
@@ -134,7 +135,7 @@ impl<'a, S: Store> Shipment<'a, S> {
     }
 
     fn read(&self, hash: Hash, bytes_max: u64) -> Result<Vec<u8>, Error> {
-        let bytes = self.store.get_blob(hash, bytes_max)?;
+        let bytes = aside(|| self.store.get_blob(hash, bytes_max))?;
         bytes.ok_or(Error::MissingBlob { what: "a blob that the journal names", hash })
     }
 
@@ -165,6 +166,6 @@ impl<'a, S: Store> Shipment<'a, S> {
     async fn frame(&mut self, frame: &Frame, link: &mut impl Link) -> Result<(), Failed> {
         let bytes = frame.encode();
         self.bytes += bytes.len() as u64;
-        Ok(link.send(bytes).await?)
+        Ok(link.feed(bytes).await?)
     }
 }
