@@ -145,7 +145,6 @@ fn moving(failed: &igor_spine::custody::Failed) -> (StatusCode, &'static str) {
     match failed {
         Failed::Refused(_) => (StatusCode::FORBIDDEN, "move_refused"),
         Failed::Moving => (StatusCode::CONFLICT, "moving"),
-        Failed::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         Failed::Declined => (StatusCode::CONFLICT, "move_declined"),
         Failed::OtherHistory(_) => (StatusCode::CONFLICT, "other_history"),
         Failed::Before(_) => (StatusCode::BAD_GATEWAY, "node_unreachable"),
