@@ -38,7 +38,7 @@ use igor_store::{
     disk::{Disk, Options},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::Path,
     sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool},
 };
@@ -123,8 +123,7 @@ pub struct Node {
     kept: Kept,
     /// A life that was about to begin has, or will not.
     opened: Notify,
-    /// Agents whose custody is being settled, and whether more came up meanwhile.
-    attended: Mutex<BTreeMap<AgentId, bool>>,
+    attended: attend::Attended,
 }
 
 impl Node {
@@ -168,7 +167,7 @@ impl Node {
             me: node.clone(),
             kept: Kept::default(),
             opened: Notify::new(),
-            attended: Mutex::default(),
+            attended: attend::Attended::default(),
             home,
             terms,
             store,
