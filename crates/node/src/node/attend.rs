@@ -10,7 +10,7 @@ use crate::{
     local::{self, Flags},
 };
 use igor_protocol::{AgentId, custody::Status};
-use igor_spine::custody::Lease;
+use igor_spine::custody::{Lease, Leased};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -146,7 +146,7 @@ impl Node {
                 Ok(()) => {
                     let lives = lease.unless_revoked(Box::pin(restored.live())).await;
                     let life = lives.ok_or(Error::Overtaken { agent })??;
-                    return self.carry(start, life, lease).await.map(drop);
+                    return self.carry(start, Leased { life, lease }).await.map(drop);
                 }
                 // Something was committed since that changes what it is: it is restored anew.
                 Err(error) => tracing::info!(%agent, %error, "an instance that was ready is not the agent any more"),

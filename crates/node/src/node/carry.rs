@@ -21,7 +21,7 @@ use igor_sandbox::WasmProgram;
 use igor_spine::{
     Ending, Life, Parts, Settings,
     command::Command,
-    custody::{self, Lease},
+    custody::{self, Lease, Leased},
     inspect,
 };
 use igor_store::Store;
@@ -230,7 +230,7 @@ impl Node {
             .unless_revoked(Box::pin(Life::open(self.parts(Arc::new(program), &start.stored, &start.genesis), agent)))
             .await;
         let life = opened.ok_or(Error::Overtaken { agent })??;
-        self.carry(start, life, lease).await
+        self.carry(start, Leased { life, lease }).await
     }
 
     /// Says that a life is about to begin, until what comes back is dropped.
@@ -320,14 +320,9 @@ impl Node {
     }
 
     /// Lets a life run as a task of its own.
-    pub(super) async fn carry(
-        self: &Arc<Self>,
-        start: Start,
-        life: OwnLife,
-        lease: Lease,
-    ) -> Result<Arc<Hosted>, Error> {
+    pub(super) async fn carry(self: &Arc<Self>, start: Start, own: Leased<OwnLife>) -> Result<Arc<Hosted>, Error> {
         let Start { name, genesis, manifest, wishes, resumed, place, stored } = start;
-        let (began, metrics) = (life.look(), self.metrics.of_agent(&name));
+        let (began, metrics) = (own.life.look(), self.metrics.of_agent(&name));
         let agent = began.chain.agent;
         // What its operator says from here on finds it among the lives.
         let _turn = self.turn(agent).await;
@@ -361,6 +356,7 @@ impl Node {
         tracing::info!(%agent, name = hosted.name(), tick = %hosted.began().tick, resumed, "an agent runs");
         let (node, carried) = (self.clone(), hosted.clone());
         tokio::spawn(async move {
+            let Leased { life, lease } = own;
             let running = tokio::spawn(life.run(settings, commands, outbox));
             let ended = node.accompany(&carried, &stored, &lease, running).await;
             // Whoever waits for the end finds room.
