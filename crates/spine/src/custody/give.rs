@@ -306,12 +306,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let until = self.store.tail(agent).map_err(crate::Error::from)?.unwrap_or(Chain::begin(agent));
         shipment.journal(until, link).await?;
         send(link, &Frame::Last(self.host.manner(agent))).await?;
-        loop {
-            match receive(link).await? {
-                Frame::Have(_) => {}
-                frame => return Ok(answer_in(frame)?),
-            }
-        }
+        let answer = match receive(link).await? {
+            // To what went over while the handoff was signed.
+            Frame::Have(_) => receive(link).await?,
+            frame => frame,
+        };
+        Ok(answer_in(answer)?)
     }
 
     async fn take_answer(&self, agent: AgentId, answer: Answer) -> Result<(), Failed> {
