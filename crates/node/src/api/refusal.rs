@@ -90,6 +90,8 @@ impl From<Error> for Refusal {
             Error::NoPrice { .. } => (StatusCode::BAD_REQUEST, "bad_price"),
             Error::Move(failed) => moving(failed),
             Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            Error::Impostor { .. } => (StatusCode::CONFLICT, "suspended"),
+            Error::Stopped { .. } => (StatusCode::CONFLICT, "stopped"),
             Error::Rejected(rejected) => rejection(rejected),
             Error::Genesis(_) => (StatusCode::CONFLICT, "genesis_refused"),
             Error::Manifest(_) => (StatusCode::BAD_REQUEST, "bad_manifest"),
