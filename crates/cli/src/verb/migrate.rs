@@ -46,7 +46,7 @@ pub(crate) fn drain(context: &Context) -> Result<(), Failure> {
         }
         context.out.say(&event, || match &event {
             DrainEvent::Moved { name, to, .. } => format!("{name} lives on {to} now"),
-            DrainEvent::Stays { name, why, .. } => format!("{name} stays, and goes on here: {why}"),
+            DrainEvent::Stays { name, why, .. } => format!("{name} stays: {why}"),
             DrainEvent::Drained { moved, staying } => {
                 let (moved, staying) = (words::count(*moved as u64, "agent"), words::count(*staying as u64, "agent"));
                 format!("handed on: {moved}; left: {staying}. This node takes none in until it is started again")
