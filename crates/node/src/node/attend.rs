@@ -131,7 +131,7 @@ impl Node {
             drop(opening);
             match lived {
                 Ok(()) => drop(node.lives().unable.remove(&agent)),
-                Err(Error::Stopping | Error::Overtaken { .. }) => {}
+                Err(Error::Stopping | Error::Impostor { .. } | Error::Overtaken { .. }) => {}
                 Err(error) => node.report(agent, &error),
             }
         });

@@ -130,7 +130,8 @@ impl Node {
         let (here, asked) = (self.id(), self.terms());
         let offered = body.terms;
         if self.is_draining() {
-            return Err(Rejected::Closed { why: "it is being emptied" }.into());
+            let why = if self.impostor().is_some() { "another process has its key" } else { "it is being emptied" };
+            return Err(Rejected::Closed { why }.into());
         }
         // Nobody else goes on with it at the next start.
         if !self.is_carrying() {

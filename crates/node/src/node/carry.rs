@@ -120,7 +120,7 @@ impl Node {
             match turn {
                 Ok(Ok(true)) => carried.living += 1,
                 Ok(Ok(false)) => carried.resting += 1,
-                Ok(Err(Error::Stopping)) => {}
+                Ok(Err(Error::Stopping | Error::Impostor { .. })) => {}
                 Ok(Err(_)) | Err(_) => carried.unable += 1,
             }
         }
@@ -138,7 +138,7 @@ impl Node {
         let tended = self.try_tend(agent).await;
         match &tended {
             Ok(_) => drop(self.lives().unable.remove(&agent)),
-            Err(Error::Stopping | Error::Starting { .. } | Error::Overtaken { .. }) => {}
+            Err(Error::Stopping | Error::Impostor { .. } | Error::Starting { .. } | Error::Overtaken { .. }) => {}
             Err(e) => self.report(agent, e),
         }
         tended
@@ -344,7 +344,7 @@ impl Node {
         {
             let mut lives = self.lives();
             if lives.ending {
-                return Err(Error::Stopping);
+                return Err(self.closed());
             }
             lives.unable.remove(&agent);
             lives.by_agent.insert(agent, hosted.clone());
@@ -418,8 +418,17 @@ impl Node {
         Arc::new(ended)
     }
 
-    /// Checkpoints and stops every agent, and waits until all have. None begins to live from then on.
+    /// Stops every agent, since another process has this node's key: two that act as one node contradict each other.
+    /// Nothing lives here from now on, nor comes in, until the node is started again.
+    pub async fn suspend(&self, seen_at: String) {
+        // Whoever saw it first says where.
+        let _ = self.impostor.set(seen_at);
+        self.shut_down().await;
+    }
+
+    /// Checkpoints and stops every agent, and waits until all have. None begins to live from then on, and none comes in.
     pub async fn shut_down(&self) {
+        self.draining.send_replace(true);
         let lives: Vec<_> = {
             let mut lives = self.lives();
             lives.ending = true;

@@ -225,7 +225,11 @@ impl Node {
     pub(crate) fn admit_from(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal> {
         let refuse = |reason, why: String| Err(Refusal::new(reason, why));
         if self.is_draining() {
-            return refuse(Reason::Draining, "this node is being emptied".into());
+            let why = match self.impostor() {
+                Some(_) => "this node is suspended: another process has its key",
+                None => "this node is being emptied",
+            };
+            return refuse(Reason::Draining, why.into());
         }
         // Nobody else goes on with it at the next start.
         if !self.is_carrying() {
@@ -280,6 +284,10 @@ impl Node {
 
     /// Restores an agent that this node does not have custody of yet. One that was restored follows its journal.
     pub(crate) async fn restore(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
+        // What nobody here will run is declined while it can go on elsewhere.
+        if self.lives().ending {
+            return Err(self.closed());
+        }
         if let Some(mut ready) = self.waiting.take(agent) {
             match ready.restored.follow().await {
                 Ok(()) => {
