@@ -3,7 +3,8 @@
 //!
 //! Each node is a process of the released binary with a disk of its own. The agent goes to and fro; between two moves
 //! the raw copy is made of what the last one sent, and another one of as many bytes as the state has: what whoever
-//! stops first and copies then cannot go below.
+//! stops first and copies then cannot go below. What one sync of a log and of a small file takes is measured beside them: a
+//! pause is mostly these.
 
 use crate::{
     measure::{median, percentile},
@@ -134,6 +135,7 @@ fn key(home: &Path) -> anyhow::Result<String> {
 /// Two ends of a TCP connection, each with a file: bytes are synced here, copied, synced there, and answered.
 struct Raw {
     here: TcpStream,
+    folder: PathBuf,
     file: File,
     _there: thread::JoinHandle<std::io::Result<()>>,
 }
@@ -157,7 +159,8 @@ impl Raw {
             }
             Ok(())
         };
-        Ok(Self { here, file: File::create(folder.join("here"))?, _there: thread::spawn(serve) })
+        let (folder, file) = (folder.to_owned(), File::create(folder.join("here"))?);
+        Ok(Self { here, folder, file, _there: thread::spawn(serve) })
     }
 
     /// Milliseconds that so many bytes take.
@@ -173,6 +176,28 @@ impl Raw {
     }
 }
 
+impl Raw {
+    /// Milliseconds of a sync after an append.
+    fn append(&self) -> anyhow::Result<f64> {
+        let begun = Instant::now();
+        (&self.file).write_all(&[0x5a; 300])?;
+        self.file.sync_data()?;
+        Ok(begun.elapsed().as_secs_f64() * 1e3)
+    }
+
+    /// Milliseconds of a small file that takes the place of another: its bytes, then its name.
+    fn replace(&self) -> anyhow::Result<f64> {
+        let (new, name) = (self.folder.join("new"), self.folder.join("name"));
+        let begun = Instant::now();
+        let mut file = File::create(&new)?;
+        file.write_all(&[0x5a; 600])?;
+        file.sync_data()?;
+        std::fs::rename(&new, &name)?;
+        File::open(&self.folder)?.sync_all()?;
+        Ok(begun.elapsed().as_secs_f64() * 1e3)
+    }
+}
+
 /// What one move came to.
 #[derive(Default)]
 struct Figures {
@@ -182,6 +207,8 @@ struct Figures {
     floor: Vec<f64>,
     floor_of_state: Vec<f64>,
     ratios: Vec<f64>,
+    append: Vec<f64>,
+    replace: Vec<f64>,
 }
 
 pub(crate) fn run(_: &crate::rig::Rig) -> anyhow::Result<()> {
@@ -196,6 +223,11 @@ pub(crate) fn run(_: &crate::rig::Rig) -> anyhow::Result<()> {
         );
         println!("  raw copy of its bytes    p50 {:8.2} ms   ratio {:.2}", mid(&figures.floor), mid(&figures.ratios));
         println!("  raw copy of the state    p50 {:8.2} ms", mid(&figures.floor_of_state));
+        println!(
+            "  one sync of a log        p50 {:8.2} ms   of a small file and its name {:.2} ms",
+            mid(&figures.append),
+            mid(&figures.replace)
+        );
         println!("  bytes in the pause       p50 {:8.0}", mid(&figures.last));
         println!(
             "  bytes in all: first move {:.0}, back and to again p50 {:.0}",
@@ -246,6 +278,8 @@ fn measure(bytes: usize) -> anyhow::Result<Figures> {
         figures.floor.push(floor);
         figures.floor_of_state.push(raw.copy(bytes)?);
         figures.ratios.push(pause / floor);
+        figures.append.push(raw.append()?);
+        figures.replace.push(raw.replace()?);
         // Long enough for a checkpoint.
         thread::sleep(Duration::from_millis(1500));
         to.ticks(1)?;

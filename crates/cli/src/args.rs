@@ -373,8 +373,11 @@ pub(crate) struct Fund {
     /// The agent's name or id
     pub(crate) name: String,
     /// The credits to add
-    #[arg(value_parser = some_credits)]
-    pub(crate) amount: Credits,
+    #[arg(value_parser = some_credits, required_unless_present = "total")]
+    pub(crate) amount: Option<Credits>,
+    /// Add what is missing until it was given so many credits in all: given again it adds nothing
+    #[arg(long, value_name = "CREDITS", value_parser = some_credits, conflicts_with = "amount")]
+    pub(crate) total: Option<Credits>,
 }
 
 /// `migrate`.

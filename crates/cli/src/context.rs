@@ -8,15 +8,28 @@ use crate::{
 };
 use igor_node::{
     Node,
-    client::{Address, Client},
+    client::{Address, Client, SentAs},
     home::Home,
 };
-use igor_protocol::NodeId;
+use igor_protocol::{NodeId, entry::Order, ledger::Book};
 use igor_sandbox::compile::{Compiler, Limits, SECONDS_VARIABLE};
-use std::{net::ToSocketAddrs, path::PathBuf, sync::Arc};
+use std::{
+    net::ToSocketAddrs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// The environment variable with the token for a node over TCP.
 const TOKEN_VARIABLE: &str = "IGOR_TOKEN";
+
+/// What a command keeps when it goes on at another node, so that it does there what it began.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// As whom messages were sent.
+    pub(crate) sent_as: SentAs,
+    /// The order that was signed, if it may be in a journal, and what the agent was before it.
+    pub(crate) order: Option<(Order, Book)>,
+}
 
 /// What every verb knows.
 #[derive(Clone, Debug)]
@@ -72,11 +85,14 @@ impl Context {
 }
 
 fn address(text: &str) -> Result<Address, Failure> {
-    if text.contains('/') {
+    if text.contains('/') || Path::new(text).exists() {
         return Ok(Address::Socket(PathBuf::from(text)));
     }
-    let unknown =
-        |why: String| Failure::unreachable(format!("--node {text}: {why}; give a socket's path or HOST:PORT"));
+    let unknown = |why: String| {
+        Failure::unreachable(format!(
+            "--node {text}: {why}; give HOST:PORT, or a socket's path (./NAME for one that is not there yet)"
+        ))
+    };
     let resolved = text.to_socket_addrs().map_err(|e| unknown(e.to_string()))?.next();
     let address = resolved.ok_or_else(|| unknown("no such host".to_owned()))?;
     let token = std::env::var(TOKEN_VARIABLE).map_err(|_| {

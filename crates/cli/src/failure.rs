@@ -105,6 +105,8 @@ impl From<igor_node::Error> for Failure {
                 let error = igor_node::Error::NotCustodian(elsewhere.clone());
                 Self { elsewhere: Some(elsewhere), ..Self::refused(error) }
             }
+            // Whoever asks again finds it there or here, or is sent on.
+            moving @ igor_node::Error::Moving { .. } => Self::new(Code::from(&moving), moving).passing(),
             other => Self::new(Code::from(&other), other),
         }
     }
@@ -256,6 +258,7 @@ impl From<&igor_node::Error> for Code {
             E::Journal(inspect::Error::Bad { .. }) | E::BadFile { .. } => Self::Integrity,
             E::File(error) => error.into(),
             E::Program(error) => error.into(),
+            E::Moving { .. } | E::Unanswered { .. } => Self::Unreachable,
             E::UnknownAgent { .. } | E::NotRunning { .. } | E::Vanished | E::Listen { .. } => Self::Failed,
             _ => Self::Refused,
         }

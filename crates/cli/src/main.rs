@@ -18,7 +18,7 @@ mod words;
 
 use args::{Cli, FIRST_SCREEN, NodeVerb, Verb};
 use clap::Parser;
-use context::Context;
+use context::{Context, Kept};
 use failure::{Code, Failure};
 use std::process::ExitCode;
 
@@ -51,10 +51,11 @@ const FOLLOWED_MAX: u32 = 8;
 async fn dispatch(mut cli: Cli) -> Result<(), Failure> {
     let mut context = Context::new(&cli.global)?;
     let Some(mut verb) = cli.verb.take() else { return output::raw(FIRST_SCREEN) };
-    // What is sent once more elsewhere is the same message.
+    // What is sent once more elsewhere is the same message, the same order.
+    let mut kept = Kept::default();
     let mut follows = if verb::send::name_message(&mut verb)? { FOLLOWED_MAX } else { 0 };
     loop {
-        let done = Box::pin(perform(&context, &cli, &verb)).await;
+        let done = Box::pin(perform(&context, &cli, &verb, &mut kept)).await;
         let Err(failure) = done else { return Ok(()) };
         let Some(elsewhere) = failure.elsewhere() else { return Err(failure) };
         let next = tokio::task::block_in_place(|| context.following(elsewhere.node));
@@ -83,21 +84,21 @@ struct SentOn<'a> {
     elsewhere: &'a igor_node::api::wire::Elsewhere,
 }
 
-async fn perform(context: &Context, cli: &Cli, verb: &Verb) -> Result<(), Failure> {
+async fn perform(context: &Context, cli: &Cli, verb: &Verb, kept: &mut Kept) -> Result<(), Failure> {
     match verb {
         Verb::Run(args) => Box::pin(verb::run::run(context, args)).await,
         Verb::Deploy(args) => verb::deploy::deploy(context, args),
         Verb::Node { verb: NodeVerb::Start } => Box::pin(verb::node::start(context)).await,
-        Verb::Send(args) => verb::send::send(context, args).await,
-        Verb::Call(args) => verb::send::call(context, args).await,
+        Verb::Send(args) => verb::send::send(context, args, kept).await,
+        Verb::Call(args) => verb::send::call(context, args, kept).await,
         Verb::Ps(args) => verb::show::ps(context, args),
         Verb::Logs(args) => verb::logs::logs(context, args),
         Verb::Show(args) => verb::show::show(context, args),
         Verb::Timeline(args) => verb::timeline::timeline(context, args),
-        Verb::Fund(args) => verb::order::fund(context, args),
+        Verb::Fund(args) => verb::order::fund(context, args, kept),
         Verb::Pause(args) => verb::control::pause(context, args),
         Verb::Resume(args) => verb::control::resume(context, args),
-        Verb::End(args) => verb::order::end(context, args),
+        Verb::End(args) => verb::order::end(context, args, kept),
         Verb::Migrate(args) => verb::migrate::migrate(context, args),
         Verb::Node { verb: NodeVerb::Drain } => verb::migrate::drain(context),
         Verb::Nodes => verb::migrate::nodes(context),

@@ -87,7 +87,7 @@ impl Driver {
     ) -> Result<Self, Error> {
         let (lists, now) = (Lists::new(config, &bootstrap), Instant::now());
         let gate = Gate::new(lists.clone(), config.limits.clone(), now);
-        let server = Server::new(Arc::clone(&handler), Arc::clone(&state), config.limits.clone(), config.times.clone());
+        let server = Server::new(Arc::clone(&handler), Arc::clone(&state), lists.clone(), config);
         let server = Arc::new(server);
         let behaviour = Behaviour::new(config, gate, Arc::clone(&server))?;
         let transport = transport::build(config, &state.counters)?;

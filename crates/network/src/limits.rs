@@ -43,8 +43,10 @@ pub const REQUEST_BURST: u32 = 64;
 pub const REQUESTS_PER_SECOND: u32 = 32;
 /// Incoming transfers of one peer: twice as many as a node has going out to one at once.
 pub const TRANSFERS_PER_PEER: usize = 4;
-/// Incoming transfers in all.
+/// Incoming transfers of all listed peers.
 pub const TRANSFERS_MAX: usize = 16;
+/// Incoming transfers of all other peers, who keep no listed one out.
+pub const TRANSFERS_OF_STRANGERS_MAX: usize = 8;
 /// The least that a peer's transfer must bring on average, in bytes per second, beyond
 /// [`Times::transfer`](crate::Times::transfer): whoever drips keeps others waiting.
 pub const TRANSFER_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
@@ -108,6 +110,8 @@ pub struct Limits {
     pub transfers_per_peer: usize,
     /// See [`TRANSFERS_MAX`].
     pub transfers: usize,
+    /// See [`TRANSFERS_OF_STRANGERS_MAX`].
+    pub transfers_of_strangers: usize,
     /// See [`FRAME_BYTES_MAX`]. Both sides must agree on it; at least [`MESSAGE_BYTES_MAX`].
     pub frame_bytes: usize,
 }
@@ -128,6 +132,7 @@ impl Default for Limits {
             requests_per_second: REQUESTS_PER_SECOND,
             transfers_per_peer: TRANSFERS_PER_PEER,
             transfers: TRANSFERS_MAX,
+            transfers_of_strangers: TRANSFERS_OF_STRANGERS_MAX,
             frame_bytes: FRAME_BYTES_MAX,
         }
     }
@@ -145,6 +150,7 @@ impl Limits {
             self.requests,
             self.transfers_per_peer,
             self.transfers,
+            self.transfers_of_strangers,
         ];
         let rates = [self.handshake_burst, self.handshakes_per_second, self.request_burst, self.requests_per_second];
         if counts.contains(&0) || rates.contains(&0) {

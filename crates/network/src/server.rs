@@ -2,15 +2,17 @@
 //!
 //! Invariants kept here:
 //! - A stream is served only while it holds a place, of its peer's and of all; the place is given back when it ends.
+//! - Transfers take long: listed peers have places for them that others cannot take.
 //! - A peer that is over a limit is told that the node is busy, where that costs little, and is refused otherwise; a
 //!   peer that keeps on being refused loses its connections.
 //! - A request is read whole, within its limits of size and time, before the node sees it.
 
 use crate::{
-    ASK, Handler, Limits, MOVE, Refusal, Request, Response, SEEN, Stream, Times,
+    ASK, Config, Handler, Limits, MOVE, Refusal, Request, Response, SEEN, Stream, Times,
     bucket::Bucket,
     counters::Counters,
     frame,
+    gate::Lists,
     limits::{FORGIVEN_PER_SECOND, STRIKES_MAX},
     message::{self, MESSAGE_BYTES_MAX, Why},
     network::State,
@@ -43,6 +45,8 @@ pub(crate) struct Server {
     times: Times,
     requests: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
+    transfers_of_strangers: Arc<Semaphore>,
+    lists: Lists,
     polite: Arc<Semaphore>,
     guests: Mutex<HashMap<NodeId, Arc<Guest>>>,
     stop: watch::Sender<bool>,
@@ -52,6 +56,7 @@ pub(crate) struct Server {
 #[derive(Debug)]
 pub(crate) struct Guest {
     node: NodeId,
+    listed: bool,
     requests: Arc<Semaphore>,
     transfers: Arc<Semaphore>,
     rates: Mutex<Rates>,
@@ -76,13 +81,16 @@ pub(crate) enum Verdict {
 }
 
 impl Server {
-    pub(crate) fn new(handler: Arc<dyn Handler>, state: Arc<State>, limits: Limits, times: Times) -> Self {
+    pub(crate) fn new(handler: Arc<dyn Handler>, state: Arc<State>, lists: Lists, config: &Config) -> Self {
+        let (limits, times) = (config.limits.clone(), config.times.clone());
         Self {
             handler,
+            lists,
             counters: Arc::clone(&state.counters),
             state,
             requests: Arc::new(Semaphore::new(limits.requests)),
             transfers: Arc::new(Semaphore::new(limits.transfers)),
+            transfers_of_strangers: Arc::new(Semaphore::new(limits.transfers_of_strangers)),
             polite: Arc::new(Semaphore::new(POLITE_MAX)),
             limits,
             times,
@@ -106,6 +114,7 @@ impl Server {
         let limits = &self.limits;
         let guest = || Guest {
             node,
+            listed: self.lists.is_listed(node),
             requests: Arc::new(Semaphore::new(limits.requests_per_peer)),
             transfers: Arc::new(Semaphore::new(limits.transfers_per_peer)),
             rates: Mutex::new(Rates {
@@ -179,7 +188,8 @@ impl Server {
         if Instant::now() < guest.rates().transfers_from {
             return Err(Refusal::Transfers);
         }
-        places(&guest.transfers, &self.transfers).ok_or(Refusal::Transfers)
+        let all = if guest.listed { &self.transfers } else { &self.transfers_of_strangers };
+        places(&guest.transfers, all).ok_or(Refusal::Transfers)
     }
 
     /// Tells an honest peer to come later. A dishonest one learns nothing that it did not know.

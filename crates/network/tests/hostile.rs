@@ -618,7 +618,11 @@ async fn protocols_that_are_not_known() {
 async fn windows_full_of_tiny_frames() {
     const STREAMS: u32 = 16;
     let ignores = Echo { ignores: true, ..Echo::default() };
-    let scene = Scene::begin_with(ignores, |host| host.limits.transfers_per_peer = STREAMS as usize).await;
+    let scene = Scene::begin_with(ignores, |host| {
+        host.limits.transfers_per_peer = STREAMS as usize;
+        host.limits.transfers_of_strangers = STREAMS as usize;
+    })
+    .await;
     let (mut read, mut write) = scene.attacker().await.split();
     let reader = tokio::spawn(async move { raw_drain(&mut read).await });
     // Transfers that the node does not read, their windows filled byte by byte as fast as it goes.

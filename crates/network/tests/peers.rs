@@ -438,6 +438,26 @@ async fn transfers_are_bounded(listen: &str) {
     assert_eq!(host.network.counters().refused(Refusal::Slow), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_of_strangers_keep_no_listed_peer_out() {
+    let listed = config(3, &[]).node();
+    let (host, stranger) = host_and_guest(TCP, |host| {
+        host.allow = [listed].into();
+        host.limits.transfers_of_strangers = 1;
+    })
+    .await;
+    let _held = taken(&stranger, &host).await;
+    let mut one_more = stranger.network.open(host.id()).await.expect("a stream, which is cut");
+    let _ = one_more.send(b"here").await;
+    assert!(one_more.receive().await.is_err(), "strangers have one place");
+    let mut friend = config(3, &[]);
+    friend.bootstrap = vec![host.address()];
+    let friend = start(friend).await;
+    for _ in 0..limits::TRANSFERS_PER_PEER {
+        taken(&friend, &host).await;
+    }
+}
+
 async fn silence_is_cut_off(listen: &str) {
     let (host, guest) = host_and_guest(listen, |host| {
         host.times.idle = Duration::from_secs(2);

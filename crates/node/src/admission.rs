@@ -132,19 +132,29 @@ impl Drop for Place {
     }
 }
 
+/// What is kept of an agent that has no life at the moment, and is to have one.
+#[derive(Debug)]
+pub(crate) struct Left {
+    pub(crate) place: Place,
+    /// What its last life counted, and did not write down.
+    pub(crate) stored: Option<Arc<Stored>>,
+}
+
 /// Places of agents that have no life at the moment, and are to have one.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<BTreeMap<AgentId, Option<Place>>>);
+pub(crate) struct Kept(Mutex<BTreeMap<AgentId, Option<Left>>>);
 
 impl Kept {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Option<Place>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Option<Left>>> {
         // No update can fail in the middle.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a place for an agent.
     pub(crate) fn keep(&self, agent: AgentId, place: Place) {
-        self.lock().insert(agent, Some(place));
+        let mut kept = self.lock();
+        let stored = kept.remove(&agent).flatten().and_then(|left| left.stored);
+        kept.insert(agent, Some(Left { place, stored }));
     }
 
     /// From now on the place that the agent's life leaves is kept.
@@ -152,15 +162,15 @@ impl Kept {
         self.lock().entry(agent).or_default();
     }
 
-    /// A life left its place, which is kept if it is expected.
-    pub(crate) fn left(&self, agent: AgentId, place: Place) {
-        if let Some(kept) = self.lock().get_mut(&agent) {
-            *kept = Some(place);
-        }
+    /// A life left its place and its count. Says whether they are kept: they are where they are expected.
+    pub(crate) fn left(&self, agent: AgentId, place: Place, stored: Arc<Stored>) -> bool {
+        let mut kept = self.lock();
+        let expected = kept.get_mut(&agent);
+        expected.map(|kept| *kept = Some(Left { place, stored: Some(stored) })).is_some()
     }
 
-    /// The place that was kept. None is any more.
-    pub(crate) fn take(&self, agent: AgentId) -> Option<Place> {
+    /// What was kept. Nothing is any more.
+    pub(crate) fn take(&self, agent: AgentId) -> Option<Left> {
         self.lock().remove(&agent).flatten()
     }
 }

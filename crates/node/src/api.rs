@@ -104,6 +104,7 @@ fn router(api: Shared, doors: Arc<Doors>) -> Router {
     let counted = api.node.metrics().clone();
     Router::new()
         .route("/v1/node", get(agents::node))
+        .route("/v1/sender", get(messages::sender))
         .route("/v1/node/drain", post(moves::drain))
         .route("/v1/agents", get(agents::list).post(deploy::deploy))
         .route("/v1/agents/{name}", get(agents::show))

@@ -30,11 +30,13 @@ mod attempts;
 mod custody;
 mod deploy;
 mod lines;
+mod sender;
 mod stream;
 
 pub use attempts::Attempts;
 pub use deploy::Pace;
 pub use lines::{Lines, LinesError, Progress, send_lines};
+pub use sender::SentAs;
 pub use stream::{CommitStream, LineStream};
 
 /// Longest time to connect.
@@ -144,6 +146,18 @@ impl Error {
             Self::NotFound { .. } | Self::Moved { .. } | Self::Protocol { .. } => false,
         }
     }
+
+    /// Whether it is certain that the node did nothing of what was asked.
+    pub fn did_nothing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::NotFound { .. } | Self::Moved { .. } => true,
+            Self::Refused { status, code, .. } => {
+                let before_all = ["moving", "not_running", "starting", "stopping", "too_many_connections"];
+                *status < 500 || before_all.contains(&code.as_str())
+            }
+            Self::Interrupted { .. } | Self::Timeout { .. } | Self::Protocol { .. } => false,
+        }
+    }
 }
 
 /// A node's API. Each call opens a connection of its own, so a client outlives the node's restarts.
@@ -181,8 +195,17 @@ impl Client {
     /// Sends up to [`BATCH_MAX`](crate::api::wire::BATCH_MAX) messages, together at most [`BODY_BYTES_MAX`] bytes as
     /// JSON. One answer for each, in their order.
     pub async fn send(&self, name: &str, messages: Vec<Outgoing>) -> Result<Vec<MessageAnswer>, Error> {
+        self.put(name, messages, None).await
+    }
+
+    async fn put(
+        &self,
+        name: &str,
+        messages: Vec<Outgoing>,
+        sender: Option<String>,
+    ) -> Result<Vec<MessageAnswer>, Error> {
         let count = messages.len();
-        let request = self.json(Method::POST, &agent_path(name, &["messages"]), &Batch { messages })?;
+        let request = self.json(Method::POST, &agent_path(name, &["messages"]), &Batch { messages, sender })?;
         let bytes = hyper::body::Body::size_hint(request.body()).lower();
         if bytes > BODY_BYTES_MAX as u64 {
             // The node would say the same, but may hang up before it has heard all of it.

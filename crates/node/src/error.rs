@@ -144,6 +144,24 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// Its life was over before it answered.
+    #[error("agent {name} stopped before it answered: it is unknown whether what was sent counts; send the same again")]
+    Unanswered {
+        /// Its name.
+        name: String,
+    },
+    /// A request that is to come from one sender came from another.
+    #[error(
+        "this was sent by {asked}, at least in part, and you are {is} at this node: nothing more is taken, since the same \
+         from another sender would count twice. Ask each node as the same sender, over TCP with a token of one name or \
+         over sockets as one user; then the same command goes on"
+    )]
+    OtherSender {
+        /// Who it is to come from.
+        asked: String,
+        /// Who asks.
+        is: String,
+    },
     /// It does not live now.
     #[error("agent {name} does not run now; `igor resume {name}` on a node that carries it, or `igor run`, starts it")]
     NotRunning {

@@ -44,6 +44,7 @@ use std::{
 };
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+mod addresses;
 mod attend;
 mod begin;
 mod carry;
@@ -374,7 +375,7 @@ impl Node {
         if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
             let (answer, answered) = oneshot::channel();
             life.command(Command::Order { order, answer }).await?;
-            let gone = |_| Error::NotRunning { name: life.name().to_owned() };
+            let gone = |_| Error::Unanswered { name: life.name().to_owned() };
             return answered.await.map_err(gone)?.map_err(|refused| match refused {
                 Refused::Order(fault) => Error::Order(fault),
                 other => Error::Refused(other),

@@ -2,7 +2,7 @@
 //!
 //! Invariants kept here:
 //! - A count is never below what was counted before a crash by more than [`STEP_BYTES`]: it is written down whenever it
-//!   has grown by so much.
+//!   has grown by so much, and at the end of a life; of an agent that is given away, once that is settled.
 //! - Programs and states are counted with every agent that has them, though the disk keeps equal bytes once: what one
 //!   agent may store does not depend on the others.
 

@@ -38,6 +38,26 @@ const BURN: &str = r#"(module
       (br_if $more (local.get $left)))
     (i32.const 0)))"#;
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_meets_those_who_are_listed_wherever_they_were() {
+    let keys = [temporary(), temporary()].map(|home| {
+        let key = Home::open_or_create(home.path()).unwrap().keys().read_or_create(Role::Node).unwrap().public();
+        (home, key)
+    });
+    let [(old, old_key), (other, other_key)] = keys;
+    let old = Member::start_at(old, &format!("{HERE}[policy]\nnodes = [\"{other_key}\"]\n")).await;
+    let config = format!("{HERE}peers = [\"{}\"]\n[policy]\nnodes = [\"{old_key}\"]\n", old.address());
+    let other = Member::start_at(other, &config).await;
+    old.meets(other.id()).await;
+    let kept = async |member: &Member| member.node().store().get_local("addresses").unwrap().is_some();
+    old.until("the address is kept", kept).await;
+    // It comes back elsewhere, where the other one does not look for it.
+    let old = Member::start_at(old.close().await, &format!("{HERE}[policy]\nnodes = [\"{other_key}\"]\n")).await;
+    old.meets(other.id()).await;
+    other.close().await;
+    old.close().await;
+}
+
 /// That another node took the agent over from here on, as its owner ordered.
 fn takeover(node: &Node, agent: AgentId, by: &KeyPair) -> Custody {
     let held = node.book(agent).unwrap().held();
@@ -210,6 +230,9 @@ async fn what_is_accepted_has_its_name_already() {
     within(a.node().give(agent, b.id(), |_| ())).await.unwrap();
     // The accept is durable, and its life need not have begun: this is what a kill now would leave.
     assert_eq!(b.node().resolve("a").unwrap(), Some(agent));
+    // What it has stored here is counted still, and was not written down while nobody ran it.
+    let counted = format!("stored-{}", &agent.0.to_string()[..32]);
+    assert!(a.node().store().get_local(&counted).unwrap().is_some());
     b.close().await;
     a.close().await;
 }

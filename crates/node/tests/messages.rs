@@ -8,7 +8,7 @@ use common::{ECHO, Running, agent_file, creation, temporary, within};
 use igor_node::{
     Creation, Wishes,
     api::wire::{MessageAnswer, MessageState, Outgoing, Taken},
-    client::{self, Client, Lines, LinesError, Progress, send_lines},
+    client::{self, Client, Lines, LinesError, Progress, SentAs, send_lines},
 };
 use igor_protocol::{Body, Entry, Seq, entry::MessageId};
 use igor_store::Store;
@@ -252,7 +252,7 @@ async fn lines_are_sent_once_over_restarts_and_a_full_inbox() {
                     tokio::task::block_in_place(|| may_go_on.recv()).unwrap();
                 }
             };
-            send_lines(&client, plan(&lines), tell).await
+            send_lines(&client, plan(&lines), &mut SentAs::default(), tell).await
         }
     });
     let (mut running, mut restarts) = (Some(running), 0);
@@ -277,9 +277,9 @@ async fn lines_are_sent_once_over_restarts_and_a_full_inbox() {
     let all: Vec<_> = lines.iter().map(|line| String::from_utf8(line.clone()).unwrap()).collect();
     assert_eq!(bodies(&running, "e"), all);
     // The same again sends nothing; fewer lines under the same name are another file.
-    let again = within(send_lines(&socket, plan(&lines), |_| {})).await.unwrap();
+    let again = within(send_lines(&socket, plan(&lines), &mut SentAs::default(), |_| {})).await.unwrap();
     assert_eq!(again, 0);
-    let fewer = within(send_lines(&socket, plan(&lines[..10]), |_| {})).await.unwrap_err();
+    let fewer = within(send_lines(&socket, plan(&lines[..10]), &mut SentAs::default(), |_| {})).await.unwrap_err();
     assert!(matches!(fewer, LinesError::OtherStream { highest: 1500, lines: 10 }), "{fewer}");
     running.close().await;
 }
@@ -291,20 +291,20 @@ async fn lines_that_cannot_be_taken_end_the_sending() {
     running.create(creation("e", ECHO)).await;
     let mut lines = lines(10);
     lines[6] = vec![b'x'; 100_000];
-    let refused = within(send_lines(&running.client, plan(&lines), |_| {})).await.unwrap_err();
+    let refused = within(send_lines(&running.client, plan(&lines), &mut SentAs::default(), |_| {})).await.unwrap_err();
     assert!(matches!(&refused, LinesError::Refused { line: 7, .. }), "{refused}");
     assert_eq!(bodies(&running, "e").len(), 6);
     // Too long for any request.
     lines[6] = vec![0xff; 2 << 20];
-    let refused = within(send_lines(&running.client, plan(&lines), |_| {})).await.unwrap_err();
+    let refused = within(send_lines(&running.client, plan(&lines), &mut SentAs::default(), |_| {})).await.unwrap_err();
     assert!(matches!(&refused, LinesError::Refused { line: 7, .. }), "{refused}");
     let stranger = Lines { agent: "nobody", ..plan(&lines) };
-    let unknown = within(send_lines(&running.client, stranger, |_| {})).await.unwrap_err();
+    let unknown = within(send_lines(&running.client, stranger, &mut SentAs::default(), |_| {})).await.unwrap_err();
     assert!(matches!(&unknown, LinesError::Refused { source: client::Error::NotFound { .. }, .. }), "{unknown}");
     let socket = running.client.clone();
     running.close().await;
     let alone = Lines { patience: Some(Duration::from_millis(50)), ..plan(&lines) };
-    let given_up = within(send_lines(&socket, alone, |_| {})).await.unwrap_err();
+    let given_up = within(send_lines(&socket, alone, &mut SentAs::default(), |_| {})).await.unwrap_err();
     assert!(matches!(&given_up, LinesError::OutOfPatience { .. }), "{given_up}");
 }
 
@@ -316,7 +316,7 @@ async fn the_strategy_reports_over_the_api() {
     running.create(strategy).await;
     let csv = agent_file("strategy/prices/msft-daily.csv");
     let lines: Vec<_> = csv.split(|byte| *byte == b'\n').take(300).map(<[u8]>::to_vec).collect();
-    within(send_lines(&running.client, plan(&lines), |_| {})).await.unwrap();
+    within(send_lines(&running.client, plan(&lines), &mut SentAs::default(), |_| {})).await.unwrap();
     send(&running.client, vec![message("r", "report")]).await;
     let report = within(running.client.message("e", "r", LONG)).await.unwrap();
     let report: serde_json::Value = serde_json::from_str(&report.reply.unwrap()).unwrap();
@@ -335,7 +335,9 @@ async fn lines_wait_for_an_agent_that_is_created_meanwhile() {
     let (noticed, mut notice) = tokio::sync::mpsc::unbounded_channel();
     let sender = tokio::spawn({
         let (client, lines) = (running.client.clone(), lines(20));
-        async move { send_lines(&client, plan(&lines), |progress| noticed.send(progress).unwrap()).await }
+        async move {
+            send_lines(&client, plan(&lines), &mut SentAs::default(), |progress| noticed.send(progress).unwrap()).await
+        }
     });
     // The node answers, and does not know the agent.
     let first = within(notice.recv()).await.unwrap();

@@ -20,10 +20,13 @@ pub fn remember_signatures() {
 }
 
 /// What a signature is remembered by, where the thread remembers.
-fn memory_of(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> Option<[u8; 32]> {
+fn memory_of(key: &PublicKey, domain: Domain, parts: &[&[u8]], signature: &[u8; 64]) -> Option<[u8; 32]> {
     REMEMBERED.with_borrow(Option::is_some).then(|| {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&key.0).update(signature).update(message);
+        hasher.update(&key.0).update(signature).update(domain.0);
+        for part in parts {
+            hasher.update(part);
+        }
         *hasher.finalize().as_bytes()
     })
 }
@@ -89,7 +92,7 @@ impl KeyPair {
     pub(crate) fn sign(&self, domain: Domain, parts: &[&[u8]]) -> Signature {
         let message = message(domain, parts);
         let signature = self.0.sign(&message).to_bytes();
-        remember(memory_of(&self.public(), &message, &signature));
+        remember(memory_of(&self.public(), domain, parts, &signature));
         Signature(signature)
     }
 }
@@ -101,7 +104,8 @@ impl fmt::Debug for KeyPair {
 }
 
 fn message(domain: Domain, parts: &[&[u8]]) -> Vec<u8> {
-    let mut message = domain.0.to_vec();
+    let mut message = Vec::with_capacity(domain.0.len() + parts.iter().map(|part| part.len()).sum::<usize>());
+    message.extend_from_slice(domain.0);
     for part in parts {
         message.extend_from_slice(part);
     }
@@ -111,11 +115,11 @@ fn message(domain: Domain, parts: &[&[u8]]) -> Vec<u8> {
 impl PublicKey {
     /// Whether `signature` is this key's over `parts` in `domain`, by the strict rules (no malleable encodings).
     pub(crate) fn verifies(&self, domain: Domain, parts: &[&[u8]], signature: &Signature) -> bool {
-        let message = message(domain, parts);
-        let memory = memory_of(self, &message, &signature.0);
+        let memory = memory_of(self, domain, parts, &signature.0);
         if is_remembered(memory.as_ref()) {
             return true;
         }
+        let message = message(domain, parts);
         let Ok(key) = VerifyingKey::from_bytes(&self.0) else { return false };
         let valid = key.verify_strict(&message, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok();
         if valid {

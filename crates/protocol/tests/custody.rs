@@ -161,11 +161,14 @@ fn records_by_the_wrong_node_are_refused() {
     }
     let Phase::Handoff(mut own) = handoff else { panic!("a handoff") };
     own.from = stranger().public();
-    let given = Err(Fault::Custody("the custodian gives an agent away, to another node"));
-    assert_eq!(judge_record(&life, Phase::Handoff(own).sign(&stranger())), given);
+    let not_its = Err(Fault::Custody("only its custodian gives an agent away"));
+    assert_eq!(judge_record(&life, Phase::Handoff(own).sign(&stranger())), not_its);
     own.from = node().public();
     own.to = node().public();
-    assert_eq!(judge_record(&life, Phase::Handoff(own).sign(&node())), given);
+    assert_eq!(
+        judge_record(&life, Phase::Handoff(own).sign(&node())),
+        Err(Fault::Custody("the agent lives on that node already"))
+    );
 
     life.give(&host());
     let (held, at) = (life.book.held(), life.later());

@@ -82,25 +82,25 @@ pub(crate) fn last_checkpoint<E, I: Iterator<Item = Result<Commit, E>>>(
             if commit.first() >= end {
                 break;
             }
-            last = checkpoint_in(&commit)?.or(last);
+            if commit.entries().any(|(_, _, bytes)| Entry::is_checkpoint(bytes)) {
+                last = Some(commit);
+            }
         }
         if last.is_some() || from == Seq(0) {
-            return Ok(last);
+            return last.map_or(Ok(None), checkpoint_in);
         }
         back = back.saturating_mul(4);
     }
 }
 
-fn checkpoint_in<E>(commit: &Commit) -> Result<Option<Last>, Error<E>> {
-    if !commit.entries().any(|(_, _, bytes)| Entry::is_checkpoint(bytes)) {
-        return Ok(None);
-    }
+/// The last checkpoint of a commit.
+fn checkpoint_in<E>(commit: Commit) -> Result<Option<Last>, Error<E>> {
     let (mut chain, mut proof, mut last) = (commit.start(), None, None);
     for (seq, _, bytes) in commit.entries() {
         proof = match (decode(seq, bytes)?, proof) {
             (Body::Run(run), _) if run.call == Call::Resume => Some(run),
             (Body::Checkpoint(checkpoint), Some(proof)) => {
-                last = Some(Last { commit: commit.clone(), chain, checkpoint, proof });
+                last = Some((chain, checkpoint, proof));
                 None
             }
             (Body::Checkpoint(_), None) => {
@@ -110,7 +110,7 @@ fn checkpoint_in<E>(commit: &Commit) -> Result<Option<Last>, Error<E>> {
         };
         chain = chain.link(bytes);
     }
-    Ok(last)
+    Ok(last.map(|(chain, checkpoint, proof)| Last { commit, chain, checkpoint, proof }))
 }
 
 fn begin_at<E>(last: &Last, first: &Commit, before: &Book, blobs: &dyn Blobs) -> Result<Book, Error<E>> {

@@ -1,9 +1,10 @@
 //! `send` and `call`: messages to an agent at a node, each processed exactly once.
 //!
-//! Invariant: a message that is sent again has the id or number that it had, so that a repeat changes nothing.
+//! Invariant: a message that is sent again has the id or number and the sender that it had, so that a repeat changes
+//! nothing; where it would have another sender, it is not sent.
 
 use crate::{
-    Context,
+    Context, Kept,
     args::{self, Verb},
     failure::{Code, Failure},
     output::{Progress, note},
@@ -12,7 +13,7 @@ use crate::{
 };
 use igor_node::{
     api::wire::{MessageAnswer, MessageState, MessageStatus, Outgoing, Taken, WAIT_SECONDS_MAX},
-    client::{self, Address, Attempts, Client, Lines, Progress as Sent, send_lines},
+    client::{self, Address, Attempts, Client, Lines, Progress as Sent, SentAs, send_lines},
     home::Home,
 };
 use igor_protocol::{Hash, Nanos, entry::MessageId};
@@ -73,16 +74,16 @@ pub(crate) fn name_message(verb: &mut Verb) -> Result<bool, Failure> {
 }
 
 /// Sends one message, or each line of a file.
-pub(crate) async fn send(context: &Context, args: &args::Send) -> Result<(), Failure> {
+pub(crate) async fn send(context: &Context, args: &args::Send, kept: &mut Kept) -> Result<(), Failure> {
     let client = client_of(context)?;
     tokio::task::block_in_place(|| refuse_archive(context, &args.name))?;
     if let Some(path) = &args.lines {
-        return lines(context, &client, args, path).await;
+        return lines(context, &client, args, path, &mut kept.sent_as).await;
     }
     let body = body(args.body.as_deref().unwrap_or_default())?;
     let id = args.id.clone().map_or_else(new_id, Ok)?;
     let deadline = Instant::now() + args.timeout.unwrap_or(PATIENCE).to_duration();
-    let taken = deliver(&client, &args.name, &id, &body, deadline).await?;
+    let taken = deliver(&client, &args.name, &id, &body, deadline, &mut kept.sent_as).await?;
     let row = SentOne { id, taken };
     context.out.say(&row, || {
         if taken.duplicate {
@@ -94,13 +95,13 @@ pub(crate) async fn send(context: &Context, args: &args::Send) -> Result<(), Fai
 }
 
 /// Sends one message and waits for its reply.
-pub(crate) async fn call(context: &Context, args: &args::Call) -> Result<(), Failure> {
+pub(crate) async fn call(context: &Context, args: &args::Call, kept: &mut Kept) -> Result<(), Failure> {
     let client = client_of(context)?;
     tokio::task::block_in_place(|| refuse_archive(context, &args.name))?;
     let body = body(&args.body)?;
     let id = args.id.clone().map_or_else(new_id, Ok)?;
     let deadline = Instant::now() + args.timeout.to_duration();
-    deliver(&client, &args.name, &id, &body, deadline).await?;
+    deliver(&client, &args.name, &id, &body, deadline, &mut kept.sent_as).await?;
     let status = closed(&client, &args.name, &id, deadline).await?;
     if status.state == MessageState::Failed {
         let cause = status.cause.unwrap_or_else(|| "the ticks that took it failed".to_owned());
@@ -113,7 +114,13 @@ pub(crate) async fn call(context: &Context, args: &args::Call) -> Result<(), Fai
     context.out.say(&row, || row.reply.clone())
 }
 
-async fn lines(context: &Context, client: &Client, args: &args::Send, path: &Path) -> Result<(), Failure> {
+async fn lines(
+    context: &Context,
+    client: &Client,
+    args: &args::Send,
+    path: &Path,
+    sent_as: &mut SentAs,
+) -> Result<(), Failure> {
     let bytes = read(path, LINES_BYTES_MAX)?;
     let stream = Hash::of_blob(&bytes).to_string();
     let lines = split(&bytes);
@@ -126,7 +133,7 @@ async fn lines(context: &Context, client: &Client, args: &args::Send, path: &Pat
         patience: args.timeout.map(Nanos::to_duration),
     };
     let mut waiting = String::new();
-    let sent = send_lines(client, what, |how| match how {
+    let sent = send_lines(client, what, sent_as, |how| match how {
         Sent::Committed(done) => progress.at(|| format!("{done} of {}", words::count(lines.len() as u64, "line"))),
         Sent::Waiting(why) => {
             progress.at(|| why.clone());
@@ -149,22 +156,34 @@ async fn lines(context: &Context, client: &Client, args: &args::Send, path: &Pat
 }
 
 /// Sends a message until its fate is known. Attempts repeat its id, so they add up to one message.
-async fn deliver(client: &Client, name: &str, id: &str, body: &[u8], deadline: Instant) -> Result<Taken, Failure> {
+async fn deliver(
+    client: &Client,
+    name: &str,
+    id: &str,
+    body: &[u8],
+    deadline: Instant,
+    sent_as: &mut SentAs,
+) -> Result<Taken, Failure> {
     let (mut pause, mut attempts) = (PAUSE_MIN, Attempts::default());
+    // Without the id, the same command sends another message.
+    let named = |sent_as: &SentAs, why: Failure| match sent_as.sender() {
+        Some(_) => why.while_at(format!("message {id} may have been taken; to be sure send it again with --id {id}")),
+        None => why,
+    };
     loop {
         let message = Outgoing::new(MessageId::Opaque(id.to_owned()), body);
-        let passing = match timeout_at(deadline, client.send(name, vec![message])).await {
+        let passing = match timeout_at(deadline, client.send_as(name, vec![message], sent_as)).await {
             Err(_) => return Err(Failure::unreachable(format!("the node gave no answer in time; send id {id} again"))),
             Ok(Ok(answers)) => match answers.into_iter().next() {
                 Some(MessageAnswer::Taken(taken)) => return Ok(taken),
                 Some(MessageAnswer::Refused { status, error }) => {
                     let refused =
                         client::Error::Refused { status, code: error.code, message: error.message, retry_after: None };
-                    passing(&mut attempts, refused)?
+                    passing(&mut attempts, refused).map_err(|why| named(sent_as, why))?
                 }
                 None => return Err(Failure::failed("the node did not answer for the message")),
             },
-            Ok(Err(error)) => passing(&mut attempts, error)?,
+            Ok(Err(error)) => passing(&mut attempts, error).map_err(|why| named(sent_as, why))?,
         };
         if Instant::now() + pause >= deadline {
             return Err(Failure::from(passing).while_at(format!("gave up; message id {id} can be sent again")));

@@ -29,6 +29,9 @@ use igor_spine::World;
 use serde::Serialize;
 use std::sync::Arc;
 
+/// By how much others' word may raise the counter of an order above those in the journal: far more than takeovers.
+const COUNTERS_HEARD_MAX: u64 = 1 << 20;
+
 #[derive(Debug, Serialize)]
 struct Row {
     agent: String,
@@ -72,7 +75,7 @@ pub(crate) fn takeover(context: &Context, args: &args::Takeover) -> Result<(), F
     check(&info, &book, node, before.as_ref(), args)?;
     let base = book.chain();
     let base_seq = Seq(base.next.0.saturating_sub(1));
-    let counter = keys.next_counter(agent, book.ledger().order_counter.max(before_term(before.as_ref())));
+    let counter = keys.next_counter(agent, counter_above(book.ledger().order_counter, before.as_ref()));
     let counter = counter.map_err(Failure::from)?;
     let action = Action::Takeover { base_seq, base_head: base.head, custodian: node, terms };
     let body = OrderBody { agent, term: base.epoch.term, counter, at: RealWorld.wall_clock(), action };
@@ -162,9 +165,11 @@ fn check(
     Ok(())
 }
 
-/// The term that another counter must be above.
-fn before_term(before: Option<&Elsewhere>) -> u64 {
-    before.map_or(0, |before| before.epoch.term)
+/// What the order's counter must be above: those of orders in the journal, and the term of a later takeover. That is
+/// somebody's word, and must not use up the counters.
+fn counter_above(of_journal: u64, before: Option<&Elsewhere>) -> u64 {
+    let heard = before.map_or(0, |before| before.epoch.term);
+    heard.min(of_journal.saturating_add(COUNTERS_HEARD_MAX)).max(of_journal)
 }
 
 fn owner_keys(context: &Context) -> Result<Keys, Failure> {

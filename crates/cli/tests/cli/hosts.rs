@@ -7,6 +7,8 @@ use crate::{
 use serde_json::Value;
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -19,7 +21,12 @@ pub(crate) struct Host {
     pub(crate) key: String,
     /// Where other nodes reach it; nothing where it is on no network.
     pub(crate) address: String,
+    /// Where holders of a token reach its API; empty where they cannot.
+    pub(crate) tcp: String,
 }
+
+/// The secret of every token here.
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A network of its own, and whom it meets there.
 pub(crate) fn network(peers: &[&Host]) -> String {
@@ -37,9 +44,25 @@ pub(crate) fn policy(owners: &[&str], nodes: &[&Host]) -> String {
 impl Host {
     /// Starts a node with this configuration.
     pub(crate) fn start(toml: &str) -> Self {
-        let mut host = Self { home: Home::new(), actor: None, key: String::new(), address: String::new() };
-        fs::create_dir_all(host.home.path()).expect("a home can be made");
+        let mut host = Self::new();
         host.begin(toml);
+        host
+    }
+
+    /// The same with an API over TCP, where the holder of [`TOKEN`] is called so.
+    pub(crate) fn start_over_tcp(toml: &str, name: &str) -> Self {
+        let mut host = Self::new();
+        let tokens = host.home.path().join("tokens");
+        fs::write(&tokens, format!("{name} {TOKEN}\n")).expect("tokens can be written");
+        fs::set_permissions(&tokens, fs::Permissions::from_mode(0o600)).expect("they can be made private");
+        host.begin(&format!("{toml}\n[api]\nlisten = \"127.0.0.1:0\"\ntokens = \"tokens\"\n"));
+        host
+    }
+
+    fn new() -> Self {
+        let (key, address, tcp) = (String::new(), String::new(), String::new());
+        let host = Self { home: Home::new(), actor: None, key, address, tcp };
+        fs::create_dir_all(host.home.path()).expect("a home can be made");
         host
     }
 
@@ -50,6 +73,7 @@ impl Host {
         let row = await_event(&actor, "started").pop().expect("the event");
         row["node"].as_str().expect("a key").clone_into(&mut self.key);
         row["network"][0].as_str().unwrap_or_default().clone_into(&mut self.address);
+        row["tcp"].as_str().unwrap_or_default().clone_into(&mut self.tcp);
         self.actor = Some(actor);
     }
 
@@ -122,6 +146,14 @@ impl Owner {
         self.home.get(&[args, &["--node", &host.api()]].concat())
     }
 
+    /// Starts a command as the holder of [`TOKEN`].
+    pub(crate) fn start_with_token(&self, args: &[&str]) -> Child {
+        let mut command = Command::new(crate::home::IGOR);
+        command.args(args).args(["--json", "--home"]).arg(self.home.path()).env("IGOR_TOKEN", TOKEN);
+        command.env_remove("IGOR_NODE").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("igor starts")
+    }
+
     /// Gives a command that must fail so.
     pub(crate) fn fails(&self, host: &Host, args: &[&str], code: i32, words: &[&str]) {
         self.home.fails(&[args, &["--node", &host.api()]].concat(), code, words);
@@ -132,4 +164,15 @@ impl Owner {
         self.get(host, &["deploy", STRATEGY, "--name", "s", "--budget", "1", "--interval", "20ms"]);
         host.ticks_on(&Value::Null)
     }
+}
+
+/// What a command printed last, after it ended with this code and said these words.
+pub(crate) fn ended(output: &Output, code: i32, words: &[&str]) -> Value {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    for word in words {
+        assert!(said.contains(word), "it does not say {word:?}: {said}");
+    }
+    let last = output.stdout.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty());
+    last.map_or(Value::Null, |line| serde_json::from_slice(line).expect("a row"))
 }

@@ -22,7 +22,7 @@ fn an_agent_goes_by_file_and_only_where_it_was_given() {
     let before = owner.deploy(&a);
     let file = a.home.beside("s.igor");
     a.home.fails(&["export", "s", "--out", "/nowhere/s.igor", "--release", "--to", &b.key], 1, &["nothing was given"]);
-    a.home.fails(&["export", "s", "--out", &file, "--release", "--to", &a.key], 3, &["to another node"]);
+    a.home.fails(&["export", "s", "--out", &file, "--release", "--to", &a.key], 3, &["lives on that node already"]);
     a.ticks_on(&before);
 
     let release = ["export", "s", "--out", &file, "--release", "--to", &b.key];
@@ -32,7 +32,7 @@ fn an_agent_goes_by_file_and_only_where_it_was_given() {
     let moving = a.show();
     assert_eq!((&moving["status"], &moving["moved"]["node"]), (&"moving".into(), &b.key.as_str().into()));
     a.home.fails(&["call", "s", "report", "--timeout", "1s"], 5, &["on its way", &b.key]);
-    owner.fails(&a, &["fund", "s", "1"], 3, &["on its way"]);
+    owner.fails(&a, &["fund", "s", "1"], 5, &["on its way"]);
     let other = a.home.beside("other.igor");
     a.home.fails(&["export", "s", "--out", &other, "--release", "--to", &c.key], 3, &["was given to", &b.key]);
     // The same again is the same handoff.

@@ -1,11 +1,11 @@
 //! Commands that ask a node for an agent that lives on another one.
 
 use crate::{
-    home::PRICES,
+    home::{IGOR, PRICES},
     hosts::{Host, Owner, network, policy},
 };
 use serde_json::Value;
-use std::time::Instant;
+use std::{process::Command, time::Instant};
 
 #[test]
 fn whoever_asks_the_wrong_node_is_told_which_one_is_right() {
@@ -52,6 +52,11 @@ fn whoever_asks_the_wrong_node_is_told_which_one_is_right() {
     assert!(owner.home.get(&["call", "s", "report", "--node", &both])["reply"].is_string());
     assert_eq!(owner.home.get(&["fund", "s", "1", "--node", &both])["funded"], "2");
     assert_eq!(b.show()["funded"], "2");
+    // A socket in the folder where the command is given needs no slash.
+    let mut near = Command::new(IGOR);
+    near.args(["ps", "--node", "node.sock", "--home"]).arg(owner.home.path()).current_dir(b.home.path());
+    assert!(near.output().expect("igor runs").status.success());
+    owner.home.fails(&["ps", "--node", "nosuch.sock"], 5, &["./NAME"]);
     // The file of a dead socket is no node.
     let neither = format!("{},{}", a.api(), c.api());
     owner.home.fails(&["call", "s", "report", "--node", &neither], 3, &[&b.key]);
@@ -81,4 +86,24 @@ fn a_sender_follows_the_agent_and_each_line_counts_once() {
     // A line of the file is its heading.
     assert_eq!((&report["prices"], &report["ignored"]), (&3270.into(), &0.into()), "{report}");
     assert_ne!(b.show()["status"], "archived");
+}
+
+#[test]
+fn orders_during_a_move_wait_for_its_end() {
+    let owner = Owner::new();
+    let a = Host::start(&format!("{}{}", network(&[]), policy(&[&owner.key], &[])));
+    let b = Host::start(&format!("{}{}", network(&[&a]), policy(&[&owner.key], &[&a])));
+    owner.deploy(&a);
+    a.meets(&b);
+    let both = format!("{},{}", a.api(), b.api());
+    let mut moving = a.home.start(&["migrate", "s", &b.key]);
+    // Whether one hits the pause is chance; what each does must not be.
+    let mut given = 0;
+    while b.home.ask(&["show", "s"]).rows.is_empty() || b.show()["custodian"] != b.key.as_str() {
+        owner.home.get(&["fund", "s", "1", "--node", &both]);
+        given += 1;
+    }
+    assert!(moving.end().expect("it ends").0.success());
+    owner.home.get(&["fund", "s", "1", "--node", &both]);
+    assert_eq!(b.show()["funded"], (given + 2).to_string(), "it had one credit, and each came once");
 }

@@ -3,6 +3,7 @@
 //! Invariants kept here:
 //! - A message is answered 202 only once it is committed.
 //! - Messages of one request are put to the agent in their order, and together, so that one commit can take them all.
+//! - Nothing is taken from another sender than the request names: it would be another message.
 //! - A reply is read from the journal, so it is the same whenever it is asked for.
 
 use super::{
@@ -12,8 +13,8 @@ use super::{
     json,
     refusal::Refusal,
     wire::{
-        BATCH_MAX, BODY_BYTES_MAX, Batch, BatchAnswer, MessageAnswer, MessageState, MessageStatus, StreamInfo, Taken,
-        WAIT_SECONDS_MAX,
+        BATCH_MAX, BODY_BYTES_MAX, Batch, BatchAnswer, MessageAnswer, MessageState, MessageStatus, SenderInfo,
+        StreamInfo, Taken, WAIT_SECONDS_MAX,
     },
 };
 use crate::{Error, hosted::Hosted, node::blocking, reply};
@@ -41,6 +42,9 @@ use tokio::{
     sync::oneshot,
     time::{Instant, timeout, timeout_at},
 };
+
+/// So much of the sender that a request names is repeated in a refusal.
+const SENDER_CHARS_MAX: usize = 160;
 
 /// Reads a body of at most so many bytes within a time.
 pub(super) async fn read_body(body: Body, bytes_max: usize, within: Duration) -> Result<Bytes, Refusal> {
@@ -77,6 +81,10 @@ pub(super) async fn take(
         let words = format!("a request has 1 to {BATCH_MAX} messages; this one has {}", batch.messages.len());
         return Err(Refusal::bad_request("batch_size", words));
     }
+    if let Some(asked) = batch.sender.filter(|asked| *asked != sender.label()) {
+        let asked = asked.chars().take(SENDER_CHARS_MAX).collect();
+        return Err(Error::OtherSender { asked, is: sender.label() }.into());
+    }
     // All are checked before the first is taken.
     let parts = batch.messages.into_iter().map(|message| {
         let (id, body) = message.into_parts().map_err(|e| Refusal::bad_request("bad_message", e))?;
@@ -87,13 +95,17 @@ pub(super) async fn take(
     let mut answers = Vec::with_capacity(parcels.len());
     for parcel in parcels {
         let (answer, answered) = oneshot::channel();
-        life.command(Command::Deliver { parcel, answer }).await?;
+        match life.command(Command::Deliver { parcel, answer }).await {
+            // Those before it may have been taken.
+            Err(_) if !answers.is_empty() => return Err(Error::Unanswered { name }.into()),
+            other => other?,
+        }
         answers.push(answered);
     }
     let mut results = Vec::with_capacity(answers.len());
     let mut first_refused = None;
     for answered in answers {
-        let delivered = answered.await.map_err(|_| Refusal::not_running(&name))?;
+        let delivered = answered.await.map_err(|_| Error::Unanswered { name: name.clone() })?;
         if let Err(refused) = &delivered {
             first_refused.get_or_insert_with(|| Refusal::from(refused.clone()).status);
         }
@@ -132,6 +144,11 @@ fn check_id(id: &MessageId) -> Result<(), Refusal> {
         return Err(Refusal::bad_request("bad_message", "the messages of a stream are numbered from 1"));
     }
     Ok(())
+}
+
+/// Says who asks.
+pub(super) async fn sender(Extension(Caller(sender)): Extension<Caller>) -> Result<Response, Refusal> {
+    json(StatusCode::OK, &SenderInfo { sender: sender.label() })
 }
 
 #[derive(Deserialize)]

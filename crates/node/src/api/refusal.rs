@@ -71,6 +71,8 @@ impl From<Error> for Refusal {
             Error::Starting { .. } | Error::Custody(igor_spine::custody::Error::Leased(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "starting")
             }
+            Error::Unanswered { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unanswered"),
+            Error::OtherSender { .. } => (StatusCode::CONFLICT, "other_sender"),
             Error::Running { .. } => (StatusCode::CONFLICT, "running"),
             Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
             Error::Ended { .. } => (StatusCode::GONE, "ended"),

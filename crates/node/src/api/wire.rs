@@ -268,6 +268,16 @@ impl AgentInfo {
 pub struct Batch {
     /// One to [`BATCH_MAX`] of them.
     pub messages: Vec<Outgoing>,
+    /// As whom they are sent, as [`SenderInfo`] says it. From anybody else nothing is taken.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sender: Option<String>,
+}
+
+/// `GET /v1/sender`: who asks, as this node knows it. The sender of a message is part of its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderInfo {
+    /// `uid:1000`, `token:ci`.
+    pub sender: String,
 }
 
 /// One message on its way to an agent: named by `id`, or numbered by `stream` and `n`; with `body` or `body_base64`.

@@ -6,9 +6,11 @@
 //!
 //! Invariants kept here:
 //! - Line `n` is only ever sent as number `n` of the stream, so that a repeat is known as one.
+//! - Once lines were taken from one sender, or may have been, none is sent as another: to a node, the numbers of another
+//!   sender's stream say nothing of this one's.
 //! - A line counts as done only when the node said that it is committed.
 
-use super::{Attempts, Client, Error};
+use super::{Attempts, Client, Error, SentAs};
 use crate::api::wire::{BATCH_MAX, BODY_BYTES_MAX, MessageAnswer, Outgoing};
 use igor_protocol::entry::MessageId;
 use std::time::Duration;
@@ -87,8 +89,14 @@ enum Next {
     Wait(String, Option<Duration>),
 }
 
-/// Sends all lines and returns how many were sent by this call; the others were there before.
-pub async fn send_lines(client: &Client, what: Lines<'_>, mut tell: impl FnMut(Progress)) -> Result<u64, LinesError> {
+/// Sends all lines and returns how many were sent by this call; the others were there before. To go on at another node,
+/// call it with the same `sent_as`.
+pub async fn send_lines(
+    client: &Client,
+    what: Lines<'_>,
+    sent_as: &mut SentAs,
+    mut tell: impl FnMut(Progress),
+) -> Result<u64, LinesError> {
     let total = what.lines.len() as u64;
     let mut committed: Option<u64> = None;
     let mut first: Option<u64> = None;
@@ -98,14 +106,14 @@ pub async fn send_lines(client: &Client, what: Lines<'_>, mut tell: impl FnMut(P
     let mut attempts = Attempts::default();
     loop {
         let attempt = match committed {
-            None => client.stream_highest(what.agent, what.stream).await.map(Next::Committed),
+            None => highest(client, &what, sent_as).await.map(Next::Committed),
             Some(done) if done >= total => return Ok(done.saturating_sub(first.unwrap_or(done))),
             Some(done) => {
                 let batch = match &mut pace {
                     Some(pace) => pace.next_batch(what.lines.len()).await,
                     None => BATCH_MAX,
                 };
-                send(client, &what, done, batch).await
+                send(client, &what, done, batch, sent_as).await
             }
         };
         let next = match attempt {
@@ -142,7 +150,18 @@ pub async fn send_lines(client: &Client, what: Lines<'_>, mut tell: impl FnMut(P
     }
 }
 
-async fn send(client: &Client, what: &Lines<'_>, done: u64, most: usize) -> Result<Next, Error> {
+/// How far the stream is, where the sender is the one that sent it so far.
+async fn highest(client: &Client, what: &Lines<'_>, sent_as: &mut SentAs) -> Result<u64, Error> {
+    let sender = client.sender().await?;
+    sent_as.check(&sender)?;
+    let highest = client.stream_highest(what.agent, what.stream).await?;
+    if highest > 0 {
+        sent_as.is_by(&sender);
+    }
+    Ok(highest)
+}
+
+async fn send(client: &Client, what: &Lines<'_>, done: u64, most: usize, sent_as: &mut SentAs) -> Result<Next, Error> {
     let mut bytes = 0;
     let rest = usize::try_from(done).map_or(&[][..], |done| &what.lines[done..]);
     let fits = |line: &&Vec<u8>| {
@@ -155,7 +174,7 @@ async fn send(client: &Client, what: &Lines<'_>, done: u64, most: usize) -> Resu
     let numbered = rest.iter().take(count).zip(done + 1..);
     let batch =
         numbered.map(|(line, n)| Outgoing::new(MessageId::Numbered { stream: what.stream.to_owned(), n }, line));
-    let answers = client.send(what.agent, batch.collect()).await?;
+    let answers = client.send_as(what.agent, batch.collect(), sent_as).await?;
     let taken = answers.iter().take_while(|answer| matches!(answer, MessageAnswer::Taken(_))).count() as u64;
     let refused = answers.into_iter().find_map(|answer| match answer {
         MessageAnswer::Refused { status, error } => Some((status, error)),

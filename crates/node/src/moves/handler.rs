@@ -109,7 +109,10 @@ impl Handler for Gate {
                 tracing::info!(%peer, "a node is connected");
                 if let Ok(node) = self.node() {
                     node.ask_of_all(peer);
-                    tokio::spawn(async move { node.meet(peer).await });
+                    tokio::spawn(async move {
+                        node.meet(peer).await;
+                        node.keep_addresses(peer).await;
+                    });
                 }
             }
             Event::Disconnected(peer) => tracing::info!(%peer, "a node is not connected any more"),

@@ -101,15 +101,22 @@ impl Node {
         match self.steward.status(agent) {
             // One that stays without a life gives its place away.
             Ok(Status::Custodian) if !matches!(Box::pin(self.tend(agent)).await, Ok(true)) => {
-                drop(self.kept.take(agent));
+                self.give_place_away(agent).await;
             }
             Ok(Status::Absent | Status::Elsewhere) => {
-                drop(self.kept.take(agent));
+                self.give_place_away(agent).await;
                 if let Err(error) = self.leave_nothing_said(agent).await {
                     tracing::warn!(%agent, %error, "what was said of an agent that is elsewhere stays");
                 }
             }
             _ => {}
+        }
+    }
+
+    async fn give_place_away(&self, agent: AgentId) {
+        let counted = self.kept.take(agent).and_then(|left| left.stored);
+        if let Some(stored) = counted {
+            self.note(agent, &stored).await;
         }
     }
 

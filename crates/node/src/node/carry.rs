@@ -8,7 +8,7 @@
 use super::{Node, OwnLife, blocking};
 use crate::{
     Error, Wishes,
-    admission::Place,
+    admission::{Left, Place},
     hosted::{Beginning, Ends, Hosted},
     local::{self, Flags},
     moves::AgentWorld,
@@ -276,16 +276,20 @@ impl Node {
         let encoded = blob("the manifest", genesis.manifest, MANIFEST_BYTES_MAX)?;
         let manifest = Manifest::decode(&encoded)?;
         self.grants(&manifest)?;
-        let place = self.kept.take(agent).map_or_else(|| self.admission.admit(&manifest), Ok)?;
+        let (place, counted) = match self.kept.take(agent) {
+            Some(Left { place, stored }) => (place, stored),
+            None => (self.admission.admit(&manifest)?, None),
+        };
         let bytes = blob("the program", genesis.program, PROGRAM_BYTES_MAX as u64)?;
-        let stored = if let Some(before) = local::stored(&*self.store, agent)? {
-            before
+        let stored = if let Some(counted) = counted {
+            counted
+        } else if let Some(before) = local::stored(&*self.store, agent)? {
+            self.admission.count_of(agent, before)
         } else {
             let before = stored::measure(&self.store, agent, bytes.len() as u64, encoded.len() as u64)?;
             self.admission.found(before);
-            before
+            self.admission.count_of(agent, before)
         };
-        let stored = self.admission.count_of(agent, stored);
         if let Some(why) = stored.excess() {
             return Err(Error::TooMuchStored { why });
         }
@@ -359,8 +363,10 @@ impl Node {
             let Leased { life, lease } = own;
             let running = tokio::spawn(life.run(settings, commands, outbox));
             let ended = node.accompany(&carried, &stored, &lease, running).await;
-            // Whoever waits for the end finds room.
-            node.kept.left(agent, place);
+            // Whoever waits for the end finds room. In the pause of a move nothing is written that may wait.
+            if !node.kept.left(agent, place, stored.clone()) {
+                node.note(agent, &stored).await;
+            }
             // Whoever waits for the end may take the agent from here, or start it again.
             drop(lease);
             over.send_replace(Some(ended.clone()));
@@ -373,6 +379,13 @@ impl Node {
         Ok(hosted)
     }
 
+    /// Writes down what an agent has stored.
+    pub(super) async fn note(&self, agent: AgentId, stored: &Stored) {
+        if let Err(e) = stored.note(&self.store).await {
+            tracing::warn!(%agent, error = %e, "what an agent has stored was not written down");
+        }
+    }
+
     /// Stays with a life to its end: writes down what it stores, and stops it where that is too much.
     async fn accompany(
         self: &Arc<Self>,
@@ -382,11 +395,6 @@ impl Node {
         mut running: tokio::task::JoinHandle<Result<Ending, igor_spine::Error>>,
     ) -> crate::Over {
         let (agent, name) = (life.agent(), life.name());
-        let note = async || {
-            if let Err(e) = stored.note(&self.store).await {
-                tracing::warn!(%agent, error = %e, "what an agent has stored was not written down");
-            }
-        };
         let (mut stopping, mut overtaken) = (false, false);
         let ended = loop {
             tokio::select! {
@@ -404,9 +412,8 @@ impl Node {
                 // It may be over already.
                 drop(life.command(Command::Stop).await);
             }
-            note().await;
+            self.note(agent, stored).await;
         };
-        note().await;
         let cut = if overtaken { Error::Overtaken { agent } } else { Error::Vanished };
         let ended = ended.map_or(Err(cut), |ended| ended.map_err(Error::from));
         match &ended {

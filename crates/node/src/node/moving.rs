@@ -29,7 +29,7 @@ use igor_spine::{
 };
 use igor_store::Store;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -86,6 +86,7 @@ impl Node {
         let mut config = Config::new(&self.key.seed())?;
         config.listen.clone_from(&said.listen);
         config.bootstrap.clone_from(&said.peers);
+        config.bootstrap.extend(self.remembered_addresses()?);
         config.mdns = said.mdns;
         // A commit is one frame.
         config.limits.frame_bytes = FRAME_BYTES_MAX;
@@ -131,8 +132,7 @@ impl Node {
         }
         if self.peers().network().is_some() && !self.store.list()?.is_empty() {
             // Those who are listed are worth waiting for; who else may know is not known.
-            let listed: BTreeSet<_> =
-                self.config().policy.nodes.iter().chain(&self.config().network.allow).copied().collect();
+            let listed = self.listed();
             let all = async {
                 if listed.is_empty() {
                     std::future::pending::<()>().await;

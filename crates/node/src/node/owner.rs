@@ -15,7 +15,7 @@ use crate::{
 use futures_util::{StreamExt, stream};
 use igor_network::{Network, Request, Response};
 use igor_protocol::{
-    AgentId, Chain, Credits, Epoch, NodeId, Terms,
+    AgentId, Chain, Credits, Epoch, NodeId, OwnerId, Terms,
     custody::{Refusal, Status, Tidings},
     entry::{Action, Custody, Order, Phase},
 };
@@ -195,7 +195,11 @@ impl Node {
             return Ok(None);
         }
         let said = match &network {
-            Some(network) => self.ask_all(network, agent).await,
+            Some(network) => {
+                let node = self.clone();
+                let owner = blocking(move || Ok::<_, Error>(node.steward.owner(agent).ok())).await?;
+                self.ask_all(network, agent, owner).await
+            }
             None => None,
         };
         // What was asked for may have been heard: records that follow from those here are taken in as they come.
@@ -215,20 +219,26 @@ impl Node {
     }
 
     /// The newest record that other nodes have of an agent. Those that follow from what is known here are heard.
-    async fn ask_all(&self, network: &Network, agent: AgentId) -> Option<Elsewhere> {
-        let peers = network.peers().into_iter().filter(|peer| peer.connected || peer.listed).map(|peer| peer.node);
-        let answers = stream::iter(peers).map(|peer| network.request(peer, Request::Custody { agents: vec![agent] }));
+    async fn ask_all(&self, network: &Network, agent: AgentId, owner: Option<OwnerId>) -> Option<Elsewhere> {
+        let lists = |peer| self.config().policy.nodes.contains(&peer) || self.config().network.allow.contains(&peer);
+        let peers = network.peers().into_iter().filter(|peer| peer.connected || peer.listed);
+        let peers = peers.map(|peer| (peer.node, peer.listed || lists(peer.node)));
+        let answers = stream::iter(peers).map(|(peer, listed)| async move {
+            (listed, network.request(peer, Request::Custody { agents: vec![agent] }).await)
+        });
         let within = tokio::time::sleep(ASKED_WITHIN);
         let answers: Vec<_> = answers.buffer_unordered(ASK_AT_ONCE).take_until(within).collect().await;
         let mut newest: Option<Elsewhere> = None;
-        for answer in answers {
+        for (listed, answer) in answers {
             let Ok(Response::Custody { records, .. }) = answer else { continue };
             let Some(Ok(tidings)) = records.first().map(|record| Tidings::decode(&record.0)) else { continue };
             if tidings.agent != agent {
                 continue;
             }
-            for record in &tidings.records {
-                let Some((node, epoch)) = settled(record, agent) else { continue };
+            // Where the agent is known, what strangers say counts only if it follows from that.
+            let believed = if owner.is_none() || listed { &tidings.records[..] } else { &[] };
+            for record in believed {
+                let Some((node, epoch)) = settled(record, agent, owner.as_ref()) else { continue };
                 if newest.as_ref().is_none_or(|newest| epoch > newest.epoch) {
                     let by = custody::HEARSAY.to_owned();
                     newest = Some(Elsewhere { agent, node, epoch, addresses: Vec::new(), answers: None, by });
@@ -273,18 +283,20 @@ const fn is_answered(answer: &Result<Response, igor_network::Error>) -> bool {
     matches!(answer, Ok(_) | Err(igor_network::Error::Refused { .. }))
 }
 
-/// Who has the agent by this record, if it says so for good and hangs together. Only its owner is not known here, and so
-/// not whether a takeover was ordered by it.
-fn settled(record: &Custody, agent: AgentId) -> Option<(NodeId, Epoch)> {
+/// Who has the agent by this record, if it says so for good and hangs together. Where its owner is not known, neither is
+/// whether a takeover was ordered by it.
+fn settled(record: &Custody, agent: AgentId, owner: Option<&OwnerId>) -> Option<(NodeId, Epoch)> {
     let settles = matches!(record.phase, Phase::Accept(_) | Phase::Return(_) | Phase::Takeover(_));
-    let owner = match &record.phase {
+    let anybody = match &record.phase {
         Phase::Takeover(takeover) => takeover.custodian,
         other => other.writer(),
     };
-    let holds = match record.check(&owner) {
+    let holds = match record.check(owner.unwrap_or(&anybody)) {
         Ok(()) => true,
         // All but the owner's signature was looked at before that.
-        Err(igor_protocol::ledger::Fault::Signature(what)) => what == igor_protocol::entry::TAKEOVER_ORDER,
+        Err(igor_protocol::ledger::Fault::Signature(what)) => {
+            owner.is_none() && what == igor_protocol::entry::TAKEOVER_ORDER
+        }
         Err(_) => false,
     };
     (settles && holds && record.phase.agent() == agent).then(|| (record.phase.writer(), record.phase.epoch()))

@@ -122,8 +122,11 @@ impl Held {
     }
 
     fn admit_handoff(&self, handoff: &Handoff) -> Result<(), Fault> {
-        if handoff.from != self.standing.custodian || handoff.to == handoff.from {
-            return Err(Fault::Custody("the custodian gives an agent away, to another node"));
+        if handoff.from != self.standing.custodian {
+            return Err(Fault::Custody("only its custodian gives an agent away"));
+        }
+        if handoff.to == handoff.from {
+            return Err(Fault::Custody("the agent lives on that node already"));
         }
         if !self.sealed {
             return Err(Fault::Place("a seal stands before a handoff"));

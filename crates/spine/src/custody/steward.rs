@@ -214,7 +214,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     /// Whose agent it is, as far as is known here.
-    pub(super) fn owner(&self, agent: AgentId) -> Result<OwnerId, Error> {
+    /// Who owns an agent that this node has, had, or has heard of.
+    pub fn owner(&self, agent: AgentId) -> Result<OwnerId, Error> {
         if let Some(note) = self.note(agent)? {
             return Ok(note.owner);
         }

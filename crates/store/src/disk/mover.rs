@@ -71,6 +71,9 @@ pub(crate) fn copy(home: &Home, table: &Shared) -> Result<Option<Moved>, Error> 
     // All at once: a removal that is in one of these segments is among the leftovers, or its file is gone already.
     let (full, mut sources, leftovers) = {
         let table = table.lock();
+        if table.segments.len() < 2 && table.leftovers.is_empty() {
+            return Ok(None);
+        }
         let mut full: Vec<InUse> = table.segments.values().cloned().collect();
         full.pop();
         (full, sources(&table), table.leftovers.clone())

@@ -7,8 +7,8 @@
 //! none is ever read as a part of the other.
 //!
 //! Cost: finding a position in an agent's file walks the frames from the nearest known place, forwards or
-//! backwards, in windows of 64 KiB; the end is always known, and the walk leaves a place every 256 KiB. So the
-//! newest commits cost what they are long, however long the file is; a place in the middle costs at most half of
+//! backwards, in windows that grow from 4 to 64 KiB; the end is always known, and the walk leaves a place every 256 KiB.
+//! So the newest commits cost what they are long, however long the file is; a place in the middle costs at most half of
 //! the file the first time, and then at most 256 KiB. The places take 16 bytes each.
 
 use super::{
@@ -27,7 +27,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-const WINDOW_BYTES: u64 = 64 << 10;
+const WINDOW_BYTES_FIRST: u64 = 4 << 10;
+const WINDOW_BYTES_MAX: u64 = 64 << 10;
 const PLACE_EVERY_BYTES: u64 = 256 << 10;
 
 /// The commits of a journal from the one that holds `from`.
@@ -187,6 +188,8 @@ pub(crate) struct Frames {
     held: Held,
     window: Vec<u8>,
     window_at: u64,
+    /// How much is read ahead next.
+    ahead: u64,
 }
 
 impl Frames {
@@ -196,7 +199,8 @@ impl Frames {
         let file = home.open_if_there(&name)?;
         let file = file.ok_or_else(|| Error::Removed { agent, path: home.files.path(&name) })?;
         let (home, at) = (home.clone(), HEADER_BYTES as u64);
-        let mut frames = Self { home, agent, file, name, at, seq: 0, held, window: Vec::new(), window_at: 0 };
+        let (window, ahead) = (Vec::new(), WINDOW_BYTES_FIRST);
+        let mut frames = Self { home, agent, file, name, at, seq: 0, held, window, window_at: 0, ahead };
         let header = frames.bytes(0, HEADER_BYTES as u64, false)?.to_vec();
         check_header(&frames.home, agent, &frames.name, &header)?;
         Ok(frames)
@@ -283,10 +287,11 @@ impl Frames {
         }
         if at < self.window_at || end > self.window_at + self.window.len() as u64 {
             let (from, to) = if backwards {
-                (end.saturating_sub(WINDOW_BYTES).min(at), end)
+                (end.saturating_sub(self.ahead).min(at), end)
             } else {
-                (at, at.saturating_add(WINDOW_BYTES).min(self.held.bytes).max(end))
+                (at, at.saturating_add(self.ahead).min(self.held.bytes).max(end))
             };
+            self.ahead = (2 * self.ahead).min(WINDOW_BYTES_MAX);
             self.window.resize(as_index(to - from), 0);
             self.window_at = from;
             let read = self.file.read_at(&mut self.window, from);
