@@ -236,7 +236,7 @@ impl From<&igor_node::client::Error> for Code {
                 Self::Unreachable
             }
             E::Refused { code, .. }
-                if ["move_refused", "move_declined", "moving", "other_history", "not_custodian"]
+                if ["move_refused", "move_declined", "moving", "other_history", "not_custodian", "stopped"]
                     .contains(&code.as_str()) =>
             {
                 Self::Refused

@@ -48,6 +48,8 @@ fn the_unit_keeps_what_it_says() {
     let unit = read("packaging/igor.service");
     for (key, value) in [
         ("Type", "notify"),
+        // Above the time in which agents are handed on (`DRAIN_WITHIN`), with a minute for what stays.
+        ("TimeoutStopSec", "180"),
         ("Restart", "on-failure"),
         ("DynamicUser", "yes"),
         ("StateDirectory", "igor"),

@@ -47,6 +47,6 @@ pub use stream::{Receiver, Sender, Stream};
 /// The protocol of requests. One stream, one request, one response.
 pub const ASK: &str = "/igor/ask/1";
 /// The protocol of transfers. One stream, frames both ways.
-pub const MOVE: &str = "/igor/move/2";
+pub const MOVE: &str = "/igor/move/3";
 /// The protocol that tells a node where it is seen. One stream, one list of addresses.
 pub const SEEN: &str = "/igor/seen/1";

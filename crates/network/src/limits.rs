@@ -41,8 +41,8 @@ pub const REQUESTS_MAX: usize = 256;
 pub const REQUEST_BURST: u32 = 64;
 /// Requests of one peer per second, in the long run.
 pub const REQUESTS_PER_SECOND: u32 = 32;
-/// Incoming transfers of one peer.
-pub const TRANSFERS_PER_PEER: usize = 2;
+/// Incoming transfers of one peer: twice as many as a node has going out to one at once.
+pub const TRANSFERS_PER_PEER: usize = 4;
 /// Incoming transfers of all listed peers.
 pub const TRANSFERS_MAX: usize = 16;
 /// Incoming transfers of all other peers, who keep no listed one out.

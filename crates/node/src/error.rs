@@ -90,6 +90,22 @@ pub enum Error {
     /// The node is being stopped.
     #[error("this node is being stopped; ask again when it is back")]
     Stopping,
+    /// Another process has this node's key.
+    #[error(
+        "this node is suspended, since another process has its key (seen at {at}): its home was copied, or the key was \
+         stolen; end that process, then start this node again (a key that was stolen: see `A stolen key` in \
+         docs/security.md)"
+    )]
+    Impostor {
+        /// Where it was seen.
+        at: String,
+    },
+    /// Its operator stopped it.
+    #[error("agent {name} was stopped by its operator, and stays: `igor resume {name}` first")]
+    Stopped {
+        /// Its name.
+        name: String,
+    },
     /// The name belongs to another agent.
     #[error("the name {name} belongs to agent {agent}; choose another with --name")]
     NameTaken {

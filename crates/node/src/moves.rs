@@ -10,6 +10,7 @@ mod handler;
 mod host;
 mod lines;
 mod peers;
+mod queue;
 
 pub(crate) use around::AgentWorld;
 pub(crate) use handler::Gate;

@@ -38,9 +38,9 @@ use igor_store::{
     disk::{Disk, Options},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak, atomic::AtomicBool},
 };
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
@@ -124,8 +124,9 @@ pub struct Node {
     kept: Kept,
     /// A life that was about to begin has, or will not.
     opened: Notify,
-    /// Agents whose custody is being settled, and whether more came up meanwhile.
-    attended: Mutex<BTreeMap<AgentId, bool>>,
+    attended: attend::Attended,
+    /// Where another process was seen that has this node's key.
+    impostor: OnceLock<String>,
 }
 
 impl Node {
@@ -169,7 +170,8 @@ impl Node {
             me: node.clone(),
             kept: Kept::default(),
             opened: Notify::new(),
-            attended: Mutex::default(),
+            attended: attend::Attended::default(),
+            impostor: OnceLock::new(),
             home,
             terms,
             store,
@@ -247,7 +249,18 @@ impl Node {
             price_per_fuel: Credits::from_units(self.terms.price_per_fuel.into()),
             durable_on: crate::api::wire::DURABLE_ON.to_owned(),
             room: self.room(),
+            suspended: self.impostor().map(|error| error.to_string()),
         }
+    }
+
+    /// Why this node is suspended, if it is: another process has its key.
+    pub(crate) fn impostor(&self) -> Option<Error> {
+        self.impostor.get().map(|at| Error::Impostor { at: at.clone() })
+    }
+
+    /// Why nothing begins to live here, nor comes in, once that is so.
+    fn closed(&self) -> Error {
+        self.impostor().unwrap_or(Error::Stopping)
     }
 
     fn room(&self) -> Room {
@@ -307,6 +320,9 @@ impl Node {
         let known = custody::known(&*self.store, agent, Some(&book))?;
         let mut info = AgentInfo::at_rest(&name, &book, paused, Some(self.id()), &known);
         info.moved = info.moved.map(|moved| self.with_addresses(moved));
+        if let Some(error) = self.impostor().filter(|_| info.status != "ended" && info.check_custody().is_ok()) {
+            (info.status, info.cause) = ("suspended".to_owned(), Some(error.to_string()));
+        }
         // The journal may say more than the last life did, but not why that one could not go on.
         let why = || self.lives().unable.get(&agent).map(|unable| unable.why.clone());
         let why = || why().or_else(|| life.and_then(|life| life.cause()));

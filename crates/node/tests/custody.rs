@@ -5,21 +5,25 @@
 
 mod common;
 
-use common::{COUNTER, PATIENCE, Running, creation, temporary, within};
-use futures_util::future::{BoxFuture, FutureExt, try_join_all};
-use igor_network::{Config, Event, Handler, Network, Refusal, Request, Response, Stream, Why};
+use common::{
+    COUNTER, PATIENCE, creation,
+    member::{HERE, Member, stranger, takes_from},
+    temporary, within,
+};
+use futures_util::future::try_join_all;
+use igor_network::{Network, Refusal, Request, Response};
 use igor_node::{
     Error, Node, Wishes,
     api::wire::MoveEvent,
     home::{Home, Role},
 };
 use igor_protocol::{
-    AgentId, KeyPair, NodeId, Seq, Timestamp,
+    AgentId, KeyPair, Seq, Timestamp,
     custody::Tidings,
     entry::{Action, Custody, OrderBody},
 };
 use igor_store::Store;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 use tempfile::TempDir;
 
 /// Every tick takes long, and is executed again by a life that begins.
@@ -33,70 +37,6 @@ const BURN: &str = r#"(module
       (local.set $left (i32.sub (local.get $left) (i32.const 1)))
       (br_if $more (local.get $left)))
     (i32.const 0)))"#;
-
-const HERE: &str = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n";
-
-/// A node that others can reach.
-struct Member {
-    running: Running,
-    network: Network,
-    home: TempDir,
-}
-
-impl Member {
-    async fn start(config: &str) -> Self {
-        Self::start_at(temporary(), config).await
-    }
-
-    async fn start_at(home: TempDir, config: &str) -> Self {
-        std::fs::write(home.path().join("node.toml"), config).unwrap();
-        let running = Running::open(home.path()).await;
-        let network = running.node.join().await.unwrap().expect("a network");
-        within(running.node.carry_all()).await.unwrap();
-        let member = Self { running, network, home };
-        member.until("it listens", async |member| !member.network.addresses().is_empty()).await;
-        member
-    }
-
-    fn node(&self) -> &Arc<Node> {
-        &self.running.node
-    }
-
-    fn id(&self) -> NodeId {
-        self.node().id()
-    }
-
-    /// Where others reach it, as its configuration names it.
-    fn address(&self) -> String {
-        igor_network::address_of(self.id(), self.network.addresses()[0].clone()).unwrap().to_string()
-    }
-
-    async fn until(&self, what: &str, mut is: impl AsyncFnMut(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !is(self).await {
-            assert!(tokio::time::Instant::now() < deadline, "{what}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    async fn meets(&self, other: NodeId) {
-        let met = async |member: &Self| member.network.peers().iter().any(|peer| peer.node == other && peer.connected);
-        self.until("they meet", met).await;
-    }
-
-    async fn ticks_on(&self, name: &str) {
-        // An agent that came has its name here once its life begins.
-        self.until("it has a name", async |member: &Self| member.running.client.agent(name).await.is_ok()).await;
-        let tick = self.running.client.agent(name).await.unwrap().tick.0;
-        self.running.ticked(name, tick + 3).await;
-    }
-
-    async fn close(self) -> TempDir {
-        self.network.shutdown().await;
-        within(self.running.close()).await;
-        self.home
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_meets_those_who_are_listed_wherever_they_were() {
@@ -116,27 +56,6 @@ async fn a_restart_meets_those_who_are_listed_wherever_they_were() {
     old.meets(other.id()).await;
     other.close().await;
     old.close().await;
-}
-
-/// Somebody on the network who answers nothing.
-struct Mute;
-
-impl Handler for Mute {
-    fn answer(&self, _: NodeId, _: Request) -> BoxFuture<'_, Result<Response, Why>> {
-        async { Err(Why::NotAllowed) }.boxed()
-    }
-
-    fn transfer(&self, _: NodeId, _: Stream) -> BoxFuture<'_, ()> {
-        async {}.boxed()
-    }
-
-    fn notice(&self, _: Event) {}
-}
-
-async fn stranger(key: &KeyPair, to: &Member) -> Network {
-    let mut config = Config::new(&key.seed()).unwrap();
-    config.bootstrap = vec![to.address().parse().unwrap()];
-    Network::start(config, Arc::new(Mute)).await.unwrap()
 }
 
 /// That another node took the agent over from here on, as its owner ordered.
@@ -238,10 +157,6 @@ async fn give_to_one_that_goes(a: &Member, agent: AgentId, b: Member) -> TempDir
     let failed = within(given).await.unwrap().expect_err("nobody answered");
     assert!(matches!(failed, Error::Move(igor_spine::custody::Failed::Unanswered(_))), "{failed}");
     home
-}
-
-fn takes_from(a: &Member, more: &str) -> String {
-    format!("{HERE}peers = [\"{}\"]\n[policy]\nnodes = [\"{}\"]\n{more}", a.address(), a.id())
 }
 
 fn knows(a: &Member, more: &str) -> String {
@@ -407,7 +322,7 @@ async fn many_small_commits_go_over_without_being_made_to_wait() {
     let b = Member::start(&takes_from(&a, "")).await;
     let agent = a.running.create(creation("a", COUNTER)).await.agent();
     a.ticks_on("a").await;
-    a.node().stop(agent).await.unwrap();
+    drop(a.node().life(agent).unwrap().stop().await);
     let key = Home::open_or_create(a.home.path()).unwrap().keys().read(Role::Node).unwrap();
     let (store, mut book) = (a.node().store(), a.node().book(agent).unwrap());
     book.append_own();

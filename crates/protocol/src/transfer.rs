@@ -26,7 +26,7 @@ use crate::{
     codec, commit,
     entry::{Custody, Genesis},
     limits::{BLOB_BYTES_MAX, CAUSE_BYTES_MAX, COMMIT_BYTES_MAX},
-    units::{Epoch, Nanos},
+    units::{Epoch, Nanos, Tick},
 };
 use minicbor::{Decode, Encode};
 
@@ -123,6 +123,12 @@ pub struct Manner {
     /// Time between two checkpoints.
     #[n(2)]
     pub checkpoint_interval: Option<Nanos>,
+    /// It does not run at all.
+    #[n(3)]
+    pub stopped: bool,
+    /// Failures up to this tick are forgiven: it may try once more although it is suspended.
+    #[n(4)]
+    pub forgiven: Option<Tick>,
 }
 
 /// What the target asks, and what need not be sent.

@@ -23,7 +23,7 @@ mod take;
 
 pub use file::{Arrived, NotArrived};
 pub use give::{Failed, Moved, Progress};
-pub use lease::Lease;
+pub use lease::{Lease, Leased};
 pub use seams::{Admission, Host, Peers};
 pub use steward::{Doing, Error, Steward};
 pub use take::Taken;

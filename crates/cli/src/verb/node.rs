@@ -24,7 +24,11 @@ use igor_node::{
 };
 use notify::Manager;
 use serde::Serialize;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// Time in which agents are handed on when the node is told to stop. Whoever ends it for good after a while (systemd:
+/// `TimeoutStopSec`) gives it more than that: what stays writes its state then.
+const DRAIN_WITHIN: Duration = Duration::from_mins(2);
 
 /// What a node tells of itself.
 #[derive(Debug, Serialize)]
@@ -127,7 +131,7 @@ async fn leave(node: &Arc<Node>, server: Server, teller: &Teller, signals: &mut 
 /// Hands what can live elsewhere to others. A second signal ends that: what has not gone by then stays.
 async fn drain(node: &Arc<Node>, teller: &Teller, signals: &mut Signals) {
     tokio::select! {
-        events = node.drain(|_| ()) => {
+        events = node.drain(Some(DRAIN_WITHIN), |_| ()) => {
             let moved = events.iter().filter(|event| matches!(event, DrainEvent::Moved { .. })).count();
             let staying = events.into_iter().filter_map(|event| match event {
                 DrainEvent::Stays { agent, why, .. } => Some(Staying { agent: agent.to_string(), why }),
@@ -176,9 +180,7 @@ impl Teller {
             }
             Event::Drained { moved, staying } => {
                 let mut lines = vec![format!("handed on: {}", count(*moved as u64, "agent"))];
-                lines.extend(
-                    staying.iter().map(|row| format!("  {} stays, and is checkpointed: {}", row.agent, row.why)),
-                );
+                lines.extend(staying.iter().map(|row| format!("  {} stays: {}", row.agent, row.why)));
                 lines.join("\n")
             }
             Event::Stopping { agents } => {

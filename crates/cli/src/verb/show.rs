@@ -3,7 +3,7 @@
 use crate::{
     Context, args,
     failure::{Code, Failure},
-    output::Tone,
+    output::{Tone, note},
     source::{Keeper, Source, wait},
     words,
 };
@@ -75,7 +75,12 @@ fn branch(orphan: &Orphan) -> String {
 
 fn agents(context: &Context) -> Result<(), Failure> {
     let agents = match Keeper::find(context)? {
-        Keeper::Node(client) => wait(client.agents())?,
+        Keeper::Node(client) => {
+            if let Some(why) = wait(client.node())?.suspended {
+                note(why);
+            }
+            wait(client.agents())?
+        }
         Keeper::Nobody(local) => local.agents()?,
     };
     if agents.is_empty() {

@@ -23,8 +23,6 @@ use tokio::sync::mpsc;
 
 /// Longest request, in bytes.
 const MOVE_BYTES_MAX: usize = 1024;
-/// Events that wait for a slow reader; the move does not.
-const EVENTS_MAX: usize = 64;
 
 /// Hands an agent to another node, and says how far that is. It goes on whoever listens.
 pub(super) async fn begin(State(api): State<Shared>, name: Named, body: Body) -> Result<Response, Refusal> {
@@ -37,34 +35,35 @@ pub(super) async fn begin(State(api): State<Shared>, name: Named, body: Body) ->
     if let Err(elsewhere @ Error::NotCustodian(_)) = blocking(move || node.check_custody(agent)).await {
         return Err(elsewhere.into());
     }
-    let (tell, told) = mpsc::channel(EVENTS_MAX);
+    // A move has few events; they wait for a slow reader, and the move does not.
+    let (tell, told) = mpsc::unbounded_channel();
     let node = api.node.clone();
     tokio::spawn(async move {
         let progress = tell.clone();
-        let moved = node.give(agent, to, move |event| drop(progress.try_send(Ok(event)))).await;
+        let moved = node.give(agent, to, move |event| drop(progress.send(Ok(event)))).await;
         let last = moved.map_err(Refusal::from);
         // Whoever went away sees in the journal what came of it.
-        drop(tell.send(last).await);
+        drop(tell.send(last));
     });
     Ok(stream(told))
 }
 
 /// Hands every agent on, and says what became of each. It goes on whoever listens.
 pub(super) async fn drain(State(api): State<Shared>) -> Response {
-    let (tell, told) = mpsc::channel(EVENTS_MAX);
+    // One for each agent, all of which may come at once.
+    let (tell, told) = mpsc::unbounded_channel();
     let node = api.node.clone();
     tokio::spawn(async move {
         let each = tell.clone();
-        // A line that found no room is in the last one's numbers.
-        let events = node.drain(move |event| drop(each.try_send(Ok(event.clone())))).await;
+        let events = node.drain(None, move |event| drop(each.send(Ok(event.clone())))).await;
         let moved = events.iter().filter(|event| matches!(event, DrainEvent::Moved { .. })).count();
-        drop(tell.send(Ok(DrainEvent::Drained { moved, staying: events.len() - moved })).await);
+        drop(tell.send(Ok(DrainEvent::Drained { moved, staying: events.len() - moved })));
     });
     stream(told)
 }
 
 /// Events as lines, as they come.
-fn stream<T: Serialize + Send + 'static>(told: mpsc::Receiver<Result<T, Refusal>>) -> Response {
+fn stream<T: Serialize + Send + 'static>(told: mpsc::UnboundedReceiver<Result<T, Refusal>>) -> Response {
     let lines = unfold(told, async |mut told| {
         let bytes = match told.recv().await? {
             Ok(event) => line(&event),

@@ -92,6 +92,8 @@ impl From<Error> for Refusal {
             Error::NoPrice { .. } => (StatusCode::BAD_REQUEST, "bad_price"),
             Error::Move(failed) => moving(failed),
             Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            Error::Impostor { .. } => (StatusCode::CONFLICT, "suspended"),
+            Error::Stopped { .. } => (StatusCode::CONFLICT, "stopped"),
             Error::Rejected(rejected) => rejection(rejected),
             Error::Genesis(_) => (StatusCode::CONFLICT, "genesis_refused"),
             Error::Manifest(_) => (StatusCode::BAD_REQUEST, "bad_manifest"),
@@ -147,7 +149,6 @@ fn moving(failed: &igor_spine::custody::Failed) -> (StatusCode, &'static str) {
     match failed {
         Failed::Refused(_) => (StatusCode::FORBIDDEN, "move_refused"),
         Failed::Moving => (StatusCode::CONFLICT, "moving"),
-        Failed::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         Failed::Declined => (StatusCode::CONFLICT, "move_declined"),
         Failed::OtherHistory(_) => (StatusCode::CONFLICT, "other_history"),
         Failed::Before(_) => (StatusCode::BAD_GATEWAY, "node_unreachable"),

@@ -72,6 +72,9 @@ pub struct NodeInfo {
     pub durable_on: String,
     /// What is taken, and what there is.
     pub room: Room,
+    /// Why it runs nothing and takes nothing in, where another process has its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<String>,
 }
 
 impl NodeInfo {

@@ -117,9 +117,9 @@ impl Handler for Gate {
             }
             Event::Disconnected(peer) => tracing::info!(%peer, "a node is not connected any more"),
             Event::Impostor(address) => {
-                tracing::error!(%address, "another process has this node's key: its home was copied, or the key was stolen; nothing runs here until that one is gone");
+                tracing::error!(%address, "another process has this node's key: its home was copied, or the key was stolen; this node is suspended: it runs nothing and takes nothing in, until that process is gone and this node is started again");
                 if let Ok(node) = self.node() {
-                    tokio::spawn(async move { node.shut_down().await });
+                    tokio::spawn(async move { node.suspend(address.to_string()).await });
                 }
             }
         }

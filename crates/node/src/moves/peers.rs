@@ -1,5 +1,6 @@
 //! The network, as custody sees it. A node without one knows nobody.
 
+use super::queue::{Queue, Turn};
 use igor_network::{Network, Request, Response, Stream, Why, message::AGENTS_MAX};
 use igor_protocol::{AgentId, NodeId, custody::Tidings};
 use igor_spine::{
@@ -25,6 +26,7 @@ pub(crate) struct NodePeers {
     network: OnceLock<(Network, Option<u32>)>,
     heard: mpsc::Sender<Tidings>,
     questions: Arc<Questions>,
+    queue: Queue,
 }
 
 /// What is still to be asked, and who has answered.
@@ -64,6 +66,8 @@ pub(crate) struct NodeLink {
     stream: Stream,
     /// Closed when the network has ended, of a stream that another node began.
     network: Option<watch::Receiver<()>>,
+    /// Given back when the stream is closed, of one that this node began.
+    _turn: Option<Turn>,
 }
 
 /// Comes back when the network has ended.
@@ -80,7 +84,7 @@ impl NodePeers {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Tidings>) {
         let (heard, hearing) = mpsc::channel(HEARD_MAX);
         let questions = Questions { due: Mutex::default(), answered: watch::Sender::default() };
-        (Self { network: OnceLock::new(), heard, questions: Arc::new(questions) }, hearing)
+        (Self { network: OnceLock::new(), heard, questions: Arc::new(questions), queue: Queue::new() }, hearing)
     }
 
     /// From now on there is a network, over which each transfer takes at most so many bytes a second each way.
@@ -117,13 +121,13 @@ impl NodePeers {
 
     /// A stream that another node began, until the network ends.
     pub(crate) fn incoming(&self, stream: Stream, network: watch::Receiver<()>) -> NodeLink {
-        self.link(stream, Some(network))
+        self.link(stream, Some(network), None)
     }
 
     /// A stream for a move, at the pace that the operator set.
-    fn link(&self, mut stream: Stream, network: Option<watch::Receiver<()>>) -> NodeLink {
+    fn link(&self, mut stream: Stream, network: Option<watch::Receiver<()>>, turn: Option<Turn>) -> NodeLink {
         stream.limit_rate(self.network.get().and_then(|(_, pace)| *pace));
-        NodeLink { stream, network }
+        NodeLink { stream, network, _turn: turn }
     }
 }
 
@@ -134,7 +138,8 @@ impl Peers for NodePeers {
         let network = self
             .network()
             .ok_or_else(|| Cut::Lost("this node is on no network; see `[network]` in node.toml".into()))?;
-        network.open(to).await.map(|stream| self.link(stream, None)).map_err(|e| lost(&e))
+        let turn = self.queue.turn(to).await;
+        network.open(to).await.map(|stream| self.link(stream, None, turn)).map_err(|e| lost(&e))
     }
 
     fn tell(&self, to: NodeId, tidings: Tidings) {

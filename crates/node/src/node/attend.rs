@@ -10,10 +10,10 @@ use crate::{
     local::{self, Flags},
 };
 use igor_protocol::{AgentId, custody::Status};
-use igor_spine::custody::Lease;
+use igor_spine::custody::{Lease, Leased};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,28 +21,63 @@ use std::{
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(15);
 
-impl Node {
-    fn attended(&self) -> MutexGuard<'_, BTreeMap<AgentId, bool>> {
+/// Agents whose custody is being settled, and whether more came up meanwhile.
+#[derive(Default)]
+pub(super) struct Attended(Mutex<BTreeMap<AgentId, bool>>);
+
+impl Attended {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, bool>> {
         // No update can fail in the middle.
-        self.attended.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether whoever asks is to attend to the agent; else somebody does, and hears that there is more to do.
+    pub(super) fn begin(&self, agent: AgentId) -> bool {
+        let mut more = false;
+        self.lock().entry(agent).and_modify(|again| (*again, more) = (true, true)).or_insert(false);
+        !more
+    }
+
+    /// Says that an agent was attended, unless there is more to do.
+    pub(super) fn is_done(&self, agent: AgentId) -> bool {
+        let mut attended = self.lock();
+        match attended.get_mut(&agent) {
+            Some(more) if *more => {
+                *more = false;
+                false
+            }
+            _ => {
+                attended.remove(&agent);
+                true
+            }
+        }
+    }
+
+    /// Nobody attends to the agent any more, done or not.
+    pub(super) fn leave(&self, agent: AgentId) {
+        self.lock().remove(&agent);
+    }
+}
+
+impl Node {
     /// Sees to it that the custody of an agent gets settled.
     pub(crate) fn attend(self: &Arc<Self>, agent: AgentId) {
-        if let Some(more) = self.attended().get_mut(&agent) {
-            *more = true;
+        if !self.attended.begin(agent) {
             return;
         }
-        self.attended().insert(agent, false);
         // A node that is gone attends to nothing.
         let node = Arc::downgrade(self);
         tokio::spawn(async move {
             let (mut pause, mut said) = (AGAIN_AFTER, String::new());
             loop {
                 tokio::time::sleep(pause).await;
-                let Some(node) = node.upgrade().filter(|node| !node.lives().ending) else { return };
+                let Some(node) = node.upgrade() else { return };
+                if node.lives().ending {
+                    node.attended.leave(agent);
+                    return;
+                }
                 match Box::pin(node.steward.settle(agent)).await {
-                    Ok(true) if node.is_attended(agent) => {
+                    Ok(true) if node.attended.is_done(agent) => {
                         node.settled(agent).await;
                         return;
                     }
@@ -59,21 +94,6 @@ impl Node {
                 pause = (pause * 2).min(AGAIN_AFTER_MAX);
             }
         });
-    }
-
-    /// Says that an agent was attended, unless there is more to do.
-    fn is_attended(&self, agent: AgentId) -> bool {
-        let mut attended = self.attended();
-        match attended.get_mut(&agent) {
-            Some(more) if *more => {
-                *more = false;
-                false
-            }
-            _ => {
-                attended.remove(&agent);
-                true
-            }
-        }
     }
 
     /// Does what follows for the node, once the custody of an agent is settled.
@@ -118,7 +138,7 @@ impl Node {
             drop(opening);
             match lived {
                 Ok(()) => drop(node.lives().unable.remove(&agent)),
-                Err(Error::Stopping | Error::Overtaken { .. }) => {}
+                Err(Error::Stopping | Error::Impostor { .. } | Error::Overtaken { .. }) => {}
                 Err(error) => node.report(agent, &error),
             }
         });
@@ -133,7 +153,7 @@ impl Node {
                 Ok(()) => {
                     let lives = lease.unless_revoked(Box::pin(restored.live())).await;
                     let life = lives.ok_or(Error::Overtaken { agent })??;
-                    return self.carry(start, life, lease).await.map(drop);
+                    return self.carry(start, Leased { life, lease }).await.map(drop);
                 }
                 // Something was committed since that changes what it is: it is restored anew.
                 Err(error) => tracing::info!(%agent, %error, "an instance that was ready is not the agent any more"),

@@ -20,7 +20,7 @@ use igor_protocol::{
     limits::PROGRAM_BYTES_MAX,
 };
 use igor_sandbox::RUNTIME_ID;
-use igor_spine::{Life, World};
+use igor_spine::{Life, World, custody::Leased};
 use igor_store::Store;
 use std::sync::Arc;
 
@@ -130,7 +130,8 @@ impl Node {
         let (here, asked) = (self.id(), self.terms());
         let offered = body.terms;
         if self.is_draining() {
-            return Err(Rejected::Closed { why: "it is being emptied" }.into());
+            let why = if self.impostor().is_some() { "another process has its key" } else { "it is being emptied" };
+            return Err(Rejected::Closed { why }.into());
         }
         // Nobody else goes on with it at the next start.
         if !self.is_carrying() {
@@ -218,7 +219,8 @@ impl Node {
             .await;
         let life = created.ok_or(Error::Overtaken { agent })??;
         tracing::info!(%agent, name, owner = %body.owner, "an agent was created");
-        self.carry(Start { name, genesis: body, manifest, wishes, resumed: false, place, stored }, life, lease).await
+        let start = Start { name, genesis: body, manifest, wishes, resumed: false, place, stored };
+        self.carry(start, Leased { life, lease }).await
     }
 
     /// The program that was sent, or the one that is here. Waits for disks.

@@ -21,7 +21,7 @@ use igor_sandbox::WasmProgram;
 use igor_spine::{
     Ending, Life, Parts, Settings,
     command::Command,
-    custody::{self, Lease},
+    custody::{self, Lease, Leased},
     inspect,
 };
 use igor_store::Store;
@@ -120,7 +120,7 @@ impl Node {
             match turn {
                 Ok(Ok(true)) => carried.living += 1,
                 Ok(Ok(false)) => carried.resting += 1,
-                Ok(Err(Error::Stopping)) => {}
+                Ok(Err(Error::Stopping | Error::Impostor { .. })) => {}
                 Ok(Err(_)) | Err(_) => carried.unable += 1,
             }
         }
@@ -138,7 +138,7 @@ impl Node {
         let tended = self.try_tend(agent).await;
         match &tended {
             Ok(_) => drop(self.lives().unable.remove(&agent)),
-            Err(Error::Stopping | Error::Starting { .. } | Error::Overtaken { .. }) => {}
+            Err(Error::Stopping | Error::Impostor { .. } | Error::Starting { .. } | Error::Overtaken { .. }) => {}
             Err(e) => self.report(agent, e),
         }
         tended
@@ -230,7 +230,7 @@ impl Node {
             .unless_revoked(Box::pin(Life::open(self.parts(Arc::new(program), &start.stored, &start.genesis), agent)))
             .await;
         let life = opened.ok_or(Error::Overtaken { agent })??;
-        self.carry(start, life, lease).await
+        self.carry(start, Leased { life, lease }).await
     }
 
     /// Says that a life is about to begin, until what comes back is dropped.
@@ -324,14 +324,9 @@ impl Node {
     }
 
     /// Lets a life run as a task of its own.
-    pub(super) async fn carry(
-        self: &Arc<Self>,
-        start: Start,
-        life: OwnLife,
-        lease: Lease,
-    ) -> Result<Arc<Hosted>, Error> {
+    pub(super) async fn carry(self: &Arc<Self>, start: Start, own: Leased<OwnLife>) -> Result<Arc<Hosted>, Error> {
         let Start { name, genesis, manifest, wishes, resumed, place, stored } = start;
-        let (began, metrics) = (life.look(), self.metrics.of_agent(&name));
+        let (began, metrics) = (own.life.look(), self.metrics.of_agent(&name));
         let agent = began.chain.agent;
         // What its operator says from here on finds it among the lives.
         let _turn = self.turn(agent).await;
@@ -353,7 +348,7 @@ impl Node {
         {
             let mut lives = self.lives();
             if lives.ending {
-                return Err(Error::Stopping);
+                return Err(self.closed());
             }
             lives.unable.remove(&agent);
             lives.by_agent.insert(agent, hosted.clone());
@@ -365,6 +360,7 @@ impl Node {
         tracing::info!(%agent, name = hosted.name(), tick = %hosted.began().tick, resumed, "an agent runs");
         let (node, carried) = (self.clone(), hosted.clone());
         tokio::spawn(async move {
+            let Leased { life, lease } = own;
             let running = tokio::spawn(life.run(settings, commands, outbox));
             let ended = node.accompany(&carried, &stored, &lease, running).await;
             // Whoever waits for the end finds room. In the pause of a move nothing is written that may wait.
@@ -429,8 +425,17 @@ impl Node {
         Arc::new(ended)
     }
 
-    /// Checkpoints and stops every agent, and waits until all have. None begins to live from then on.
+    /// Stops every agent, since another process has this node's key: two that act as one node contradict each other.
+    /// Nothing lives here from now on, nor comes in, until the node is started again.
+    pub async fn suspend(&self, seen_at: String) {
+        // Whoever saw it first says where.
+        let _ = self.impostor.set(seen_at);
+        self.shut_down().await;
+    }
+
+    /// Checkpoints and stops every agent, and waits until all have. None begins to live from then on, and none comes in.
     pub async fn shut_down(&self) {
+        self.draining.send_replace(true);
         let lives: Vec<_> = {
             let mut lives = self.lives();
             lives.ending = true;

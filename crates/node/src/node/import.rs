@@ -224,7 +224,7 @@ impl Node {
             return Ok(());
         }
         if self.is_draining() {
-            return Err(NotImported::Draining.into());
+            return Err(self.impostor().unwrap_or(NotImported::Draining.into()));
         }
         let genesis = book.genesis();
         let policy = &self.config.policy;

@@ -159,6 +159,12 @@ impl Node {
         to: NodeId,
         tell: impl Fn(MoveEvent) + Send + Sync,
     ) -> Result<MoveEvent, Error> {
+        let node = self.clone();
+        let may_go = blocking(move || {
+            let stopped = local::flags(&*node.store, agent)?.stopped;
+            if stopped { Err(Error::Stopped { name: node.agent(agent)?.name }) } else { Ok(()) }
+        });
+        may_go.await?;
         let given = self.steward.give(agent, to, |progress| {
             tell(match progress {
                 Progress::Offered { has } => MoveEvent::Offer { has: has.0 },
@@ -219,7 +225,11 @@ impl Node {
     pub(crate) fn admit_from(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal> {
         let refuse = |reason, why: String| Err(Refusal::new(reason, why));
         if self.is_draining() {
-            return refuse(Reason::Draining, "this node is being emptied".into());
+            let why = match self.impostor() {
+                Some(_) => "this node is suspended: another process has its key",
+                None => "this node is being emptied",
+            };
+            return refuse(Reason::Draining, why.into());
         }
         // Nobody else goes on with it at the next start.
         if !self.is_carrying() {
@@ -258,14 +268,14 @@ impl Node {
             tracing::warn!(%agent, %error, "what was said of an agent does not go with it");
             Flags::default()
         });
-        let Flags { paused, interval, checkpoint_interval, .. } = flags;
-        Manner { paused, interval, checkpoint_interval }
+        let Flags { paused, stopped, forgiven, interval, checkpoint_interval } = flags;
+        Manner { paused, interval, checkpoint_interval, stopped, forgiven }
     }
 
     /// Keeps how an agent is to live here: in place of what was said when it was here before.
     pub(crate) async fn keep_manner(&self, agent: AgentId, manner: Manner) -> Result<(), Error> {
-        let Manner { paused, interval, checkpoint_interval } = manner;
-        let flags = Flags { paused, interval, checkpoint_interval, ..Flags::default() };
+        let Manner { paused, interval, checkpoint_interval, stopped, forgiven } = manner;
+        let flags = Flags { paused, stopped, forgiven, interval, checkpoint_interval };
         if local::flags(&*self.store, agent)? != flags {
             local::put_flags(&*self.store, agent, flags).await?;
         }
@@ -274,6 +284,10 @@ impl Node {
 
     /// Restores an agent that this node does not have custody of yet. One that was restored follows its journal.
     pub(crate) async fn restore(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
+        // What nobody here will run is declined while it can go on elsewhere.
+        if self.lives().ending {
+            return Err(self.closed());
+        }
         if let Some(mut ready) = self.waiting.take(agent) {
             match ready.restored.follow().await {
                 Ok(()) => {

@@ -64,7 +64,7 @@ impl Node {
             return Err(Rejected::Price { offered: terms, asked: self.terms }.into());
         }
         if self.is_draining() {
-            return Err(Error::Stopping);
+            return Err(self.closed());
         }
         let _coming = self.steward.coming(agent).ok_or_else(|| Error::Starting { name: agent.to_string() })?;
         match self.steward.take_over(agent, order).await {

@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    api::{self, Limits, wire::Outgoing},
+    api::{
+        self, Limits,
+        wire::{DrainEvent, Outgoing},
+    },
     client::{Address, Client, Error as Refusal},
 };
 use igor_protocol::{entry::MessageId, ledger::Book};
@@ -79,4 +82,66 @@ async fn many_agents_are_asked_about_in_few_questions() {
     assert!(counted.requests_in < 40, "{} questions", counted.requests_in);
     a_network.shutdown().await;
     b_network.shutdown().await;
+}
+
+fn open(home: &Path) -> Arc<Node> {
+    Node::open(home, Compiler::new("nothing is compiled here".into(), compile::Limits::default())).unwrap()
+}
+
+/// Whoever reads along hears of every agent, however many there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_emptied_tells_of_every_agent() {
+    const AGENTS: usize = 300;
+    let home = tempfile::tempdir().unwrap();
+    let node = open(home.path());
+    for n in 0..AGENTS {
+        begin(&node, &format!("a{n}")).await;
+    }
+    let server = api::serve(&node, Limits::default()).await.unwrap();
+    let mut told = Client::new(Address::Socket(server.socket().clone())).drain().await.unwrap();
+    let (mut names, mut last) = (BTreeSet::new(), None);
+    while let Some(event) = told.next().await.unwrap() {
+        if let DrainEvent::Stays { name, .. } = &event {
+            names.insert(name.clone());
+        }
+        last = Some(event);
+    }
+    assert_eq!(last, Some(DrainEvent::Drained { moved: 0, staying: AGENTS }));
+    assert_eq!(names.len(), AGENTS);
+    server.shut_down().await;
+}
+
+#[tokio::test]
+async fn all_that_the_operator_said_goes_with_an_agent() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (here, there) = (open(here.path()), open(there.path()));
+    let agent = begin(&here, "a").await;
+    let said = local::Flags {
+        paused: true,
+        stopped: true,
+        forgiven: Some(igor_protocol::Tick(5)),
+        interval: Some(Nanos(7)),
+        checkpoint_interval: Some(Nanos(9)),
+    };
+    local::put_flags(&*here.store, agent, said).await.unwrap();
+    there.keep_manner(agent, here.manner(agent)).await.unwrap();
+    assert_eq!(local::flags(&*there.store, agent).unwrap(), said);
+}
+
+#[test]
+fn an_agent_is_attended_by_one_task() {
+    let agent = AgentId(Hash::of_blob(b"an agent"));
+    for _ in 0..200 {
+        let attended = attend::Attended::default();
+        let begun = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(|| attended.begin(agent))).collect();
+            all.into_iter().map(|one| one.join().unwrap()).filter(|begun| *begun).count()
+        });
+        assert_eq!(begun, 1);
+        assert!(!attended.is_done(agent), "the others had more to do");
+        assert!(attended.is_done(agent));
+        assert!(attended.begin(agent), "what was done may begin again");
+        attended.leave(agent);
+        assert!(attended.begin(agent), "and what was left");
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)] // each test binary uses its part
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
 
+pub mod member;
 pub mod owner;
 
 use igor_node::{

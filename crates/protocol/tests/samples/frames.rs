@@ -2,7 +2,7 @@
 
 use super::{HOST_TERMS, agent, commits, custody, genesis};
 use igor_protocol::{
-    Epoch, Hash, Manifest, Nanos, Seq, archive,
+    Epoch, Hash, Manifest, Nanos, Seq, Tick, archive,
     transfer::{Begun, Frame, Manner, Offer, Reason, Refusal, Same, Welcome},
 };
 
@@ -43,7 +43,13 @@ pub(crate) fn all() -> Vec<Frame> {
         Frame::Reached(Seq(300)),
         Frame::Have(Seq(300)),
         Frame::Last(Manner::default()),
-        Frame::Last(Manner { paused: true, interval: Some(Nanos(5)), checkpoint_interval: Some(Nanos(7)) }),
+        Frame::Last(Manner {
+            paused: true,
+            interval: Some(Nanos(5)),
+            checkpoint_interval: Some(Nanos(7)),
+            stopped: true,
+            forgiven: Some(Tick(9)),
+        }),
         Frame::Answered,
         Frame::Accepted(commit),
         Frame::Declined(Box::new(custody::decline())),

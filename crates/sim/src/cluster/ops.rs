@@ -235,7 +235,7 @@ async fn move_agent(stage: &Arc<Stage>, op: Op, number: usize) {
             Some(Err(Failed::Refused(_) | Failed::Before(_) | Failed::OtherHistory(_) | Failed::Declined)) => {
                 stage.rest(Nanos::from_millis(300)).await;
             }
-            Some(Err(Failed::Moving | Failed::Busy | Failed::Unanswered(_) | Failed::Own(_))) | None => return,
+            Some(Err(Failed::Moving | Failed::Unanswered(_) | Failed::Own(_))) | None => return,
         }
     }
 }

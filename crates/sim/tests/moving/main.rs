@@ -10,7 +10,10 @@ use igor_protocol::{
     custody::Status,
     transfer::{Frame, Reason},
 };
-use igor_spine::custody::{Failed, Taken};
+use igor_spine::{
+    custody::{Failed, Taken},
+    moving::Cut,
+};
 use pair::{Pair, STATE_BYTES, Side, WASM_BYTES};
 
 fn status(pair: &Pair, side: &Side) -> Status {
@@ -99,6 +102,21 @@ fn who_missed_the_answer_hears_it_also_when_the_agent_has_gone_on() {
     assert_eq!(status(&pair, &pair.a), Status::Elsewhere);
     pair.moves(&c, &pair.a, None).0.expect("it may come back");
     assert_eq!(pair.journal(&pair.a), pair.journal(&c));
+}
+
+#[test]
+fn who_answers_nothing_holds_nobody_with_words() {
+    let whole = Pair::new();
+    whole.lives(&whole.a, 2);
+    whole.moves(&whole.a, &whole.b, None).0.expect("a move");
+    let pair = Pair::new();
+    pair.lives(&pair.a, 2);
+    let (moved, _) = pair.moves(&pair.a, &pair.b, Some(whole.frames() - 1));
+    assert!(matches!(moved, Err(Failed::Unanswered(_))), "{moved:?}");
+    let ended = pair.pursues_in_vain(&pair.a);
+    assert!(matches!(ended, Err(Failed::Unanswered(Cut::Unexpected { .. }))), "{ended:?}");
+    pair.pursues(&pair.a, &pair.b).expect("who has an answer gives it");
+    assert_eq!(status(&pair, &pair.a), Status::Elsewhere);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use igor_protocol::{
     archive::Part,
     custody::Tidings,
     entry::{Genesis, GenesisBody, Policy},
-    transfer::{Frame, Manner, Offer, Reason, Refusal},
+    transfer::{Frame, Manner, Offer, Reason, Refusal, Welcome},
 };
 use igor_sim::{
     executor::{self, Run},
@@ -20,7 +20,7 @@ use igor_spine::{
     custody::{Admission, Error, Failed, Host, Lease, Moved, Peers, Steward, Taken},
     event::{Event, Outbox, Snapshot},
     guest::{Ended, Guest, Input, Membrane, Program, Report},
-    moving::{Cut, Link},
+    moving::{Cut, Link, receive, send},
 };
 use igor_store::Store;
 use std::{
@@ -426,6 +426,31 @@ impl Pair {
     pub(crate) fn pursues(&self, from: &Side, to: &Side) -> Result<(), Failed> {
         let there = between(from, &self.wire(None, false));
         self.run(join(Box::pin(from.steward.pursue(self.agent)), takes(from, to, there))).0
+    }
+
+    /// A handoff without an answer is asked for, of somebody who has all of it and says that again and again.
+    pub(crate) fn pursues_in_vain(&self, from: &Side) -> Result<(), Failed> {
+        let mut there = between(from, &self.wire(None, false));
+        let end = from.store.tail(self.agent).expect("it reads").expect("a journal");
+        let answers = async move {
+            let welcome = Welcome {
+                terms: TERMS,
+                next: end.next,
+                head: end.head,
+                has_program: true,
+                state: None,
+                wants: None,
+                begun: None,
+                runtime: Large.runtime().to_owned(),
+            };
+            receive(&mut there).await.expect("an offer");
+            send(&mut there, &Frame::Welcome(welcome)).await.expect("it listens");
+            receive(&mut there).await.expect("all that is left");
+            for _ in 0..100 {
+                drop(send(&mut there, &Frame::Have(end.next)).await);
+            }
+        };
+        self.run(join(Box::pin(from.steward.pursue(self.agent)), answers)).0
     }
 
     /// The first node says these frames to the second, which answers.

@@ -5,8 +5,8 @@
 //! - In the pause only what was committed since goes over, and no state: the target follows the journal with an instance
 //!   of its own while the agent ticks here.
 //! - After it the agent is this node's again only with a signed decline. Without an answer it is asked for, for ever.
-//! - One move of an agent at a time goes out, and [`LEAVING_MAX`] of all agents. From the freeze to the handoff no life of
-//!   it begins, and nobody else writes to its journal.
+//! - One move of an agent at a time goes out; how many of all agents do is for [`Peers::open`] to say. From the freeze to
+//!   the handoff no life of it begins, and nobody else writes to its journal.
 
 use super::{Error, Host, Peers, Steward};
 use crate::{
@@ -28,9 +28,6 @@ const REST_BYTES: u64 = 64 << 10;
 const ROUNDS_MIN: u32 = 2;
 /// Rounds of going ahead, at most: an agent that writes faster than the wire takes is frozen all the same.
 const ROUNDS_MAX: u32 = 8;
-
-/// Moves that go out at once: each reads its agent's journal, and holds a stream.
-const LEAVING_MAX: usize = 16;
 
 /// How far a move is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +73,6 @@ pub enum Failed {
     /// The agent is on its way already.
     #[error("the agent is on its way to another node already")]
     Moving,
-    /// As many moves go out as may at once.
-    #[error("{LEAVING_MAX} agents are on their way to other nodes already; ask again when one has arrived")]
-    Busy,
     /// The target declined after the handoff. The agent is back here.
     #[error("the node declined after all; the agent is back here")]
     Declined,
@@ -122,11 +116,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         mut progress: impl FnMut(Progress) + Send,
     ) -> Result<Moved, Failed> {
         let _leaving = self.leaving.begin(agent).ok_or(Failed::Moving)?;
-        if self.leaving.len() > LEAVING_MAX {
-            return Err(Failed::Busy);
-        }
         self.may_leave(agent, to)?;
         let mut link = self.peers.open(to).await.map_err(Failed::Before)?;
+        // It may have waited long.
+        self.may_leave(agent, to)?;
         let (welcome, offer) = self.offer(agent, false, &mut link).await?;
         let Some(welcome) = welcome else {
             return Err(Failed::Refused(Refusal::new(Reason::Busy, "it answered at once")));
@@ -313,12 +306,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let until = self.store.tail(agent).map_err(crate::Error::from)?.unwrap_or(Chain::begin(agent));
         shipment.journal(until, link).await?;
         send(link, &Frame::Last(self.host.manner(agent))).await?;
-        loop {
-            match receive(link).await? {
-                Frame::Have(_) => {}
-                frame => return Ok(answer_in(frame)?),
-            }
-        }
+        let answer = match receive(link).await? {
+            // To what went over while the handoff was signed.
+            Frame::Have(_) => receive(link).await?,
+            frame => frame,
+        };
+        Ok(answer_in(answer)?)
     }
 
     async fn take_answer(&self, agent: AgentId, answer: Answer) -> Result<(), Failed> {

@@ -21,6 +21,17 @@ pub struct Lease {
     _out: watch::Sender<()>,
 }
 
+/// Something of a life, and the lease that it has.
+///
+/// Dropped in the order of the fields: a lease is not given back before nothing of the life is left.
+#[derive(Debug)]
+pub struct Leased<T> {
+    /// What lives, or is about to.
+    pub life: T,
+    /// Its right to.
+    pub lease: Lease,
+}
+
 /// The other end of a [`Lease`].
 #[derive(Debug)]
 pub(super) struct Tenant {
@@ -70,3 +81,6 @@ impl Tenant {
         while self.out.changed().await.is_ok() {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ pub trait Peers: Send + Sync + 'static {
     /// A stream to one of them.
     type Link: Link + 'static;
 
-    /// Opens a stream for a move.
+    /// Opens a stream for a move, once few enough are open: to one node no more than it takes at once.
     fn open(&self, to: NodeId) -> impl Future<Output = Result<Self::Link, Cut>> + Send;
 
     /// Tells a node. Nothing is waited for: what is lost is asked for again.

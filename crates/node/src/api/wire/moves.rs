@@ -62,7 +62,7 @@ pub enum DrainEvent {
         #[serde(with = "text")]
         to: NodeId,
     },
-    /// No node took it. It goes on here, until the node is stopped.
+    /// No node took it, or none has answered yet. One that runs goes on here, until the node is stopped.
     Stays {
         /// Which.
         #[serde(with = "text")]
