@@ -120,17 +120,16 @@ fn give(
 ) -> Result<Given, Failure> {
     let owner = context.home()?.keys().read(Role::Owner)?;
     let given = patiently(|| {
-        let given = match tried.clone() {
-            Some((order, book)) => Place::find(context, name)?.give_again(order, book),
-            None => {
-                let place = Place::find(context, name)?;
-                place.check_custody()?;
-                let book = place.book()?;
-                let Some(action) = action(&book)? else { return Ok(place.needs_none(book)) };
-                let order = sign(&book, action, &owner)?;
-                *tried = Some((order.clone(), book.clone()));
-                place.give(order, book)
-            }
+        let place = Place::find(context, name)?;
+        let given = if let Some((order, book)) = tried.clone() {
+            place.give_again(order, book)
+        } else {
+            place.check_custody()?;
+            let book = place.book()?;
+            let Some(action) = action(&book)? else { return Ok(place.needs_none(book)) };
+            let order = sign(&book, action, &owner)?;
+            *tried = Some((order.clone(), book.clone()));
+            place.give(order, book)
         };
         given.map_err(|unsure| {
             if unsure.stands_nowhere {
