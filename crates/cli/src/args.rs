@@ -302,6 +302,29 @@ pub(crate) struct Named {
     pub(crate) name: String,
 }
 
+impl Verb {
+    /// The name of the agent that it is about. Elsewhere another agent may have this name.
+    pub(crate) fn agent_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Send(Send { name, .. })
+            | Self::Call(Call { name, .. })
+            | Self::Logs(Logs { name, .. })
+            | Self::Show(Named { name })
+            | Self::Timeline(Timeline { name, .. })
+            | Self::Fund(Fund { name, .. })
+            | Self::Pause(Named { name })
+            | Self::Resume(Named { name })
+            | Self::End(Named { name })
+            | Self::Migrate(Migrate { name, .. })
+            | Self::Verify(Verify { name, .. })
+            | Self::Replay(Replay { name, .. })
+            | Self::Takeover(Takeover { name, .. })
+            | Self::Export(Export { name, .. }) => Some(name),
+            _ => None,
+        }
+    }
+}
+
 /// `ps`.
 #[derive(Debug, Args)]
 pub(crate) struct Ps {

@@ -62,6 +62,9 @@ async fn dispatch(mut cli: Cli) -> Result<(), Failure> {
         match next {
             Some(next) if follows > 0 => {
                 follows -= 1;
+                if let Some(name) = verb.agent_mut() {
+                    *name = elsewhere.agent.to_string();
+                }
                 tracing::info!(agent = %elsewhere.agent, node = %elsewhere.node, "following the agent");
                 context = next;
             }

@@ -11,7 +11,7 @@ use igor_node::{
         Limits,
         wire::{BATCH_MAX, BODY_BYTES_MAX, MessageAnswer, MessageState, Outgoing},
     },
-    client::{self, Address, Client},
+    client::{self, Address, Client, SentAs},
 };
 use igor_protocol::{Hash, Seq, entry::MessageId};
 use std::{path::Path, time::Duration};
@@ -249,6 +249,21 @@ async fn over_tcp_a_token_is_needed_and_is_the_sender() {
     }
     let other = running.client.message("e", "1", Duration::ZERO).await.unwrap_err();
     assert!(matches!(other, client::Error::NotFound { .. }), "{other}");
+    // So who sends again what was sent, or may have been, does so as the same sender or not at all.
+    assert_eq!((ci.sender().await.unwrap(), ann.sender().await.unwrap()), ("token:ci".into(), "token:ann".into()));
+    let mut sent_as = SentAs::default();
+    let unknown = ann.send_as("nobody", vec![message("2", b"x")], &mut sent_as).await.unwrap_err();
+    assert!(unknown.did_nothing() && sent_as.sender().is_none(), "{unknown}");
+    ci.send_as("e", vec![message("2", b"x")], &mut sent_as).await.unwrap();
+    let refused = ann.send_as("e", vec![message("2", b"x")], &mut sent_as).await.unwrap_err();
+    assert!(
+        matches!(&refused, client::Error::Refused { status: 409, code, .. } if code == "other_sender"),
+        "{refused}"
+    );
+    let never = ann.message("e", "2", Duration::ZERO).await.unwrap_err();
+    assert!(matches!(never, client::Error::NotFound { .. }), "{never}");
+    let again = ci.send_as("e", vec![message("2", b"x")], &mut sent_as).await.unwrap();
+    assert!(matches!(&again[0], MessageAnswer::Taken(taken) if taken.duplicate), "{again:?}");
     running.close().await;
 }
 

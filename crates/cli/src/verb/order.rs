@@ -120,10 +120,10 @@ fn give(
 ) -> Result<Given, Failure> {
     let owner = context.home()?.keys().read(Role::Owner)?;
     let given = patiently(|| {
+        let place = Place::find(context, name)?;
         let given = if let Some((order, book)) = tried.clone() {
-            Place::find(context, name)?.give_again(order, book)
+            place.give_again(order, book)
         } else {
-            let place = Place::find(context, name)?;
             place.check_custody()?;
             let book = place.book()?;
             let Some(action) = action(&book)? else { return Ok(place.needs_none(book)) };

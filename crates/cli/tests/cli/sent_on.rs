@@ -107,3 +107,22 @@ fn orders_during_a_move_wait_for_its_end() {
     owner.home.get(&["fund", "s", "1", "--node", &both]);
     assert_eq!(b.show()["funded"], (given + 2).to_string(), "it had one credit, and each came once");
 }
+
+#[test]
+fn a_command_follows_the_agent_and_not_its_name() {
+    let owner = Owner::new();
+    let a = Host::start(&format!("{}{}", network(&[]), policy(&[&owner.key], &[])));
+    let b = Host::start(&format!("{}{}", network(&[&a]), policy(&[&owner.key], &[&a])));
+    let (here, other) = (owner.deploy(&a), owner.deploy(&b));
+    assert_ne!(here["agent"], other["agent"]);
+    a.meets(&b);
+    a.home.get(&["migrate", "s", &b.key]);
+    a.until("it went", |row| row["status"] == "archived");
+    let both = format!("{},{}", a.api(), b.api());
+    owner.home.get(&["fund", "s", "1", "--node", &both]);
+    owner.home.get(&["call", "s", "report", "--node", &both]);
+    let funded = |agent: &Value| b.home.get(&["show", agent.as_str().expect("an id")])["funded"].clone();
+    assert_eq!((funded(&here["agent"]), funded(&other["agent"])), ("2".into(), "1".into()));
+    let messages = b.home.ask(&["timeline", "s"]).rows.iter().filter(|row| row["kind"] == "message").count();
+    assert_eq!(messages, 0, "the one that is called so at the other node hears nothing");
+}
