@@ -75,7 +75,7 @@ fn release(context: &Context, args: &args::Export, to: NodeId) -> Result<Release
             drop(local);
             // For this moment, this command is the node.
             let node = context.become_node()?;
-            wait(node.shut_down());
+            node.carry_none();
             Ok(wait(node.release(agent, to, args.price))?)
         }
     }

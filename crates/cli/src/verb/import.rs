@@ -68,7 +68,7 @@ pub(crate) fn bring(
 fn here(context: &Context, import: &Import) -> Result<Taken, Failure> {
     let node = context.become_node()?;
     // What comes lives when a node carries it.
-    wait(node.shut_down());
+    node.carry_none();
     Ok(wait(node.import(import.clone()))?)
 }
 

@@ -203,7 +203,7 @@ impl Place {
                 drop(local);
                 let node = context.become_node()?;
                 // It lives when a node carries it.
-                wait(node.shut_down());
+                node.carry_none();
                 Ok(Self::Home(node, agent))
             }
         }

@@ -72,7 +72,7 @@ impl Node {
             loop {
                 tokio::time::sleep(pause).await;
                 let Some(node) = node.upgrade() else { return };
-                if node.lives().ending {
+                if node.lives().is_closed() {
                     node.attended.leave(agent);
                     return;
                 }

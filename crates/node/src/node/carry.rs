@@ -43,11 +43,21 @@ const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 #[derive(Default)]
 pub(super) struct Lives {
     pub(super) by_agent: BTreeMap<AgentId, Arc<Hosted>>,
+    /// The node stops.
     pub(super) ending: bool,
+    /// It carries none, and takes in what it is given all the same.
+    none: bool,
     /// Agents whose life is about to begin: custody let it, and it is restored.
     pub(super) opening: BTreeSet<AgentId>,
     /// Why agents that should live do not.
     pub(super) unable: BTreeMap<AgentId, Unable>,
+}
+
+impl Lives {
+    /// Whether no life begins any more.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.ending || self.none
+    }
 }
 
 /// Why an agent that should live does not.
@@ -347,7 +357,7 @@ impl Node {
         let hosted = Arc::new(hosted);
         {
             let mut lives = self.lives();
-            if lives.ending {
+            if lives.is_closed() {
                 return Err(self.closed());
             }
             lives.unable.remove(&agent);
@@ -423,6 +433,11 @@ impl Node {
             Err(e) => tracing::error!(%agent, name, error = %e, "a life failed; its journal is as it was durable"),
         }
         Arc::new(ended)
+    }
+
+    /// None begins to live here, of those that are here or come in: a command is the node for a moment.
+    pub fn carry_none(&self) {
+        self.lives().none = true;
     }
 
     /// Stops every agent, since another process has this node's key: two that act as one node contradict each other.

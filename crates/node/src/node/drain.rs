@@ -195,8 +195,8 @@ impl Node {
         }
         let waits = || match self.steward.status(agent) {
             Ok(Status::Given(_) | Status::Unfinished) => true,
-            // Not given yet, by a move that began before.
-            Ok(Status::Custodian) => life.is_none() && self.steward.is_handing_over(agent),
+            // Not given yet, by a move that began before, or that the agent itself asked for.
+            Ok(Status::Custodian) => self.steward.is_handing_over(agent) && life.is_none_or(Hosted::is_over),
             _ => false,
         };
         while waits() && Instant::now() < answered {
