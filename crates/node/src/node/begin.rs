@@ -129,6 +129,9 @@ impl Node {
     fn vet(&self, body: &GenesisBody, manifest: &[u8]) -> Result<Manifest, Error> {
         let (here, asked) = (self.id(), self.terms());
         let offered = body.terms;
+        if self.lives().ending && self.impostor().is_none() {
+            return Err(Error::Stopping);
+        }
         if self.is_draining() {
             let why = if self.impostor().is_some() { "another process has its key" } else { "it is being emptied" };
             return Err(Rejected::Closed { why }.into());
