@@ -4,6 +4,7 @@ use super::{
     forge::{Past, fresh, record},
     scene::{Attacker, Place, Real, Scene, Talk, until_logged},
 };
+use igor_network::limits::TRANSFERS_PER_PEER;
 use igor_protocol::{
     Hash, KeyPair, Terms,
     archive::Part,
@@ -62,11 +63,14 @@ pub(crate) async fn that_never_finish() {
     held.push(talk);
     held.push(offer(&attackers[2], &pasts[5]).await.0);
 
-    // Each has two places and no more.
+    // Each has so many places and no more.
     for attacker in &attackers {
+        for _ in 2..TRANSFERS_PER_PEER {
+            held.push(attacker.open().await);
+        }
         let mut more = attacker.open().await;
         more.send(Frame::Offer(Box::new(pasts[0].offer(vec![], false)))).await;
-        assert_eq!(more.hear().await, None, "a third one is cut");
+        assert_eq!(more.hear().await, None, "one more is cut");
     }
     scene.until_metric("igor_network_refused_total{reason=\"transfers\"}", 3).await;
     // An honest node's agent comes in all the same.
