@@ -190,6 +190,7 @@ impl Driver {
                 self.happened(event);
             }
         };
+        // Who does not hear it in time finds the connection dead.
         let _ = timeout(FAREWELL, closed).await;
     }
 

@@ -158,6 +158,7 @@ impl Network {
     pub async fn shutdown(&self) {
         let (done, finished) = oneshot::channel();
         if self.0.commands.send(Command::Shutdown(done)).await.is_ok() {
+            // It fails only where the network has ended.
             let _ = finished.await;
         }
     }

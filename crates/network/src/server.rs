@@ -197,6 +197,7 @@ impl Server {
         let Ok(place) = Arc::clone(&self.polite).try_acquire_owned() else { return };
         let limit = self.times.negotiation;
         tokio::spawn(async move {
+            // Who does not take the word in time sees the stream end.
             let busy = encoded(&Response::Refused { why: Why::Busy });
             let _ = timeout(limit, write(&mut io, &busy)).await;
             drop(place);

@@ -7,7 +7,7 @@ mod common;
 
 use common::{
     COUNTER, PATIENCE, creation,
-    member::{HERE, Member, stranger, takes_from},
+    member::{HERE, Member, stranger, stranger_who_says, takes_from},
     temporary, within,
 };
 use futures_util::future::try_join_all;
@@ -60,6 +60,10 @@ async fn a_restart_meets_those_who_are_listed_wherever_they_were() {
 
 /// That another node took the agent over from here on, as its owner ordered.
 fn takeover(node: &Node, agent: AgentId, by: &KeyPair) -> Custody {
+    takeover_ordered_by(node.owner(), node, agent, by)
+}
+
+fn takeover_ordered_by(owner: &KeyPair, node: &Node, agent: AgentId, by: &KeyPair) -> Custody {
     let held = node.book(agent).unwrap().held();
     let action = Action::Takeover {
         base_seq: Seq(held.chain.next.0 - 1),
@@ -68,8 +72,32 @@ fn takeover(node: &Node, agent: AgentId, by: &KeyPair) -> Custody {
         terms: held.standing.terms,
     };
     let counter = held.order_counter + 1;
-    let order = OrderBody { agent, term: held.chain.epoch.term, counter, at: Timestamp(1), action }.sign(node.owner());
+    let order = OrderBody { agent, term: held.chain.epoch.term, counter, at: Timestamp(1), action }.sign(owner);
     held.take_over(&order, held.at).unwrap().sign(by)
+}
+
+/// Where an agent is that was here, nobody says who has not had it: else any peer could talk an owner out of a takeover.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_word_of_a_stranger_counts_for_nothing_where_the_agent_is_known() {
+    let a = Member::start(HERE).await;
+    let b = Member::start(&takes_from(&a, "")).await;
+    let agent = a.running.create(creation("a", COUNTER)).await.agent();
+    a.meets(b.id()).await;
+    within(a.node().give(agent, b.id(), |_| ())).await.unwrap();
+    let [liar, not_its_owner] = [71, 72].map(|seed| KeyPair::from_seed(&[seed; 32]));
+    for owner in [&not_its_owner, a.node().owner()] {
+        let record = takeover_ordered_by(owner, a.node(), agent, &liar);
+        let tidings = Tidings { agent, records: vec![record] }.encode();
+        let network = stranger_who_says(Some(tidings), &liar, &a).await;
+        a.meets(liar.public()).await;
+        let found = within(a.node().whereabouts(agent)).await.unwrap().expect("somebody has it");
+        // What its owner really ordered is no hearsay.
+        let expected = if owner.public() == not_its_owner.public() { b.id() } else { liar.public() };
+        assert_eq!(found.node, expected, "{found:?}");
+        network.shutdown().await;
+    }
+    b.close().await;
+    a.close().await;
 }
 
 async fn tell(from: &Network, to: &Member, agent: AgentId, record: Custody) {

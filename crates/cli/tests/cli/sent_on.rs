@@ -62,14 +62,20 @@ fn whoever_asks_the_wrong_node_is_told_which_one_is_right() {
     owner.home.fails(&["call", "s", "report", "--node", &neither], 3, &[&b.key]);
 }
 
-#[test]
-fn a_sender_follows_the_agent_and_each_line_counts_once() {
+/// Two nodes that know each other, an agent on the first, and what names both.
+fn two() -> (Owner, Host, Host, String) {
     let owner = Owner::new();
     let a = Host::start(&format!("{}{}", network(&[]), policy(&[&owner.key], &[])));
     let b = Host::start(&format!("{}{}", network(&[&a]), policy(&[&owner.key], &[&a])));
     owner.deploy(&a);
     a.meets(&b);
     let both = format!("{},{}", a.api(), b.api());
+    (owner, a, b, both)
+}
+
+#[test]
+fn a_sender_follows_the_agent_and_each_line_counts_once() {
+    let (owner, a, b, both) = two();
     let mut sender = owner.home.start(&["send", "s", "--lines", PRICES, "--rate", "800", "--node", &both]);
     let taken = |row: &Value| row["seq"].as_u64().unwrap_or(0);
     let begun = taken(&a.show());
@@ -90,12 +96,7 @@ fn a_sender_follows_the_agent_and_each_line_counts_once() {
 
 #[test]
 fn orders_during_a_move_wait_for_its_end() {
-    let owner = Owner::new();
-    let a = Host::start(&format!("{}{}", network(&[]), policy(&[&owner.key], &[])));
-    let b = Host::start(&format!("{}{}", network(&[&a]), policy(&[&owner.key], &[&a])));
-    owner.deploy(&a);
-    a.meets(&b);
-    let both = format!("{},{}", a.api(), b.api());
+    let (owner, a, b, both) = two();
     let mut moving = a.home.start(&["migrate", "s", &b.key]);
     // Whether one hits the pause is chance; what each does must not be.
     let mut given = 0;

@@ -4,7 +4,7 @@
 
 use super::{PATIENCE, Running, temporary, within};
 use futures_util::future::{BoxFuture, FutureExt};
-use igor_network::{Config, Event, Handler, Network, Request, Response, Stream, Why};
+use igor_network::{Config, Event, Handler, Network, Record, Request, Response, Stream, Why};
 use igor_node::Node;
 use igor_protocol::{KeyPair, NodeId};
 use std::{sync::Arc, time::Duration};
@@ -80,12 +80,13 @@ pub fn takes_from(a: &Member, more: &str) -> String {
     format!("{HERE}peers = [\"{}\"]\n[policy]\nnodes = [\"{}\"]\n{more}", a.address(), a.id())
 }
 
-/// Somebody on the network who answers nothing.
-struct Mute;
+/// Somebody on the network who answers nothing, or this to who asks about custody.
+struct Somebody(Option<Vec<u8>>);
 
-impl Handler for Mute {
-    fn answer(&self, _: NodeId, _: Request) -> BoxFuture<'_, Result<Response, Why>> {
-        async { Err(Why::NotAllowed) }.boxed()
+impl Handler for Somebody {
+    fn answer(&self, _: NodeId, request: Request) -> BoxFuture<'_, Result<Response, Why>> {
+        let said = self.0.clone().filter(|_| matches!(request, Request::Custody { .. }));
+        async { Ok(Response::Custody { answered: 1, records: vec![Record(said.ok_or(Why::NotAllowed)?)] }) }.boxed()
     }
 
     fn transfer(&self, _: NodeId, _: Stream) -> BoxFuture<'_, ()> {
@@ -97,7 +98,12 @@ impl Handler for Mute {
 
 /// One who meets this node, with this key.
 pub async fn stranger(key: &KeyPair, to: &Member) -> Network {
+    stranger_who_says(None, key, to).await
+}
+
+/// One who answers whoever asks about custody.
+pub async fn stranger_who_says(tidings: Option<Vec<u8>>, key: &KeyPair, to: &Member) -> Network {
     let mut config = Config::new(&key.seed()).unwrap();
     config.bootstrap = vec![to.address().parse().unwrap()];
-    Network::start(config, Arc::new(Mute)).await.unwrap()
+    Network::start(config, Arc::new(Somebody(tidings))).await.unwrap()
 }

@@ -82,17 +82,22 @@ fn cut_anywhere_a_move_goes_on_where_it_was() {
     }
 }
 
-#[test]
-fn who_missed_the_answer_hears_it_also_when_the_agent_has_gone_on() {
+/// Two nodes, the first of which gave its agent to the other and never heard the answer.
+fn unanswered() -> Pair {
     let whole = Pair::new();
     whole.lives(&whole.a, 2);
     whole.moves(&whole.a, &whole.b, None).0.expect("a move");
     let pair = Pair::new();
     pair.lives(&pair.a, 2);
-    let answer = whole.frames() - 1;
-    let (moved, taken) = pair.moves(&pair.a, &pair.b, Some(answer));
+    let (moved, taken) = pair.moves(&pair.a, &pair.b, Some(whole.frames() - 1));
     assert!(matches!(moved, Err(Failed::Unanswered(_))), "{moved:?}");
     assert!(matches!(taken, Ok(Taken::Accepted(_))), "{taken:?}");
+    pair
+}
+
+#[test]
+fn who_missed_the_answer_hears_it_also_when_the_agent_has_gone_on() {
+    let pair = unanswered();
     let c = pair.third();
     pair.lives(&pair.b, 1);
     pair.moves(&pair.b, &c, None).0.expect("a move");
@@ -106,13 +111,7 @@ fn who_missed_the_answer_hears_it_also_when_the_agent_has_gone_on() {
 
 #[test]
 fn who_answers_nothing_holds_nobody_with_words() {
-    let whole = Pair::new();
-    whole.lives(&whole.a, 2);
-    whole.moves(&whole.a, &whole.b, None).0.expect("a move");
-    let pair = Pair::new();
-    pair.lives(&pair.a, 2);
-    let (moved, _) = pair.moves(&pair.a, &pair.b, Some(whole.frames() - 1));
-    assert!(matches!(moved, Err(Failed::Unanswered(_))), "{moved:?}");
+    let pair = unanswered();
     let ended = pair.pursues_in_vain(&pair.a);
     assert!(matches!(ended, Err(Failed::Unanswered(Cut::Unexpected { .. }))), "{ended:?}");
     pair.pursues(&pair.a, &pair.b).expect("who has an answer gives it");
