@@ -1,6 +1,6 @@
 //! The seeded cluster: seeds hold, a seed is a seed, and what is wrong is found and made small.
 //!
-//! `cargo run --release -p igor-sim -- --seeds 1000` runs many more; a failure here prints the command that runs it again.
+//! `cargo run --release -p sim -- --seeds 1000` runs many more; a failure here prints the command that runs it again.
 
 use igor_protocol::custody::{Rule, Rules};
 use igor_sim::cluster::{

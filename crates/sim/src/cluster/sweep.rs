@@ -172,5 +172,5 @@ pub fn replay(outcome: &Outcome) -> String {
     } else {
         format!(" --keep {}", ops.iter().map(usize::to_string).collect::<Vec<_>>().join(","))
     };
-    format!("cargo run --release -p igor-sim -- --seed {seed}{keep} --trace --plan")
+    format!("cargo run --release -p sim -- --seed {seed}{keep} --trace --plan")
 }
