@@ -19,6 +19,7 @@ mod books;
 mod file;
 mod give;
 mod lease;
+mod notes;
 mod offered;
 mod seams;
 mod steward;

@@ -1,6 +1,6 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
-use super::{Host, Lease, Peers, awake::Awake, books::Books, lease::Tenant};
+use super::{Host, Lease, Peers, awake::Awake, books::Books, lease::Tenant, notes::Notes};
 use crate::{World, moving::Arrivals};
 use igor_protocol::{
     AgentId, Body, Entry, KeyPair, Manifest, NodeId, OwnerId, Seq,
@@ -105,6 +105,7 @@ pub struct Steward<S, W, P, H> {
     pub(super) host: Arc<H>,
     rules: Rules,
     pub(super) books: Books,
+    notes: Notes,
     /// What all moves have in memory that come in here, and what is left of those that were cut.
     pub(super) arrivals: Arrivals,
     turns: Mutex<BTreeMap<AgentId, Turn>>,
@@ -159,8 +160,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     pub fn new(key: Arc<KeyPair>, store: Arc<S>, world: Arc<W>, peers: Arc<P>, host: Arc<H>) -> Self {
         let (coming, leaving, freezing) = (Busy::default(), Busy::default(), Busy::default());
         let (rules, books, arrivals) = (Rules::ALL, Books::default(), Arrivals::default());
-        let (turns, awake) = (Mutex::default(), Awake::default());
-        Self { key, store, world, peers, host, rules, books, arrivals, turns, awake, coming, leaving, freezing }
+        let (turns, awake, notes) = (Mutex::default(), Awake::default(), Notes::default());
+        Self { key, store, world, peers, host, rules, books, notes, arrivals, turns, awake, coming, leaving, freezing }
     }
 
     /// Leaves out a rule of custody: only a simulated node does, to show that the rule is needed.
@@ -207,9 +208,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     fn note(&self, agent: AgentId) -> Result<Option<Note>, Error> {
-        let bytes = self.store.get_local(&Note::name(agent))?;
-        let decoded = bytes.map(|bytes| Note::decode(&bytes)).transpose();
-        decoded.map_err(|e| Error::Note { agent, why: e.to_string() })
+        self.notes.read(&*self.store, agent)
     }
 
     /// Whether nothing is known of the agent here, not even that it is elsewhere.
