@@ -29,7 +29,7 @@ fn check_holds(seed: u64) {
 /// Each found a defect once.
 #[test]
 fn seeds_that_failed_once_hold() {
-    for seed in [2, 3, 81, 84, 102, 188, 218, 1022, 1033, 11246, 300_494, 400_594] {
+    for seed in [2, 3, 81, 84, 102, 188, 218, 1022, 1033, 11246, 300_494, 400_594, 602_873] {
         check_holds(seed);
     }
 }
