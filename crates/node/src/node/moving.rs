@@ -136,7 +136,9 @@ impl Node {
         if !woken.is_empty() {
             self.let_peers_answer().await;
         }
-        woken.into_iter().for_each(|agent| self.steward.waited(agent));
+        for agent in woken {
+            self.steward.waited(agent);
+        }
         Ok(())
     }
 

@@ -140,6 +140,7 @@ impl Book {
     }
 
     /// Checks an entry, takes it into account and adds it to a draft. Returns its position and the head after it.
+    #[allow(clippy::needless_pass_by_value)] // it is the journal's from here on
     pub fn push(&mut self, draft: &mut Draft, entry: Entry) -> Result<(Seq, Hash), Fault> {
         let encoded = entry.encode();
         let seq = self.chain.next;

@@ -90,7 +90,9 @@ async fn wake(machine: &Arc<Machine>, node: &Node) {
     if !woken.is_empty() {
         node.world.sleep(ANSWERS).await;
     }
-    woken.into_iter().for_each(|agent| node.steward.waited(agent));
+    for agent in woken {
+        node.steward.waited(agent);
+    }
 }
 
 fn agents(node: &Node) -> Vec<AgentId> {

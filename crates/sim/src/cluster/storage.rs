@@ -24,7 +24,7 @@ const IDLE: Nanos = Nanos::from_millis(100);
 
 /// Small, so that a short life goes through several segments.
 fn options() -> Options {
-    Options { segment_bytes_first: 8 << 10, segment_bytes_max: 16 << 10, reserve_bytes: 1024, ..Options::default() }
+    Options { segment_bytes_first: 16 << 10, segment_bytes_max: 32 << 10, reserve_bytes: 1024, ..Options::default() }
 }
 
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
