@@ -128,6 +128,13 @@ impl Store for Shelf {
         Ok(())
     }
 
+    async fn append_noting(&self, commit: Commit, name: &str, note: Vec<u8>) -> Result<(), igor_store::Error> {
+        let bytes = entry_bytes(&commit);
+        self.disk.append_noting(commit, name, note).await?;
+        self.stored.add(bytes);
+        Ok(())
+    }
+
     async fn settle(&self) -> Result<(), igor_store::Error> {
         self.disk.settle().await
     }
