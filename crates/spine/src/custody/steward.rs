@@ -216,7 +216,6 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(self.note(agent)?.is_none() && self.store.tail(agent)?.is_none())
     }
 
-    /// Whose agent it is, as far as is known here.
     /// Who owns an agent that this node has, had, or has heard of.
     pub fn owner(&self, agent: AgentId) -> Result<OwnerId, Error> {
         if let Some(note) = self.note(agent)? {
@@ -303,15 +302,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             self.happen(agent, Event::Restarted).await?;
             self.status(agent)
         };
-        let woken = woken.await;
-        if woken.is_err() {
-            self.awake.sleeps(agent);
-        }
-        woken
+        woken.await.inspect_err(|_| self.awake.sleeps(agent))
     }
 
-    /// Says that peers had the time to answer what they were asked when the agent was woken: it may live from now on.
-    /// Says nothing of one that was not woken, or of which they said what could not be taken in.
+    /// Peers had the time to answer what they were asked when the agent was woken: it may live from now on. Changes nothing
+    /// for one that was not woken, or of which they said what could not be taken in.
     pub fn waited(&self, agent: AgentId) {
         self.awake.waited(agent);
     }
