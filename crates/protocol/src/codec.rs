@@ -68,5 +68,23 @@ pub fn decode<T: for<'b> Decode<'b, ()> + Encode<()>>(
     }
     let value: T = minicbor::decode(bytes).map_err(|e| Error::Malformed { what, why: e.to_string() })?;
     // Also catches trailing bytes, indefinite lengths and integers in more bytes than needed.
-    if encode(&value) == bytes { Ok(value) } else { Err(Error::NotCanonical { what }) }
+    let mut rest = Expected(bytes);
+    let same = minicbor::encode(&value, &mut rest).is_ok() && rest.0.is_empty();
+    if same { Ok(value) } else { Err(Error::NotCanonical { what }) }
+}
+
+/// Takes what is written for what is expected, and fails at the first difference; nothing is kept.
+pub(crate) struct Expected<'a>(pub(crate) &'a [u8]);
+
+/// Something else was written than was expected.
+#[derive(Debug)]
+pub(crate) struct Different;
+
+impl minicbor::encode::Write for Expected<'_> {
+    type Error = Different;
+
+    fn write_all(&mut self, written: &[u8]) -> Result<(), Different> {
+        self.0 = self.0.strip_prefix(written).ok_or(Different)?;
+        Ok(())
+    }
 }

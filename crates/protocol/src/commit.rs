@@ -214,18 +214,25 @@ impl Commit {
     pub fn encode(&self) -> Vec<u8> {
         let size: usize = self.entries.iter().map(|entry| entry.len() + 9 + MARK_BYTES).sum();
         let mut bytes = Vec::with_capacity(size + 160);
-        let mut e = minicbor::Encoder::new(&mut bytes);
-        let marks: Vec<u8> = self.heads.iter().flat_map(|head| *mark(head)).collect();
-        let written = (|| {
-            e.array(8)?.u8(VERSION)?.encode(self.start.agent)?.encode(self.start.epoch)?;
-            e.encode(self.start.next)?.encode(self.start.head)?.bytes(&marks)?.array(self.entries.len() as u64)?;
-            for entry in &self.entries {
-                e.bytes(entry)?;
-            }
-            e.encode(self.head)?.ok()
-        })();
+        let written = self.write(&mut bytes);
         debug_assert!(written.is_ok(), "encoding into memory does not fail");
         bytes
+    }
+
+    fn write<W: minicbor::encode::Write>(&self, to: W) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let mut e = minicbor::Encoder::new(to);
+        e.array(8)?.u8(VERSION)?.encode(self.start.agent)?.encode(self.start.epoch)?;
+        let marks: Vec<u8> = self.heads.iter().flat_map(|head| *mark(head)).collect();
+        e.encode(self.start.next)?.encode(self.start.head)?.bytes(&marks)?.array(self.entries.len() as u64)?;
+        for entry in &self.entries {
+            e.bytes(entry)?;
+        }
+        e.encode(self.head)?.ok()
+    }
+
+    fn is_encoded_as(&self, bytes: &[u8]) -> bool {
+        let mut rest = codec::Expected(bytes);
+        self.write(&mut rest).is_ok() && rest.0.is_empty()
     }
 
     /// Decodes a commit and checks that its entries lead from its start to its head, each to what stands with it.
@@ -258,7 +265,7 @@ impl Commit {
         }
         let commit = Self { start, entries, heads, head };
         // Catches trailing bytes, and lengths in more bytes than needed.
-        if expected.next().is_none() && commit.encode() == bytes {
+        if expected.next().is_none() && commit.is_encoded_as(bytes) {
             Ok(commit)
         } else {
             Err(codec::Error::NotCanonical { what: "commit" }.into())

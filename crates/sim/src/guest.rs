@@ -17,11 +17,14 @@ pub struct SimProgram {
     pub can_checkpoint: bool,
     /// Fuel that every tick takes beside what it takes everywhere: a runtime that is not what it claims to be.
     pub more_fuel: u64,
+    /// Fuel after which a run lets others go on, as a real one does, so that it can be killed there; none: it goes on
+    /// until it has something to wait for.
+    pub slice: Option<Fuel>,
 }
 
 impl Default for SimProgram {
     fn default() -> Self {
-        Self { runtime: "sim-1".to_owned(), can_checkpoint: true, more_fuel: 0 }
+        Self { runtime: "sim-1".to_owned(), can_checkpoint: true, more_fuel: 0, slice: None }
     }
 }
 
@@ -29,7 +32,7 @@ impl Program for SimProgram {
     type Guest = SimGuest;
 
     fn instantiate(&self) -> SimGuest {
-        SimGuest { state: State::default(), fuel: 0, more_fuel: self.more_fuel }
+        SimGuest { state: State::default(), fuel: 0, more_fuel: self.more_fuel, slice: self.slice }
     }
 
     fn can_checkpoint(&self) -> bool {
@@ -48,6 +51,7 @@ pub struct SimGuest {
     state: State,
     fuel: u64,
     more_fuel: u64,
+    slice: Option<Fuel>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,8 +95,14 @@ impl From<Stop> for Halt {
 }
 
 impl SimGuest {
-    fn burn(&mut self, fuel: u64, limit: Fuel) -> Result<(), Halt> {
+    async fn burn(&mut self, fuel: u64, limit: Fuel) -> Result<(), Halt> {
+        let before = self.fuel;
         self.fuel = self.fuel.saturating_add(fuel);
+        if let Some(Fuel(slice)) = self.slice {
+            for _ in before / slice..self.fuel.min(limit.0) / slice {
+                point().await;
+            }
+        }
         if self.fuel <= limit.0 {
             return Ok(());
         }
@@ -103,7 +113,7 @@ impl SimGuest {
     async fn tick(&mut self, trigger: Trigger, limit: Fuel, membrane: &dyn Membrane) -> Result<bool, Halt> {
         self.state.ticks += 1;
         self.state.see(&trigger.code().to_le_bytes());
-        self.burn(100 + self.more_fuel, limit)?;
+        self.burn(100 + self.more_fuel, limit).await?;
         point().await;
         for ask in [Ask::Clock, Ask::Random(4), Ask::Balance] {
             match membrane.observe(ask)? {
@@ -111,13 +121,13 @@ impl SimGuest {
                 Answer::Bytes(bytes) => self.state.see(&bytes),
                 Answer::None | Answer::TooLong(_) => {}
             }
-            self.burn(10, limit)?;
+            self.burn(10, limit).await?;
         }
         for _ in 0..3 {
             let Answer::Bytes(body) = membrane.observe(Ask::Message { room: 64 })? else { break };
             self.state.messages += 1;
             self.state.see(&body);
-            self.burn(50, limit)?;
+            self.burn(50, limit).await?;
             point().await;
             self.obey(&String::from_utf8_lossy(&body), limit, membrane).await?;
             membrane.hold(Held::Reply(self.state.messages.to_string().into_bytes()))?;
@@ -140,7 +150,7 @@ impl SimGuest {
             }
             "wait" => membrane.wait(Nanos::from_millis(number)).await?,
             "finish" => drop(membrane.hold(Held::Finish)?),
-            "burn" => self.burn(number, limit)?,
+            "burn" => self.burn(number, limit).await?,
             _ => {}
         }
         Ok(())
@@ -151,16 +161,16 @@ impl Guest for SimGuest {
     async fn run(&mut self, input: Input, fuel: Fuel, membrane: Arc<dyn Membrane>) -> Report {
         self.fuel = 0;
         let ended = match input {
-            Input::Init => self.burn(20, fuel).map(|()| Ended::Returned { more_work: false }),
+            Input::Init => self.burn(20, fuel).await.map(|()| Ended::Returned { more_work: false }),
             Input::Tick(trigger) => {
                 let more_work = self.tick(trigger, fuel, &*membrane).await;
                 more_work.map(|more_work| Ended::Returned { more_work })
             }
             Input::Checkpoint => {
                 point().await;
-                self.burn(30, fuel).map(|()| Ended::State(self.state.encode()))
+                self.burn(30, fuel).await.map(|()| Ended::State(self.state.encode()))
             }
-            Input::Resume(state) => match (self.burn(40, fuel), State::decode(&state)) {
+            Input::Resume(state) => match (self.burn(40, fuel).await, State::decode(&state)) {
                 (Err(halt), _) => Err(halt),
                 (Ok(()), None) => Err(Halt::Trap("not my state")),
                 (Ok(()), Some(state)) => {

@@ -1,6 +1,6 @@
 //! Custody, explored: what is claimed holds in every state within the bounds, and every rule is needed for it.
 //!
-//! `cargo run --release -p igor-sim --bin custody` explores all scopes; here are the smaller ones.
+//! `cargo run --release -p sim --bin custody` explores all scopes; here are the smaller ones.
 
 use igor_protocol::custody::{Rule, Rules};
 use igor_sim::model::{Claim, Custody, NOTHING, Scope, property as p, scope, state::Left};

@@ -30,11 +30,13 @@ use std::{
     },
 };
 
-/// A store whose next append fails when it is told so: the disk was full, say.
+/// A store whose next append fails when it is told so: the disk was full, say; and which reads nothing while it is told
+/// so: the disk is rotten.
 #[derive(Default)]
 struct Flaky {
     within: MemoryStore,
     fails: AtomicBool,
+    is_rotten: AtomicBool,
 }
 
 impl Flaky {
@@ -74,6 +76,9 @@ impl Store for Flaky {
     }
 
     fn read(&self, agent: AgentId, from: Seq) -> Result<Commits, StoreError> {
+        if self.is_rotten.load(Ordering::Relaxed) {
+            return Err(StoreError::Poisoned { why: "a bit is not what was written".into() });
+        }
         self.within.read(agent, from)
     }
 
@@ -242,6 +247,32 @@ impl Stage {
         stage
     }
 
+    /// The node after a restart.
+    fn restarted(self) -> Self {
+        let key = Arc::new(KeyPair::from_seed(&keys().1.seed()));
+        let (store, world, host) = (self.store.clone(), self.world.clone(), self.host.clone());
+        Self { steward: Steward::new(key, store, world, Arc::new(Alone), host), ..self }
+    }
+
+    fn wake(&self) -> Result<Status, Error> {
+        self.run(self.steward.wake(self.agent))
+    }
+
+    /// Time passes. Says whether the agent may live since then.
+    fn lives_in_time(&self) -> bool {
+        self.run(self.steward.happen(self.agent, Event::Timer)).expect("it reads");
+        !std::mem::take(&mut *self.host.started.lock().expect("one thread")).is_empty()
+    }
+
+    /// An owner's takeover, as another node carried it out.
+    fn taken_over(&self) -> Custody {
+        let other = KeyPair::from_seed(&[9; 32]);
+        let held = book_of(&self.store.within, self.agent).held();
+        let (base_seq, base_head) = (Seq(held.chain.next.0 - 1), held.chain.head);
+        let action = Action::Takeover { base_seq, base_head, custodian: other.public(), terms: TERMS };
+        held.take_over(&self.order(1, action), held.at).expect("it follows").sign(&other)
+    }
+
     fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.run_beside(work, &mut [])
     }
@@ -321,12 +352,7 @@ fn who_has_the_lease_is_the_only_one_who_writes() {
 #[test]
 fn news_that_end_a_life_wait_for_its_end_and_find_what_it_wrote_last() {
     let stage = Stage::new();
-    let other = KeyPair::from_seed(&[9; 32]);
-    let held = book_of(&stage.store.within, stage.agent).held();
-    let (base_seq, base_head) = (Seq(held.chain.next.0 - 1), held.chain.head);
-    let action = Action::Takeover { base_seq, base_head, custodian: other.public(), terms: TERMS };
-    let record = held.take_over(&stage.order(1, action), held.at).expect("it follows").sign(&other);
-
+    let record = stage.taken_over();
     let lease = stage.run(stage.steward.claim(stage.agent)).expect("it is free");
     let ended = AtomicBool::new(false);
     let life: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async {
@@ -341,4 +367,56 @@ fn news_that_end_a_life_wait_for_its_end_and_find_what_it_wrote_last() {
     assert_eq!(stage.status(), Status::Elsewhere);
     let claim = stage.run(stage.steward.claim(stage.agent));
     assert!(matches!(claim, Err(Error::Refused(NotAllowed::NotCustodian))), "{claim:?}");
+}
+
+#[test]
+fn after_a_restart_an_agent_sleeps_until_peers_had_the_time_to_answer() {
+    let stage = Stage::new().restarted();
+    let asleep = |stage: &Stage| {
+        assert!(!stage.lives_in_time());
+        let claimed = stage.run(stage.steward.claim(stage.agent));
+        assert!(matches!(claimed, Err(Error::Asleep(_))), "{claimed:?}");
+        let given = stage.run(stage.steward.give(stage.agent, keys().0.public(), |_| {}));
+        assert!(matches!(given, Err(Failed::Own(Error::Asleep(_)))), "{given:?}");
+    };
+    asleep(&stage);
+    stage.steward.waited(stage.agent);
+    asleep(&stage);
+    assert_eq!(stage.wake().expect("it reads"), Status::Custodian);
+    asleep(&stage);
+    stage.steward.waited(stage.agent);
+    assert!(stage.lives_in_time());
+    drop(stage.run(stage.steward.claim(stage.agent)).expect("it is free"));
+}
+
+/// What peers say of an agent whose journal does not read goes nowhere: once it reads, they are asked again.
+#[test]
+fn an_agent_that_did_not_read_sleeps_until_peers_were_asked_again() {
+    let stage = Stage::new().restarted();
+    stage.store.is_rotten.store(true, Ordering::Relaxed);
+    assert!(stage.wake().is_err());
+    assert!(stage.hear(stage.taken_over()).is_err(), "it is not taken in");
+    stage.steward.waited(stage.agent);
+    stage.store.is_rotten.store(false, Ordering::Relaxed);
+    assert!(!stage.lives_in_time(), "it was taken over");
+
+    stage.wake().expect("it reads now");
+    stage.hear(stage.taken_over()).expect("it is taken in now");
+    stage.steward.waited(stage.agent);
+    assert!(!stage.lives_in_time());
+    assert_eq!(stage.status(), Status::Elsewhere);
+}
+
+#[test]
+fn what_is_heard_and_not_taken_in_is_asked_for_again() {
+    let stage = Stage::new().restarted();
+    let record = stage.taken_over();
+    stage.wake().expect("it reads");
+    stage.steward.waited(stage.agent);
+    stage.fund(2).expect("nobody else writes");
+    stage.store.is_rotten.store(true, Ordering::Relaxed);
+    assert!(stage.hear(record).is_err());
+    stage.store.is_rotten.store(false, Ordering::Relaxed);
+    assert!(!stage.steward.is_awake(stage.agent));
+    assert!(!stage.lives_in_time());
 }

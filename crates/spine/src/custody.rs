@@ -11,11 +11,15 @@
 //! - To a journal that is here one writes at a time: whoever has the agent's [`Lease`], else the steward. What was asked
 //!   of the store before is waited for in between.
 //! - Nothing is told to another node that is not durable here.
+//! - After a restart no life of an agent begins, and nobody is given it, before peers were asked what they know of it and
+//!   had the time to answer, and what they said was taken in ([`Steward::wake`], [`Steward::waited`]).
 
+mod awake;
 mod books;
 mod file;
 mod give;
 mod lease;
+mod notes;
 mod offered;
 mod seams;
 mod steward;

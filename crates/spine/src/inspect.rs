@@ -11,7 +11,7 @@ use igor_protocol::{
 };
 
 /// Entries that the search for the last checkpoint reads first; it goes back four times as far each time.
-const SEARCH_ENTRIES: u64 = 256;
+const SEARCH_ENTRIES: u64 = 32;
 
 /// Why a journal cannot be read to its end.
 #[derive(Debug, thiserror::Error)]

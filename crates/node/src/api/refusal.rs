@@ -123,7 +123,7 @@ const fn custody(error: &igor_spine::custody::Error) -> (StatusCode, &'static st
         }
         Custody::Refused(_) => (StatusCode::CONFLICT, "not_custodian"),
         Custody::Order(_) => (StatusCode::CONFLICT, "order_refused"),
-        Custody::Leased(_) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        Custody::Leased(_) | Custody::Asleep(_) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         // The node around could not do its part: the agent cannot be gone on with from what is here.
         Custody::Host(_) => (StatusCode::CONFLICT, "cannot_restore"),
         Custody::Own(_) | Custody::Note { .. } | Custody::Unknown(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
@@ -154,6 +154,7 @@ fn moving(failed: &igor_spine::custody::Failed) -> (StatusCode, &'static str) {
         Failed::Before(_) => (StatusCode::BAD_GATEWAY, "node_unreachable"),
         Failed::Unanswered(_) => (StatusCode::GATEWAY_TIMEOUT, "move_unanswered"),
         Failed::Own(igor_spine::custody::Error::Refused(_)) => (StatusCode::CONFLICT, "not_custodian"),
+        Failed::Own(igor_spine::custody::Error::Asleep(_)) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         Failed::Own(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     }
 }

@@ -49,6 +49,8 @@ impl Questions {
         let agents: Vec<_> = due.get(&to)?.iter().take(AGENTS_MAX).copied().collect();
         if agents.is_empty() {
             due.remove(&to);
+            // Before anything else is asked.
+            self.answered.send_if_modified(|answered| answered.insert(to));
             return None;
         }
         Some(agents)
@@ -100,6 +102,7 @@ impl NodePeers {
             let mut due = self.questions.due();
             let begins = !due.contains_key(&to);
             due.entry(to).or_default().extend(agents);
+            self.questions.answered.send_if_modified(|answered| answered.remove(&to));
             begins
         };
         if begins {
@@ -185,9 +188,6 @@ async fn ask(network: &Network, to: NodeId, questions: &Questions, heard: &mpsc:
             }
         }
     }
-    questions.answered.send_modify(|answered| {
-        answered.insert(to);
-    });
 }
 
 impl Link for NodeLink {

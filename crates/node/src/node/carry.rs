@@ -217,6 +217,7 @@ impl Node {
         if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
             return Err(Error::Running { name: life.name().to_owned() });
         }
+        self.wake(agent).await?;
         let node = self.clone();
         let prepared = blocking(move || {
             node.check_custody(agent)?;

@@ -121,27 +121,51 @@ impl Node {
 
     /// After a restart: finishes what was interrupted, and lets peers say what this node slept through.
     pub(super) async fn wake_all(self: &Arc<Self>) -> Result<(), Error> {
+        let mut woken = Vec::new();
         for agent in self.store.list()? {
             match Box::pin(self.steward.wake(agent)).await {
-                Ok(Status::Suspended(doubt)) => {
-                    tracing::error!(%agent, %doubt, "an agent does not run: its owner decides, with `igor takeover`");
+                Ok(status) => {
+                    if let Status::Suspended(doubt) = status {
+                        tracing::error!(%agent, %doubt, "an agent does not run: its owner decides, with `igor takeover`");
+                    }
+                    woken.push(agent);
                 }
-                Ok(_) => {}
                 Err(error) => tracing::error!(%agent, %error, "an agent's custody cannot be told; it does not run"),
             }
         }
-        if self.peers().network().is_some() && !self.store.list()?.is_empty() {
-            // Those who are listed are worth waiting for; who else may know is not known.
-            let listed = self.listed();
-            let all = async {
-                if listed.is_empty() {
-                    std::future::pending::<()>().await;
-                }
-                self.peers().answered_by(&listed).await;
-            };
-            drop(tokio::time::timeout(PEERS_WITHIN, all).await);
+        if !woken.is_empty() {
+            self.let_peers_answer().await;
+        }
+        for agent in woken {
+            self.steward.waited(agent);
         }
         Ok(())
+    }
+
+    /// As [`Node::wake_all`], for one agent that was not woken then: it did not read, or this node does not carry all.
+    pub(super) async fn wake(&self, agent: AgentId) -> Result<(), Error> {
+        if !self.steward.is_awake(agent) {
+            Box::pin(self.steward.wake(agent)).await?;
+            self.let_peers_answer().await;
+            self.steward.waited(agent);
+        }
+        Ok(())
+    }
+
+    /// Gives peers the time to answer what they were asked. Those who are listed are worth waiting for; who else may know
+    /// is not known.
+    async fn let_peers_answer(&self) {
+        if self.peers().network().is_none() {
+            return;
+        }
+        let listed = self.listed();
+        let all = async {
+            if listed.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            self.peers().answered_by(&listed).await;
+        };
+        drop(tokio::time::timeout(PEERS_WITHIN, all).await);
     }
 
     /// Asks a node what it knows of all agents that are here.

@@ -6,7 +6,13 @@ use crate::{
     },
     client::{Address, Client, Error as Refusal},
 };
-use igor_protocol::{entry::MessageId, ledger::Book};
+use igor_network::Network;
+use igor_protocol::{
+    Seq,
+    custody::{Memory, Note, Status as CustodyStatus},
+    entry::{Action, MessageId, OrderBody},
+    ledger::Book,
+};
 use igor_sandbox::compile;
 use igor_spine::World;
 
@@ -49,28 +55,31 @@ async fn an_agent_that_is_being_created_is_on_its_way() {
     server.shut_down().await;
 }
 
+const LISTEN: &str = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n";
+
+/// A node that is on the network, and where others reach it.
+async fn open_joined(home: &Path, peers: &[&str]) -> (Arc<Node>, Network, String) {
+    let toml = if peers.is_empty() { LISTEN.to_owned() } else { format!("{LISTEN}peers = {peers:?}\n") };
+    std::fs::write(home.join("node.toml"), toml).unwrap();
+    let node = open(home);
+    let network = node.join().await.unwrap().unwrap();
+    while network.addresses().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let address = igor_network::address_of(node.id(), network.addresses()[0].clone()).unwrap().to_string();
+    (node, network, address)
+}
+
 /// A node of a home that has many agents asks about all of them, in few questions, and nobody takes it for a flood.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_agents_are_asked_about_in_few_questions() {
     const AGENTS: usize = 300;
-    let open = async |toml: String| {
-        let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join("node.toml"), toml).unwrap();
-        let compiler = Compiler::new("nothing is compiled here".into(), compile::Limits::default());
-        let node = Node::open(home.path(), compiler).unwrap();
-        let network = node.join().await.unwrap().unwrap();
-        (home, node, network)
-    };
-    let listen = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n";
-    let (_a_home, a, a_network) = open(listen.into()).await;
+    let (a_home, b_home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, a_network, address) = open_joined(a_home.path(), &[]).await;
     for n in 0..AGENTS {
         begin(&a, &format!("a{n}")).await;
     }
-    while a_network.addresses().is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    let address = igor_network::address_of(a.id(), a_network.addresses()[0].clone()).unwrap();
-    let (_b_home, b, b_network) = open(format!("{listen}peers = [\"{address}\"]\n")).await;
+    let (b, b_network, _) = open_joined(b_home.path(), &[&address]).await;
     // Who connects is asked about all.
     let other = BTreeSet::from([b.id()]);
     let answered = a.steward().peers().answered_by(&other);
@@ -86,6 +95,52 @@ async fn many_agents_are_asked_about_in_few_questions() {
 
 fn open(home: &Path) -> Arc<Node> {
     Node::open(home, Compiler::new("nothing is compiled here".into(), compile::Limits::default())).unwrap()
+}
+
+/// What peers say of an agent that does not read goes nowhere. So they are asked again once it reads, before it lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_did_not_read_at_the_start_is_asked_about_before_it_lives() {
+    let (a_home, b_home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let before = open(a_home.path());
+    let agent = begin(&before, "a").await;
+    let book = before.book(agent).unwrap();
+    let blob = a_home.path().join("blobs").join(book.genesis().manifest.to_string());
+    let aside = a_home.path().join("aside");
+    std::fs::rename(&blob, &aside).unwrap();
+
+    // Its owner had another node take it over meanwhile.
+    let (b, b_network, address) = open_joined(b_home.path(), &[]).await;
+    let (held, base) = (book.held(), book.chain());
+    let action =
+        Action::Takeover { base_seq: Seq(base.next.0 - 1), base_head: base.head, custodian: b.id(), terms: b.terms() };
+    let (term, at) = (base.epoch.term, held.at);
+    let order = OrderBody { agent, term, counter: 1, at, action }.sign(&before.owner);
+    let mut memory = Memory::default();
+    memory.keep(held.take_over(&order, at).unwrap().sign(&b.key));
+    let note = Note::new(before.owner.public(), memory);
+    b.store.put_local(&Note::name(agent), note.encode()).await.unwrap();
+
+    drop(before);
+    let (a, a_network, _) = open_joined(a_home.path(), &[&address]).await;
+    let patience = std::time::Duration::from_mins(1);
+    let other = BTreeSet::from([b.id()]);
+    tokio::time::timeout(patience, a.steward().peers().answered_by(&other)).await.unwrap();
+    let carried = a.carry_all().await.unwrap();
+    assert_eq!((carried.living, carried.unable), (0, 1));
+
+    std::fs::rename(&aside, &blob).unwrap();
+    assert_eq!(a.steward().status(agent).unwrap(), CustodyStatus::Custodian, "nothing was taken in");
+    // However late it answers.
+    let heard = async {
+        while a.steward().status(agent).unwrap() != CustodyStatus::Elsewhere {
+            assert!(a.start(agent, Wishes::default()).await.is_err());
+        }
+    };
+    tokio::time::timeout(patience, heard).await.unwrap();
+    let refused = a.start(agent, Wishes::default()).await.map(drop).unwrap_err();
+    assert!(matches!(refused, Error::NotCustodian(_)), "{refused}");
+    a_network.shutdown().await;
+    b_network.shutdown().await;
 }
 
 /// Whoever reads along hears of every agent, however many there are.

@@ -140,10 +140,13 @@ impl Book {
     }
 
     /// Checks an entry, takes it into account and adds it to a draft. Returns its position and the head after it.
+    #[allow(clippy::needless_pass_by_value)] // it is the journal's from here on
     pub fn push(&mut self, draft: &mut Draft, entry: Entry) -> Result<(Seq, Hash), Fault> {
         let encoded = entry.encode();
         let seq = self.chain.next;
-        self.take(entry, &encoded, draft.is_empty())?;
+        self.take(&entry, &encoded, draft.is_empty())?;
+        self.chain = self.chain.link(&encoded);
+        self.settle(&entry);
         if draft.is_empty() {
             // The first entry may have raised it.
             draft.start.epoch = self.chain.epoch;
@@ -216,10 +219,16 @@ impl Book {
             if commit.epoch() != self.chain.epoch && !matches!(entry.body, Body::Custody(_)) {
                 return Err((seq, Fault::Link("its epoch is not the one that custody has")));
             }
-            self.take(entry.clone(), encoded, seq == commit.first()).map_err(|fault| (seq, fault))?;
+            self.take(&entry, encoded, seq == commit.first()).map_err(|fault| (seq, fault))?;
             if self.chain.epoch != commit.epoch() {
                 return Err((seq, Fault::Link("its epoch is not the one that its custody entry begins")));
             }
+            // Within a commit each entry leads to the next; whether the first follows from here is not known yet.
+            if entries.is_empty() && self.chain.link(encoded).head != head {
+                return Err((seq, Fault::Link("it follows another history")));
+            }
+            self.chain = Chain { next: seq.next(), head, ..self.chain };
+            self.settle(&entry);
             entries.push((seq, head, entry));
         }
         if self.barrier != Barrier::Open {
@@ -229,34 +238,36 @@ impl Book {
         Ok(entries)
     }
 
-    /// `first` says whether it is the first entry of its commit.
-    fn take(&mut self, entry: Entry, encoded: &[u8], first: bool) -> Result<(), Fault> {
+    /// `first` says whether it is the first entry of its commit. The caller links it, and then settles it.
+    fn take(&mut self, entry: &Entry, encoded: &[u8], first: bool) -> Result<(), Fault> {
         if encoded.len() > crate::limits::ENTRY_BYTES_MAX {
             let (bytes, max) = (encoded.len() as u64, crate::limits::ENTRY_BYTES_MAX as u64);
             return Err(codec::Error::TooLarge { what: "journal entry", bytes, max }.into());
         }
         let Entry { at, body } = entry;
-        rules::check_place(self, &body, at)?;
-        let settles = !matches!(body, Body::Message(_) | Body::Seal(_));
-        let seals = matches!(body, Body::Seal(_) | Body::Custody(_));
+        let at = *at;
+        rules::check_place(self, body, at)?;
         match body {
-            Body::Genesis(genesis) => rules::genesis(self, &genesis, at)?,
-            Body::Run(run) => rules::run(self, &run, at)?,
-            Body::Message(message) => rules::message(self, &message)?,
-            Body::Checkpoint(checkpoint) => rules::checkpoint(self, &checkpoint)?,
-            Body::Order(order) => rules::order(self, order)?,
-            Body::Custody(record) => rules::custody(self, &record, at, first)?,
+            Body::Genesis(genesis) => rules::genesis(self, genesis, at)?,
+            Body::Run(run) => rules::run(self, run, at)?,
+            Body::Message(message) => rules::message(self, message)?,
+            Body::Checkpoint(checkpoint) => rules::checkpoint(self, checkpoint)?,
+            Body::Order(order) => rules::order(self, order.clone())?,
+            Body::Custody(record) => rules::custody(self, record, at, first)?,
             Body::Seal(_) if self.own => {}
-            Body::Seal(seal) => rules::seal(self, &seal)?,
-            Body::End(cause) => rules::end(self, cause)?,
-        }
-        self.ledger.at = at;
-        self.sealed = seals;
-        self.chain = self.chain.link(encoded);
-        if settles {
-            self.ledger.settled = self.chain.next;
+            Body::Seal(seal) => rules::seal(self, seal)?,
+            Body::End(cause) => rules::end(self, *cause)?,
         }
         Ok(())
+    }
+
+    /// What follows for the book once an entry is linked.
+    fn settle(&mut self, Entry { at, body }: &Entry) {
+        self.ledger.at = *at;
+        self.sealed = matches!(body, Body::Seal(_) | Body::Custody(_));
+        if !matches!(body, Body::Message(_) | Body::Seal(_)) {
+            self.ledger.settled = self.chain.next;
+        }
     }
 
     /// The receipt for everything since the last one, not signed yet.

@@ -257,8 +257,8 @@ impl SimHost {
 fn settings(agent: AgentId, forgive: bool) -> Settings {
     let [one, two, ..] = agent.0.0;
     Settings {
-        interval: Nanos::from_millis(300 + 2 * u64::from(one)),
-        checkpoint_interval: Nanos::from_millis(1_500 + 10 * u64::from(two)),
+        interval: Nanos::from_millis(400 + 3 * u64::from(one)),
+        checkpoint_interval: Nanos::from_millis(2_000 + 12 * u64::from(two)),
         ticks: None,
         paused: false,
         forgive,

@@ -14,7 +14,7 @@ use igor_spine::{
 use igor_store::Store;
 use std::sync::Arc;
 
-/// How long peers have to answer after a start.
+/// How long peers have to answer what they are asked when an agent is woken.
 const ANSWERS: Nanos = Nanos::from_secs(2);
 /// How often it looks after each agent.
 const TIMER_MIN: Nanos = Nanos::from_secs(2);
@@ -66,13 +66,8 @@ fn serve(machine: &Arc<Machine>, node: &Arc<Node>, incoming: Incoming) {
 }
 
 async fn tend(machine: &Arc<Machine>, node: &Arc<Node>) {
-    for agent in agents(node) {
-        if let Err(error) = node.steward.wake(agent).await {
-            judge_custody(machine, "waking", &error);
-        }
-    }
-    node.world.sleep(ANSWERS).await;
     loop {
+        wake(machine, node).await;
         for agent in agents(node) {
             // What is left to be done is attended to.
             if !matches!(node.steward.status(agent), Ok(Status::Given(_) | Status::Unfinished)) {
@@ -80,6 +75,23 @@ async fn tend(machine: &Arc<Machine>, node: &Arc<Node>) {
             }
         }
         node.world.doze(TIMER_MIN, TIMER_MAX).await;
+    }
+}
+
+/// Wakes those that are asleep: all after a start, and later each that did not read before.
+async fn wake(machine: &Arc<Machine>, node: &Node) {
+    let mut woken = Vec::new();
+    for agent in agents(node).into_iter().filter(|agent| !node.steward.is_awake(*agent)) {
+        match node.steward.wake(agent).await {
+            Ok(_) => woken.push(agent),
+            Err(error) => judge_custody(machine, "waking", &error),
+        }
+    }
+    if !woken.is_empty() {
+        node.world.sleep(ANSWERS).await;
+    }
+    for agent in woken {
+        node.steward.waited(agent);
     }
 }
 

@@ -12,13 +12,10 @@ use super::{
 };
 use igor_protocol::{
     AgentId, Credits, Nanos, Timestamp,
-    custody::{Event, may_begin},
+    custody::Event,
     entry::{Action, MessageId, OrderBody, Sender},
 };
-use igor_spine::{
-    World,
-    command::{Command, Delivered, Parcel, Refused},
-};
+use igor_spine::command::{Command, Delivered, Parcel, Refused};
 use igor_store::Store;
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -26,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 /// How long an answer is waited for.
 const ANSWER: Nanos = Nanos::from_secs(2);
 /// A balance that is soon used up.
-const POOR: u128 = 10_000;
+const POOR: u128 = 20_000;
 
 /// Starts what owners and senders do for all agents.
 pub(super) fn begin(stage: &Arc<Stage>) {
@@ -49,13 +46,13 @@ async fn deploy(stage: &Arc<Stage>, number: usize) {
         let (told, heard) = oneshot::channel();
         if let Some(node) = machine.node() {
             let (genesis, manifest, id) = (agent.genesis.clone(), agent.manifest.clone(), agent.id);
-            let me = machine.id();
             machine.spawn(async move {
                 let there = node.store.tail(id).ok().flatten().is_some();
-                let may =
-                    may_begin(me, node.world.wall_clock(), &genesis.body, &igor_protocol::custody::Memory::default())
-                        .is_ok();
-                let begun = there || (may && node.host.create(genesis, manifest, PROGRAM.to_vec()).await.is_ok());
+                let begun = there
+                    || match node.steward.claim_new(&genesis.body).await {
+                        Ok(_lease) => node.host.create(genesis, manifest, PROGRAM.to_vec()).await.is_ok(),
+                        Err(_) => false,
+                    };
                 if begun {
                     drop(node.steward.happen(id, Event::Timer).await);
                 }
@@ -178,7 +175,7 @@ async fn fund(stage: &Arc<Stage>, number: usize) {
         if !poor || (!stage.is_calm() && dice.permille(500)) {
             continue;
         }
-        let added = if stage.is_calm() { 1 << 60 } else { dice.within(30_000, 150_000) };
+        let added = if stage.is_calm() { 1 << 60 } else { dice.within(60_000, 300_000) };
         let Some(total) = now.funded.checked_add(Credits::from_units(u128::from(added))) else { continue };
         let (term, at) = (now.chain.epoch.term, Timestamp(stage.kernel.now().0));
         let body = OrderBody { agent: agent.id, term, counter: agent.next_order(), at, action: Action::Fund { total } };

@@ -9,7 +9,7 @@ use igor_protocol::Nanos;
 use std::fmt;
 
 /// How long faults go on.
-const COURSE: Nanos = Nanos::from_secs(50);
+const COURSE: Nanos = Nanos::from_secs(40);
 
 /// What can be wrong, by its name in reports and options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,11 @@
 //! What is left out of custody's rules is [`igor_protocol::custody::Rules`]; here is what those cannot say.
 
 use crate::{files::SimDisk, guest::SimProgram};
+use igor_protocol::Fuel;
 use igor_store::files::SyncPoint;
+
+/// A run can be killed after so much of its fuel: a tick takes 130 to 280, beside what messages have it burn.
+const SLICE: Fuel = Fuel(16);
 
 /// A mistake of every node of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,5 +39,5 @@ impl Planted {
 /// The program as this machine runs it.
 pub(super) fn program(planted: Option<Planted>, machine: usize) -> SimProgram {
     let more = planted == Some(Planted::RunsDiffer) && machine == 0;
-    SimProgram { more_fuel: u64::from(more), ..SimProgram::default() }
+    SimProgram { more_fuel: u64::from(more), slice: Some(SLICE), ..SimProgram::default() }
 }

@@ -1,6 +1,7 @@
 //! The end of a seed: faults stop, everything must come to rest, and every agent be able to go everywhere.
 
 use super::{
+    machine::Machine,
     ops::{give, has_journal},
     oracle::short,
     stage::{Stage, terms},
@@ -13,6 +14,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 /// How long a cluster has to come to rest.
 const PATIENCE: Nanos = Nanos::from_secs(150);
+/// How long nodes are up when others start that they have something to tell.
+const SETTLES: Nanos = Nanos::from_secs(3);
 /// How often it is looked at.
 const LOOK: Nanos = Nanos::from_millis(400);
 /// Moves of a seed, at least.
@@ -71,8 +74,12 @@ async fn heal(stage: &Arc<Stage>) {
         }
     }
     // Those that were taken over from start when the others can tell them.
-    stage.kernel.sleep(Nanos::from_secs(15)).await;
-    stage.machines.iter().for_each(super::machine::Machine::boot);
+    let comes = |machine: &Arc<Machine>| !(machine.is_up() || machine.is_held_down() || machine.is_ruined());
+    while stage.machines.iter().any(comes) {
+        stage.kernel.sleep(LOOK).await;
+    }
+    stage.kernel.sleep(SETTLES).await;
+    stage.machines.iter().for_each(Machine::boot);
 }
 
 /// Waits until every agent lives once, with nothing open. Says whether that came.

@@ -225,7 +225,7 @@ impl Agent {
         let owner = KeyPair::from_seed(&[u8::try_from(100 + number).unwrap_or(u8::MAX); 32]);
         let host = &machines[dice.index(machines.len())];
         // Poor ones need money soon.
-        let budget = if dice.permille(300) { dice.within(30_000, 150_000) } else { 1 << 60 };
+        let budget = if dice.permille(300) { dice.within(60_000, 300_000) } else { 1 << 60 };
         let body = GenesisBody {
             owner: owner.public(),
             nonce: [u8::try_from(number).unwrap_or(0); 16],

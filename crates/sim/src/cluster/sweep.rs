@@ -18,7 +18,7 @@ use std::{
 pub const SEEDS_FOR_ALL: u64 = 300;
 
 /// What must really happen, beside the kinds of faults.
-const EXPECTED: [&str; 31] = [
+const EXPECTED: [&str; 30] = [
     "give",
     "accept",
     "decline",
@@ -27,7 +27,6 @@ const EXPECTED: [&str; 31] = [
     "takeover of a dead node",
     "takeover of a live node",
     "bury",
-    "suspend",
     "pursue",
     "pursue answered",
     "branch set aside",
@@ -172,5 +171,5 @@ pub fn replay(outcome: &Outcome) -> String {
     } else {
         format!(" --keep {}", ops.iter().map(usize::to_string).collect::<Vec<_>>().join(","))
     };
-    format!("cargo run --release -p igor-sim -- --seed {seed}{keep} --trace --plan")
+    format!("cargo run --release -p sim -- --seed {seed}{keep} --trace --plan")
 }

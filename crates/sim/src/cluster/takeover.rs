@@ -14,7 +14,7 @@ use super::{
 };
 use crate::files::Crash;
 use igor_protocol::{
-    Chain, Nanos, NodeId, Seq, Timestamp,
+    AgentId, Chain, Nanos, NodeId, Seq, Timestamp,
     custody::{Refusal, Status},
     entry::{Action, OrderBody},
 };
@@ -26,6 +26,8 @@ use tokio::sync::oneshot;
 const SETTLES: Nanos = Nanos::from_secs(13);
 /// A node that starts again asks for 2 s; it gets some more.
 const HEARS: Nanos = Nanos::from_secs(5);
+/// How often an order is given to a node that is down, or fails: for longer than any is down by itself.
+const ATTEMPTS_MAX: usize = 400;
 
 pub(super) async fn run(stage: &Arc<Stage>, op: Op) {
     let Who::Home(agent) = op.who else { return };
@@ -78,8 +80,12 @@ async fn return_to_hearing(stage: &Arc<Stage>, number: usize, old: &Arc<Machine>
         stage.net.calm(HEARS);
         stage.kernel.sleep(HEARS).await;
         let knows = |node: Arc<Node>| node.steward.status(agent).is_ok_and(|status| status != Status::Custodian);
-        if !taken || stage.is_calm() || stage.oracle.is_rotten(old.index) || old.node().is_some_and(knows) {
-            break;
+        if !taken || stage.is_calm() || old.node().is_some_and(knows) {
+            return;
+        }
+        if stage.oracle.is_rotten(old.index) {
+            // What it reported is enough for its operator: others may not be there to tell it when its journal reads again.
+            return old.retire();
         }
     }
 }
@@ -143,7 +149,7 @@ enum Fate {
     Taken,
     /// It was refused: it counts nowhere, and another may be signed.
     Refused,
-    /// The node that it named is gone for good.
+    /// The node that it named is gone, for good or until all others have come to rest.
     Gone,
 }
 
@@ -157,8 +163,13 @@ async fn take_over(stage: &Arc<Stage>, number: usize, base: Chain, machine: &Arc
     let (term, at) = (base.epoch.term, Timestamp(stage.kernel.now().0));
     let body = OrderBody { agent: agent.id, term, counter: agent.next_order(), at, action };
     let order = body.sign(&agent.owner);
+    // Whether it may have been signed: then whoever refuses it now would have finished it before.
     let mut tried = false;
-    while !machine.is_ruined() {
+    for _ in 0..ATTEMPTS_MAX {
+        // When faults are over those that are held down are started once no operation is left, this one included.
+        if machine.is_ruined() || (stage.is_calm() && machine.is_held_down()) {
+            return Fate::Gone;
+        }
         if let Some(node) = machine.node() {
             let (told, heard) = oneshot::channel();
             let (of, on, id, order) = (stage.clone(), machine.index, agent.id, order.clone());
@@ -171,22 +182,24 @@ async fn take_over(stage: &Arc<Stage>, number: usize, base: Chain, machine: &Arc
             match heard.await {
                 Ok(Ok(()) | Err(Error::Refused(Refusal::Known))) => return Fate::Taken,
                 Ok(Err(Error::Refused(_) | Error::Host(_))) if !tried => return Fate::Refused,
-                // It was signed the first time, or not: whoever refuses it now would have finished it.
-                Ok(Err(Error::Refused(_))) => {
-                    let term = order_term(&action, stage, agent.id, base);
-                    return if term { Fate::Taken } else { Fate::Refused };
+                Ok(Err(Error::Refused(_) | Error::Host(_))) => {
+                    return if was_signed(stage, agent.id, base) { Fate::Taken } else { Fate::Refused };
                 }
                 Ok(Err(_)) | Err(_) => tried = true,
             }
         }
         stage.kernel.sleep(Nanos::from_millis(500)).await;
     }
+    stage.oracle.violate(format!(
+        "n{} neither carries out a takeover of {} nor refuses it",
+        machine.index,
+        short(agent.id)
+    ));
     Fate::Gone
 }
 
 /// Whether a keystore has confirmed a takeover from here.
-fn order_term(action: &Action, stage: &Stage, agent: igor_protocol::AgentId, base: Chain) -> bool {
-    let Action::Takeover { base_seq, .. } = action else { return false };
+fn was_signed(stage: &Stage, agent: AgentId, base: Chain) -> bool {
     let taken = stage.oracle.takeovers(agent);
-    taken.iter().any(|taken| taken.from == base.epoch.term && taken.next == base_seq.next())
+    taken.iter().any(|taken| taken.from == base.epoch.term && taken.next == base.next)
 }

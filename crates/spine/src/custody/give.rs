@@ -210,6 +210,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             (Status::Suspended(doubt), _) => return Err(refused(doubt.into())),
             _ => return Err(refused(Refused::NotCustodian)),
         };
+        self.must_be_awake(agent)?;
         // Its terms are not known yet; those of now are within the owner's policy. A life seals before it ends.
         let held = Held { sealed: true, ..held.clone() };
         held.handoff(to, held.standing.terms, self.world.wall_clock()).map_err(|fault| refused(fault.into()))?;

@@ -1,6 +1,6 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
-use super::{Host, Lease, Peers, books::Books, lease::Tenant};
+use super::{Host, Lease, Peers, awake::Awake, books::Books, lease::Tenant, notes::Notes};
 use crate::{World, moving::Arrivals};
 use igor_protocol::{
     AgentId, Body, Entry, KeyPair, Manifest, NodeId, OwnerId, Seq,
@@ -43,6 +43,9 @@ pub enum Error {
     /// Only one life of an agent goes on, and only while the agent is not handed over.
     #[error("agent {0} runs, is being started, or is on its way to another node")]
     Leased(AgentId),
+    /// It was here before this process: whoever took it over meanwhile is asked for first.
+    #[error("peers were not asked yet what they know of agent {0} since this node started; try again in some seconds")]
+    Asleep(AgentId),
     /// Nobody here knows of this agent.
     #[error("this node knows nothing of agent {0}")]
     Unknown(AgentId),
@@ -102,9 +105,11 @@ pub struct Steward<S, W, P, H> {
     pub(super) host: Arc<H>,
     rules: Rules,
     pub(super) books: Books,
+    notes: Notes,
     /// What all moves have in memory that come in here, and what is left of those that were cut.
     pub(super) arrivals: Arrivals,
     turns: Mutex<BTreeMap<AgentId, Turn>>,
+    awake: Awake,
     /// Agents that are coming in: what is here of their journals is not removed.
     pub(super) coming: Busy,
     /// Agents that are handed over, or whose answer is asked for.
@@ -155,8 +160,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     pub fn new(key: Arc<KeyPair>, store: Arc<S>, world: Arc<W>, peers: Arc<P>, host: Arc<H>) -> Self {
         let (coming, leaving, freezing) = (Busy::default(), Busy::default(), Busy::default());
         let (rules, books, arrivals) = (Rules::ALL, Books::default(), Arrivals::default());
-        let turns = Mutex::default();
-        Self { key, store, world, peers, host, rules, books, arrivals, turns, coming, leaving, freezing }
+        let (turns, awake, notes) = (Mutex::default(), Awake::default(), Notes::default());
+        Self { key, store, world, peers, host, rules, books, notes, arrivals, turns, awake, coming, leaving, freezing }
     }
 
     /// Leaves out a rule of custody: only a simulated node does, to show that the rule is needed.
@@ -203,9 +208,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     fn note(&self, agent: AgentId) -> Result<Option<Note>, Error> {
-        let bytes = self.store.get_local(&Note::name(agent))?;
-        let decoded = bytes.map(|bytes| Note::decode(&bytes)).transpose();
-        decoded.map_err(|e| Error::Note { agent, why: e.to_string() })
+        self.notes.read(&*self.store, agent)
     }
 
     /// Whether nothing is known of the agent here, not even that it is elsewhere.
@@ -213,7 +216,6 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(self.note(agent)?.is_none() && self.store.tail(agent)?.is_none())
     }
 
-    /// Whose agent it is, as far as is known here.
     /// Who owns an agent that this node has, had, or has heard of.
     pub fn owner(&self, agent: AgentId) -> Result<OwnerId, Error> {
         if let Some(note) = self.note(agent)? {
@@ -254,9 +256,27 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         }
     }
 
-    /// What another node told. Records that say nothing new, or that nothing here bears out, change nothing.
+    /// What another node told. Records that say nothing new, or that nothing here bears out, change nothing. Where one
+    /// cannot be taken in, peers are to be asked again before the agent begins to live.
     pub async fn hear(&self, tidings: Tidings) -> Result<(), Error> {
-        let Ok(owner) = self.owner(tidings.agent) else { return Ok(()) };
+        let (agent, last) = (tidings.agent, tidings.records.last().cloned());
+        let heard = Box::pin(self.take_in(tidings)).await;
+        if matches!(heard, Err(Error::Own(_) | Error::Note { .. } | Error::Host(_))) {
+            let turn = self.turn(agent);
+            let desk = turn.lock().await;
+            // What is on the desk is kept as soon as it can be.
+            if desk.news.is_none() || desk.news != last {
+                self.awake.sleeps(agent);
+            }
+        }
+        heard
+    }
+
+    async fn take_in(&self, tidings: Tidings) -> Result<(), Error> {
+        let owner = match self.owner(tidings.agent) {
+            Err(Error::Unknown(_)) => return Ok(()),
+            owner => owner?,
+        };
         for record in tidings.records {
             // What is known was checked when it came; most of what is told is.
             let known = self.known(tidings.agent, false)?;
@@ -273,11 +293,31 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     /// Finishes what a crash interrupted, and asks the peers. An agent that is this node's is not started: that is for
-    /// [`Event::Timer`] or [`Steward::claim`], once they had the time to answer.
+    /// [`Event::Timer`] or [`Steward::claim`], after [`Steward::waited`]. Where it fails, it is to be tried again.
     pub async fn wake(&self, agent: AgentId) -> Result<Status, Error> {
-        self.leave_buried_now(agent).await?;
-        self.happen(agent, Event::Restarted).await?;
-        self.status(agent)
+        // Before they are: what comes back at once and cannot be taken in counts.
+        self.awake.asked(agent);
+        let woken = async {
+            self.leave_buried_now(agent).await?;
+            self.happen(agent, Event::Restarted).await?;
+            self.status(agent)
+        };
+        woken.await.inspect_err(|_| self.awake.sleeps(agent))
+    }
+
+    /// Peers had the time to answer what they were asked when the agent was woken: it may live from now on. Changes nothing
+    /// for one that was not woken, or of which they said what could not be taken in.
+    pub fn waited(&self, agent: AgentId) {
+        self.awake.waited(agent);
+    }
+
+    /// Whether an agent that is this node's may begin to live, as far as that depends on what peers know.
+    pub fn is_awake(&self, agent: AgentId) -> bool {
+        self.awake.has(agent)
+    }
+
+    pub(super) fn must_be_awake(&self, agent: AgentId) -> Result<(), Error> {
+        if self.is_awake(agent) { Ok(()) } else { Err(Error::Asleep(agent)) }
     }
 
     /// The right to run an agent, for a life that the node begins by itself.
@@ -286,6 +326,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let mut desk = turn.lock().await;
         self.keep_news(&mut desk, agent).await?;
         self.may_write(&desk, agent)?;
+        self.must_be_awake(agent)?;
         self.store.settle().await?;
         Ok(desk.lease())
     }
@@ -300,6 +341,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         if known.running || known.held.is_some() {
             return Err(Error::Leased(agent));
         }
+        self.awake.rises(agent);
         Ok(desk.lease())
     }
 
@@ -392,6 +434,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     async fn act(&self, desk: &mut Desk, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
+        // What comes with its right to be here, whatever peers know.
+        let is_news = matches!(event, Event::Arrived { .. } | Event::Ordered(_));
         let step = |known: &Known, event| step_by(self.rules, self.me(), self.world.wall_clock(), known, event);
         let mut known = self.known(agent, desk.is_leased())?;
         let mut actions = step(&known, event.clone())?;
@@ -406,6 +450,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 stepped => stepped?,
             };
         }
+        if is_news && actions.contains(&Action::Start) {
+            self.awake.rises(agent);
+        }
         let mut memory = known.memory;
         let mut transfers = Vec::new();
         let mut actions = actions.into_iter().peekable();
@@ -416,6 +463,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 Action::Stop | Action::Adopt => {}
                 // No life begins while the agent is about to go; what is returned is not about to go any more.
                 Action::Start if desk.is_leased() || self.freezing.has(agent) => {}
+                // The host wakes it first.
+                Action::Start if !self.is_awake(agent) => {}
                 Action::Start => self.host.start(agent, desk.lease()),
                 Action::Keep(phase) => {
                     let record = phase.sign(&self.key);
