@@ -4,6 +4,10 @@
 //! bytes; a segment is dropped only when the files and the watermarks that cover it are durable, and the files of the
 //! journals that it removed durably gone. Every copied group was checked again by its hash.
 //!
+//! What is in memory of a segment is one group, and at most [`PARTS_BYTES`] with one more of what is to be written: its
+//! size does not matter. So a file may have got a part of a segment before the rest turns out to be damaged: that lies
+//! behind what the file holds, and counts for nothing.
+//!
 //! Journals may be removed meanwhile, and others begun: what is copied is what was there when it began, each journal to
 //! a file of its own, and what is known after it is believed of the same journal only.
 
@@ -24,6 +28,9 @@ use std::{
     io,
     sync::Arc,
 };
+
+/// Bytes of frames that are written together. Each agent's part of them is synced, so fewer would make more syncs.
+const PARTS_BYTES: usize = 4 << 20;
 
 /// What was copied, to be made known by watermarks.
 pub(crate) struct Moved {
@@ -83,11 +90,7 @@ pub(crate) fn copy(home: &Home, table: &Shared) -> Result<Option<Moved>, Error> 
     let covered = newest.last.count;
     let mut made_file = false;
     for in_use in &full {
-        for (agent, part) in read_parts(home, in_use, &sources)? {
-            let Some(source) = sources.get_mut(&agent) else { continue };
-            made_file |= source.held.is_none();
-            source.held = Some(append(home, source, &part)?);
-        }
+        made_file |= copy_segment(home, in_use, &mut sources)?;
     }
     if made_file {
         home.sync_dir(AGENTS, SyncPoint::AgentFileName)?;
@@ -142,13 +145,13 @@ fn drop_segments(home: &Home, table: &Shared, moved: Moved) {
     }
 }
 
-fn read_parts(home: &Home, in_use: &InUse, sources: &BTreeMap<AgentId, Source>) -> Result<Vec<(AgentId, Part)>, Error> {
+/// Copies what is in one segment. Says whether a file was made.
+fn copy_segment(home: &Home, in_use: &InUse, sources: &mut BTreeMap<AgentId, Source>) -> Result<bool, Error> {
     let segment = &in_use.segment;
-    let bytes = segment.load(home)?;
-    let (groups, _) = segment.scan(&bytes);
-    let mut parts: BTreeMap<AgentId, Part> = BTreeMap::new();
+    let mut parts = Parts::default();
     let mut reached = in_use.before.count;
-    for group in groups.iter().take_while(|group| group.link.count <= in_use.last.count) {
+    let mut walk = segment.walk();
+    while let Some(group) = walk.next(home)?.filter(|group| group.link.count <= in_use.last.count) {
         reached = group.link.count;
         for (_, range, content) in group.records().filter(|(kind, ..)| *kind == COMMIT) {
             let damaged = |why: String| home.damaged(&segment.name, range.start as u64, why);
@@ -159,7 +162,7 @@ fn read_parts(home: &Home, in_use: &InUse, sources: &BTreeMap<AgentId, Source>) 
             if home.rules.forbid(Rule::MoverRecent, past) {
                 continue;
             }
-            let part = parts.entry(start.agent).or_insert_with(|| {
+            let part = parts.by_agent.entry(start.agent).or_insert_with(|| {
                 let end = source.held.map_or(Chain::begin(start.agent), |held| held.end);
                 Part { end, frames: Vec::new() }
             });
@@ -174,15 +177,38 @@ fn read_parts(home: &Home, in_use: &InUse, sources: &BTreeMap<AgentId, Source>) 
             }
             push_frame(&mut part.frames, content, end.next.0 - start.next.0);
             part.end = end;
+            parts.bytes += content.len();
+        }
+        if parts.bytes >= PARTS_BYTES {
+            parts.write(home, sources)?;
         }
     }
     if home.rules.forbid(Rule::MoverReached, reached < in_use.last.count) {
         let why = format!("it had groups up to {}, and has them up to {reached}", in_use.last.count);
         return Err(home.damaged(&segment.name, 0, why));
     }
-    let mut parts: Vec<_> = parts.into_iter().collect();
-    parts.sort_unstable_by_key(|(agent, _)| *agent);
-    Ok(parts)
+    parts.write(home, sources)?;
+    Ok(parts.made_file)
+}
+
+/// What is to be written next to the agents' files.
+#[derive(Default)]
+struct Parts {
+    by_agent: BTreeMap<AgentId, Part>,
+    bytes: usize,
+    made_file: bool,
+}
+
+impl Parts {
+    fn write(&mut self, home: &Home, sources: &mut BTreeMap<AgentId, Source>) -> Result<(), Error> {
+        self.bytes = 0;
+        for (agent, part) in std::mem::take(&mut self.by_agent) {
+            let Some(source) = sources.get_mut(&agent) else { continue };
+            self.made_file |= source.held.is_none();
+            source.held = Some(append(home, source, &part)?);
+        }
+        Ok(())
+    }
 }
 
 fn append(home: &Home, source: &Source, part: &Part) -> Result<Held, Error> {
