@@ -13,6 +13,7 @@
 //! - Nothing is told to another node that is not durable here.
 
 mod books;
+mod entrance;
 mod file;
 mod give;
 mod lease;
@@ -21,9 +22,10 @@ mod seams;
 mod steward;
 mod take;
 
+pub use entrance::Coming;
 pub use file::{Arrived, NotArrived};
 pub use give::{Failed, Moved, Progress};
 pub use lease::{Lease, Leased};
 pub use seams::{Admission, Host, Peers};
-pub use steward::{Doing, Error, Steward};
+pub use steward::{Error, Steward};
 pub use take::Taken;

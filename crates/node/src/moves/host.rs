@@ -9,7 +9,7 @@ use igor_protocol::{
 use igor_sandbox::RUNTIME_ID;
 use igor_spine::{
     command::Command,
-    custody::{Admission, Host, Lease},
+    custody::{Admission, Error, Host, Lease},
 };
 use igor_store::Store;
 use std::sync::{Arc, Weak};
@@ -90,6 +90,10 @@ impl Host for NodeHost {
         if let Ok(node) = self.node() {
             node.forget(agent);
         }
+    }
+
+    fn unwritten(&self, agent: AgentId, error: &Error) {
+        tracing::warn!(%agent, %error, "the archive of an agent that moved does not end with the answer to its handoff");
     }
 
     async fn set_aside(&self, agent: AgentId, base: Chain) -> Result<(), String> {

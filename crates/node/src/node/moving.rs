@@ -167,6 +167,7 @@ impl Node {
         may_go.await?;
         let given = self.steward.give(agent, to, |progress| {
             tell(match progress {
+                Progress::Waiting => MoveEvent::Waiting,
                 Progress::Offered { has } => MoveEvent::Offer { has: has.0 },
                 Progress::Ahead { round, bytes } => MoveEvent::Precopy { round, bytes },
                 Progress::Frozen => MoveEvent::Freeze,

@@ -1,6 +1,6 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
-use super::{Host, Lease, Peers, books::Books, lease::Tenant};
+use super::{Coming, Host, Lease, Peers, books::Books, entrance::Entrance, lease::Tenant};
 use crate::{World, moving::Arrivals};
 use igor_protocol::{
     AgentId, Body, Entry, KeyPair, Manifest, NodeId, OwnerId, Seq,
@@ -106,7 +106,7 @@ pub struct Steward<S, W, P, H> {
     pub(super) arrivals: Arrivals,
     turns: Mutex<BTreeMap<AgentId, Turn>>,
     /// Agents that are coming in: what is here of their journals is not removed.
-    pub(super) coming: Busy,
+    pub(super) coming: Entrance,
     /// Agents that are handed over, or whose answer is asked for.
     pub(super) leaving: Busy,
     /// Agents that are about to be given away: no life begins.
@@ -118,7 +118,7 @@ pub struct Steward<S, W, P, H> {
 pub(super) struct Busy(Mutex<BTreeSet<AgentId>>);
 
 /// It is done until this is dropped.
-pub struct Doing<'a> {
+pub(super) struct Doing<'a> {
     busy: &'a Busy,
     agent: AgentId,
 }
@@ -138,10 +138,6 @@ impl Busy {
     pub(super) fn has(&self, agent: AgentId) -> bool {
         self.lock().contains(&agent)
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.lock().len()
-    }
 }
 
 impl Drop for Doing<'_> {
@@ -153,7 +149,7 @@ impl Drop for Doing<'_> {
 impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The steward of a node.
     pub fn new(key: Arc<KeyPair>, store: Arc<S>, world: Arc<W>, peers: Arc<P>, host: Arc<H>) -> Self {
-        let (coming, leaving, freezing) = (Busy::default(), Busy::default(), Busy::default());
+        let (coming, leaving, freezing) = (Entrance::default(), Busy::default(), Busy::default());
         let (rules, books, arrivals) = (Rules::ALL, Books::default(), Arrivals::default());
         let turns = Mutex::default();
         Self { key, store, world, peers, host, rules, books, arrivals, turns, coming, leaving, freezing }
@@ -213,7 +209,6 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(self.note(agent)?.is_none() && self.store.tail(agent)?.is_none())
     }
 
-    /// Whose agent it is, as far as is known here.
     /// Who owns an agent that this node has, had, or has heard of.
     pub fn owner(&self, agent: AgentId) -> Result<OwnerId, Error> {
         if let Some(note) = self.note(agent)? {
@@ -229,7 +224,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// Whether agents are coming in.
     pub fn is_expecting(&self) -> bool {
-        self.coming.len() > 0
+        !self.coming.is_empty()
     }
 
     /// Whether an agent is being handed over.
@@ -502,8 +497,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Leaves a branch that is over where that could not be done when its end was heard of: the process was killed, the
     /// disk was full, or a move came in. A later tombstone may be what is remembered: then the takeover is looked for
     /// among `told`, records that were heard.
-    pub(super) async fn leave_buried(&self, coming: &Doing<'_>, told: &[Custody]) -> Result<(), Error> {
-        let agent = coming.agent;
+    pub(super) async fn leave_buried(&self, coming: &Coming<'_>, told: &[Custody]) -> Result<(), Error> {
+        let agent = coming.agent();
         let turn = self.turn(agent);
         let _turn = turn.lock().await;
         let Some(tombstone) = self.note(agent)?.and_then(|note| note.memory.elsewhere) else { return Ok(()) };
