@@ -4,7 +4,7 @@
 
 use igor_node::{api::wire::Elsewhere, portable::Unreadable};
 use igor_protocol::{Seq, verify};
-use igor_spine::inspect;
+use igor_spine::{custody::NotDeleted, inspect};
 use std::fmt::Display;
 
 /// What an exit code means.
@@ -258,6 +258,7 @@ impl From<&igor_node::Error> for Code {
             E::Journal(inspect::Error::Bad { .. }) | E::BadFile { .. } => Self::Integrity,
             E::File(error) => error.into(),
             E::Program(error) => error.into(),
+            E::NotDeleted(NotDeleted::Nothing(_) | NotDeleted::Failed(_)) => Self::Failed,
             E::Moving { .. } | E::Unanswered { .. } => Self::Unreachable,
             E::UnknownAgent { .. } | E::NotRunning { .. } | E::Vanished | E::Listen { .. } => Self::Failed,
             _ => Self::Refused,

@@ -13,6 +13,7 @@
 //! - Nothing is told to another node that is not durable here.
 
 mod books;
+mod delete;
 mod entrance;
 mod file;
 mod give;
@@ -22,6 +23,7 @@ mod seams;
 mod steward;
 mod take;
 
+pub use delete::NotDeleted;
 pub use entrance::Coming;
 pub use file::{Arrived, NotArrived};
 pub use give::{Failed, Moved, Progress};

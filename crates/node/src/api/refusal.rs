@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
-use igor_spine::command::Refused;
+use igor_spine::{command::Refused, custody::NotDeleted};
 use std::fmt::Display;
 
 /// A refusal: a status, a code for programs, words for people.
@@ -87,6 +87,10 @@ impl From<Error> for Refusal {
                 (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
             }
             Error::File(_) | Error::BadFile { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_file"),
+            Error::NotDeleted(NotDeleted::Nothing(_)) => (StatusCode::NOT_FOUND, "unknown_agent"),
+            Error::NotDeleted(NotDeleted::Coming(_)) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Error::NotDeleted(NotDeleted::Failed(error)) => custody(error),
+            Error::NotDeleted(_) => (StatusCode::CONFLICT, "not_deleted"),
             Error::NotImported(_) | Error::NotArrived(_) => (StatusCode::CONFLICT, "import_refused"),
             Error::NotATakeover => (StatusCode::BAD_REQUEST, "bad_order"),
             Error::NoPrice { .. } => (StatusCode::BAD_REQUEST, "bad_price"),

@@ -98,6 +98,8 @@ impl Host for NodeHost {
 
     async fn set_aside(&self, agent: AgentId, base: Chain) -> Result<(), String> {
         let node = self.node()?;
-        blocking(move || node.keep_orphan(agent, base)).await.map_err(|error| error.to_string())
+        let kept = blocking(move || node.keep_orphan(agent, base).map(|()| node)).await;
+        let node = kept.map_err(|error| error.to_string())?;
+        node.close_account(agent).await.map_err(|error| error.to_string())
     }
 }

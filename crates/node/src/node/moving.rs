@@ -257,9 +257,7 @@ impl Node {
         let room = self.admission.admit(&offer.manifest);
         // Kept until the agent lives here, or is forgotten.
         self.kept.keep(offer.agent(), room.map_err(|why| Refusal::new(Reason::Capacity, why))?);
-        let limits = &self.config().admission;
-        let stored = self.info().room.stored_bytes;
-        let bytes_max = limits.stored_bytes_per_agent.min(stored.max.saturating_sub(stored.used));
+        let bytes_max = self.admission.accounts().promise(offer.agent());
         Ok(Admission { terms: self.terms(), bytes_max })
     }
 
@@ -312,9 +310,13 @@ impl Node {
         Ok(())
     }
 
-    /// Forgets an agent that was to come, and gives its place to others.
+    /// Forgets an agent that was to come, and gives its place to others. What came of it is counted.
     pub(crate) fn forget(&self, agent: AgentId) {
         drop((self.waiting.take(agent), self.kept.take(agent)));
+        self.admission.accounts().settle(agent);
+        if let (Some(node), Ok(runtime)) = (self.me.upgrade(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { node.note(agent).await });
+        }
     }
 
     /// The name that an agent which came has here: its own, or, where that is taken or is none, one with a part of its id.

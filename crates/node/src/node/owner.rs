@@ -174,6 +174,14 @@ impl Node {
         Ok(())
     }
 
+    /// Counts an agent no more, whose journal is about to leave the store. What comes after a kill counts it anew.
+    pub(crate) async fn close_account(&self, agent: AgentId) -> Result<(), Error> {
+        local::remove_stored(&*self.store, agent).await?;
+        self.admission.accounts().close(agent);
+        self.admission.accounts().orphans_are(orphans::bytes(&self.home)?);
+        Ok(())
+    }
+
     /// The same with where other nodes reach that node, as far as is known here.
     pub(super) fn with_addresses(&self, found: Elsewhere) -> Elsewhere {
         let Some(network) = self.peers().network() else { return found };

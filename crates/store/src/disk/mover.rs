@@ -4,9 +4,9 @@
 //! bytes; a segment is dropped only when the files and the watermarks that cover it are durable, and the files of the
 //! journals that it removed durably gone. Every copied group was checked again by its hash.
 //!
-//! What is in memory of a segment is one group, and at most [`PARTS_BYTES`] with one more of what is to be written: its
-//! size does not matter. So a file may have got a part of a segment before the rest turns out to be damaged: that lies
-//! behind what the file holds, and counts for nothing.
+//! What is in memory of a segment is one group, and at most [`PART_BYTES`] and one commit of each agent's part of it. So a
+//! file may have got some of a segment before the rest turns out to be damaged: that lies behind what the file holds, and
+//! counts for nothing.
 //!
 //! Journals may be removed meanwhile, and others begun: what is copied is what was there when it began, each journal to
 //! a file of its own, and what is known after it is believed of the same journal only.
@@ -29,8 +29,9 @@ use std::{
     sync::Arc,
 };
 
-/// Bytes of frames that are written together. Each agent's part of them is synced, so fewer would make more syncs.
-const PARTS_BYTES: usize = 4 << 20;
+/// Bytes of an agent's frames that are written together, unless the segment has no more of them. Each write is synced, so
+/// fewer would make more syncs.
+const PART_BYTES: usize = 512 << 10;
 
 /// What was copied, to be made known by watermarks.
 pub(crate) struct Moved {
@@ -148,8 +149,8 @@ fn drop_segments(home: &Home, table: &Shared, moved: Moved) {
 /// Copies what is in one segment. Says whether a file was made.
 fn copy_segment(home: &Home, in_use: &InUse, sources: &mut BTreeMap<AgentId, Source>) -> Result<bool, Error> {
     let segment = &in_use.segment;
-    let mut parts = Parts::default();
-    let mut reached = in_use.before.count;
+    let mut parts: BTreeMap<AgentId, Part> = BTreeMap::new();
+    let (mut reached, mut made_file) = (in_use.before.count, false);
     let mut walk = segment.walk();
     while let Some(group) = walk.next(home)?.filter(|group| group.link.count <= in_use.last.count) {
         reached = group.link.count;
@@ -157,12 +158,12 @@ fn copy_segment(home: &Home, in_use: &InUse, sources: &mut BTreeMap<AgentId, Sou
             let damaged = |why: String| home.damaged(&segment.name, range.start as u64, why);
             let Outline { start, end } = Outline::of(content).map_err(|e| damaged(e.to_string()))?;
             // Of a journal that was removed since, or before this one began; or its file has it.
-            let Some(source) = sources.get(&start.agent) else { continue };
+            let Some(source) = sources.get_mut(&start.agent) else { continue };
             let past = source.first.is_none_or(|first| (segment.number, range.start as u64) < first);
             if home.rules.forbid(Rule::MoverRecent, past) {
                 continue;
             }
-            let part = parts.by_agent.entry(start.agent).or_insert_with(|| {
+            let part = parts.entry(start.agent).or_insert_with(|| {
                 let end = source.held.map_or(Chain::begin(start.agent), |held| held.end);
                 Part { end, frames: Vec::new() }
             });
@@ -177,38 +178,29 @@ fn copy_segment(home: &Home, in_use: &InUse, sources: &mut BTreeMap<AgentId, Sou
             }
             push_frame(&mut part.frames, content, end.next.0 - start.next.0);
             part.end = end;
-            parts.bytes += content.len();
-        }
-        if parts.bytes >= PARTS_BYTES {
-            parts.write(home, sources)?;
+            if part.frames.len() >= PART_BYTES {
+                made_file |= write(home, source, part)?;
+            }
         }
     }
     if home.rules.forbid(Rule::MoverReached, reached < in_use.last.count) {
         let why = format!("it had groups up to {}, and has them up to {reached}", in_use.last.count);
         return Err(home.damaged(&segment.name, 0, why));
     }
-    parts.write(home, sources)?;
-    Ok(parts.made_file)
-}
-
-/// What is to be written next to the agents' files.
-#[derive(Default)]
-struct Parts {
-    by_agent: BTreeMap<AgentId, Part>,
-    bytes: usize,
-    made_file: bool,
-}
-
-impl Parts {
-    fn write(&mut self, home: &Home, sources: &mut BTreeMap<AgentId, Source>) -> Result<(), Error> {
-        self.bytes = 0;
-        for (agent, part) in std::mem::take(&mut self.by_agent) {
-            let Some(source) = sources.get_mut(&agent) else { continue };
-            self.made_file |= source.held.is_none();
-            source.held = Some(append(home, source, &part)?);
+    for (agent, mut part) in parts {
+        if let Some(source) = sources.get_mut(&agent).filter(|_| !part.frames.is_empty()) {
+            made_file |= write(home, source, &mut part)?;
         }
-        Ok(())
     }
+    Ok(made_file)
+}
+
+/// Writes what is there of an agent's part. Says whether its file was made.
+fn write(home: &Home, source: &mut Source, part: &mut Part) -> Result<bool, Error> {
+    let made_file = source.held.is_none();
+    source.held = Some(append(home, source, part)?);
+    part.frames.clear();
+    Ok(made_file)
 }
 
 fn append(home: &Home, source: &Source, part: &Part) -> Result<Held, Error> {

@@ -30,7 +30,7 @@ const ALIGN: usize = 8;
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 const ZEROS_BYTES: usize = 1 << 18;
 /// What a walk over groups reads at once, where a group is no longer.
-const WALK_BYTES: u64 = 1 << 20;
+const WALK_BYTES: u64 = 256 << 10;
 
 /// The position of a group in the log and the hash up to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

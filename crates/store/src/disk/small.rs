@@ -70,6 +70,24 @@ pub(crate) fn get_blob(home: &Home, hash: Hash, bytes_max: u64) -> Result<Option
     Ok(Some(content))
 }
 
+/// The hashes of all blobs, sorted.
+pub(crate) fn list_blobs(home: &Home) -> Result<Vec<Hash>, Error> {
+    Ok(home.list(BLOBS)?.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+/// Removes blobs durably; nothing happens to those that are not there.
+pub(crate) fn remove_blobs(home: &Home, hashes: &[Hash]) -> Result<(), Error> {
+    home.check()?;
+    for hash in hashes {
+        let name = blob_file(*hash);
+        match home.files.remove(&name) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(home.error(&name, e)),
+            _ => {}
+        }
+    }
+    sync_blob_names(home)
+}
+
 /// Makes a local value durable, in place of the one before. A full disk gives up its reserve for it: a node that cannot
 /// note what it signs can neither give an agent away nor take it back.
 pub(crate) fn put_local(home: &Home, spares: &Spares, name: &str, bytes: &[u8]) -> Result<(), Error> {

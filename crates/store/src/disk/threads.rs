@@ -56,6 +56,7 @@ pub(crate) enum ToMover {
 
 pub(crate) enum ToFiles {
     PutBlob(Vec<u8>, Answer<Hash>),
+    RemoveBlobs(Vec<Hash>, Answer<()>),
     PutLocal(String, Vec<u8>, Answer<()>),
     RemoveLocal(String, Answer<()>),
     Stop,
@@ -243,6 +244,7 @@ fn run_files(home: &Home, spares: &Spares, requests: &Receiver<ToFiles>) {
                 ToFiles::PutLocal(name, bytes, answer) => {
                     drop(answer.send(small::put_local(home, spares, &name, &bytes)));
                 }
+                ToFiles::RemoveBlobs(hashes, answer) => drop(answer.send(small::remove_blobs(home, &hashes))),
                 ToFiles::RemoveLocal(name, answer) => drop(answer.send(small::remove_local(home, &name))),
                 ToFiles::Stop => return name_blobs(home, blobs),
             }
