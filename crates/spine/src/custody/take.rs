@@ -445,3 +445,6 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(commit.filter(|commit| commit.first() == at && accept_in(commit).is_some()))
     }
 }
+
+#[cfg(test)]
+mod tests;
