@@ -114,10 +114,15 @@ pub(super) struct What {
 /// Deletes what is here of an agent that others have.
 pub(super) async fn delete(
     State(api): State<Shared>,
+    Extension(Caller(caller)): Extension<Caller>,
     name: Named,
     what: Result<Query<What>, QueryRejection>,
 ) -> Result<Response, Refusal> {
     let (Path(name), Query(What { orphans })) = (name?, what?);
+    if !matches!(caller, Sender::Uid(_)) {
+        let words = "only the operator deletes, over the node's own socket; a token is not enough";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "operator_only", words));
+    }
     let node = api.node.clone();
     let agent = blocking(move || node.find(&name)).await?;
     let deleted = if orphans { api.node.delete_orphans(agent).await? } else { api.node.delete(agent).await? };
