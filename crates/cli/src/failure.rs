@@ -258,9 +258,12 @@ impl From<&igor_node::Error> for Code {
             E::Journal(inspect::Error::Bad { .. }) | E::BadFile { .. } => Self::Integrity,
             E::File(error) => error.into(),
             E::Program(error) => error.into(),
-            E::NotDeleted(NotDeleted::Nothing(_) | NotDeleted::Failed(_)) => Self::Failed,
             E::Moving { .. } | E::Unanswered { .. } => Self::Unreachable,
-            E::UnknownAgent { .. } | E::NotRunning { .. } | E::Vanished | E::Listen { .. } => Self::Failed,
+            E::UnknownAgent { .. }
+            | E::NotDeleted(NotDeleted::Nothing(_) | NotDeleted::Failed(_))
+            | E::NotRunning { .. }
+            | E::Vanished
+            | E::Listen { .. } => Self::Failed,
             _ => Self::Refused,
         }
     }

@@ -90,7 +90,11 @@ impl Admission {
 
     /// A place for an agent that begins, with a program of so many bytes.
     pub(crate) fn admit_new(self: &Arc<Self>, manifest: &Manifest, program_bytes: u64) -> Result<Place, NoRoom> {
-        Fill { used: self.limits.stored_bytes - self.accounts.free().min(self.limits.stored_bytes), max: self.limits.stored_bytes }.add(program_bytes, "bytes stored", "stored_bytes")?;
+        Fill {
+            used: self.limits.stored_bytes - self.accounts.free().min(self.limits.stored_bytes),
+            max: self.limits.stored_bytes,
+        }
+        .add(program_bytes, "bytes stored", "stored_bytes")?;
         let own = Fill { used: 0, max: self.limits.stored_bytes_per_agent };
         own.add(program_bytes, "bytes stored for one agent", "stored_bytes_per_agent")?;
         self.admit(manifest)

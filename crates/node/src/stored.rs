@@ -239,7 +239,9 @@ impl Stored {
         let _reading = lock(&self.reading);
         {
             let mut tally = lock(&self.tally);
-            let Some(end) = store.tail(self.agent)?.map(|end| end.next).filter(|_| !tally.closed) else { return Ok(()) };
+            let Some(end) = store.tail(self.agent)?.map(|end| end.next).filter(|_| !tally.closed) else {
+                return Ok(());
+            };
             if end < tally.count.next {
                 // Another journal of the agent took its place.
                 self.all.fetch_sub(tally.count.bytes, Ordering::Relaxed);

@@ -43,9 +43,9 @@ async fn is_counted(what: &str, member: &Member, agent: AgentId) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_back_and_what_stays_behind_is_counted() {
     let places = [temporary(), temporary()];
-    let keys = places.each_ref().map(|home| {
-        Home::open_or_create(home.path()).unwrap().keys().read_or_create(Role::Node).unwrap().public()
-    });
+    let keys = places
+        .each_ref()
+        .map(|home| Home::open_or_create(home.path()).unwrap().keys().read_or_create(Role::Node).unwrap().public());
     let [a, b] = places;
     let a = Member::start_at(a, &format!("{HERE}[policy]\nnodes = [\"{}\"]\n", keys[1])).await;
     let b = Member::start_at(b, &takes_from(&a, "")).await;

@@ -18,8 +18,7 @@ fn journals(home: &Path) -> usize {
 #[test]
 fn an_archive_goes_with_what_only_it_named() {
     let home = Home::new();
-    let module = home.wat("m", r#"(module (memory (export "memory") 1) (func (export "agent_tick")))"#);
-    home.run(&[&module, "--name", "s", "--interval", "1ms", "--ticks", "2"]).end().expect("it ran");
+    home.get(&["run", &home.wat("idle.wasm", crate::lives::IDLE), "--name", "s", "--interval", "1ms", "--ticks", "2"]);
     let file = home.beside("s.igor");
     home.get(&["export", "s", "--out", &file]);
     home.fails(&["delete", "s"], 3, &["this node's", "igor migrate"]);

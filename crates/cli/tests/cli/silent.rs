@@ -39,7 +39,7 @@ impl Handler for Silent {
     fn transfer(&self, _: NodeId, stream: Stream) -> Answer<'_, ()> {
         Box::pin(async move {
             let _open = stream;
-            std::future::pending().await
+            std::future::pending().await;
         })
     }
 
@@ -48,7 +48,8 @@ impl Handler for Silent {
 
 #[test]
 fn a_node_that_stops_among_silent_nodes_keeps_its_word() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let key = KeyPair::from_seed(&[77; 32]);
     let silent = runtime.block_on(async {
         let mut config = Config::new(&key.seed()).expect("a configuration");
@@ -80,7 +81,11 @@ fn a_node_that_stops_among_silent_nodes_keeps_its_word() {
     assert!(status.success(), "{status}: {rows:?}");
     assert!(took < PROMISED + MORE, "{took:?}");
     let drained = rows.iter().find(|row| row["event"] == "drained").expect("it says what came of its agents");
-    assert_eq!((drained["moved"].as_u64(), drained["staying"].as_array().map(Vec::len)), (Some(0), Some(1)), "{drained}");
+    assert_eq!(
+        (drained["moved"].as_u64(), drained["staying"].as_array().map(Vec::len)),
+        (Some(0), Some(1)),
+        "{drained}"
+    );
     assert!(drained["staying"][0]["why"].as_str().is_some_and(|why| !why.is_empty()), "{drained}");
     assert_eq!(rows.last().map(|row| &row["event"]), Some(&"stopped".into()), "{rows:?}");
     // What stayed is this node's as before, and wrote its state.

@@ -41,7 +41,9 @@ impl Node {
         local::remove_flags(&*self.store, agent).await?;
         let name = local::names(&*self.store)?.remove(&agent);
         // By its name it is still found where it is known to be; else the name is nobody's.
-        if let Some(name) = name.as_ref().filter(|_| custody::note(&*self.store, agent).is_ok_and(|note| note.is_none())) {
+        if let Some(name) =
+            name.as_ref().filter(|_| custody::note(&*self.store, agent).is_ok_and(|note| note.is_none()))
+        {
             local::remove_name(&*self.store, name).await?;
         }
         tracing::warn!(%agent, name, entries = %entries, bytes, "the journal of an agent that is elsewhere was deleted");

@@ -275,7 +275,9 @@ impl Node {
                     }
                 }
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%agent, %error, "what is known of custody does not read; {peer} is not told"),
+                Err(error) => {
+                    tracing::warn!(%agent, %error, "what is known of custody does not read; {peer} is not told");
+                }
             }
         }
     }

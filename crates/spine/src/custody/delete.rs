@@ -35,7 +35,9 @@ pub enum NotDeleted {
     #[error("agent {0} was given to this node, which has not answered yet: what is here is kept until it has")]
     Undecided(AgentId),
     /// It cannot be told whose it is.
-    #[error("agent {agent} is suspended, and what is here may decide whose it is: {doubt}; `igor takeover` comes first")]
+    #[error(
+        "agent {agent} is suspended, and what is here may decide whose it is: {doubt}; `igor takeover` comes first"
+    )]
     Suspended {
         /// The agent.
         agent: AgentId,

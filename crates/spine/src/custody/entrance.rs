@@ -25,10 +25,7 @@ pub(super) struct Shown {
 impl Shown {
     pub(super) fn by(offer: &Offer) -> Self {
         let last = offer.records.last().map(|record| &record.phase);
-        Self {
-            epoch: last.map_or(Epoch::default(), Phase::epoch),
-            settled: !matches!(last, Some(Phase::Handoff(_))),
-        }
+        Self { epoch: last.map_or(Epoch::default(), Phase::epoch), settled: !matches!(last, Some(Phase::Handoff(_))) }
     }
 }
 
