@@ -123,7 +123,14 @@ impl Node {
         let mut turns = JoinSet::new();
         for agent in self.store.list()? {
             let node = self.clone();
-            turns.spawn(async move { node.tend(agent).await });
+            turns.spawn(async move {
+                let tended = node.tend(agent).await;
+                if !matches!(tended, Ok(true)) {
+                    // What rests is not read again at the next start.
+                    node.note(agent).await;
+                }
+                tended
+            });
         }
         let mut carried = Carried::default();
         while let Some(turn) = turns.join_next().await {
