@@ -39,7 +39,7 @@ impl Handler for Silent {
     fn transfer(&self, _: NodeId, stream: Stream) -> Answer<'_, ()> {
         Box::pin(async move {
             let _open = stream;
-            std::future::pending().await;
+            std::future::pending::<()>().await;
         })
     }
 
