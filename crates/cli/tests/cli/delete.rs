@@ -37,7 +37,7 @@ fn an_archive_goes_with_what_only_it_named() {
     assert_eq!(blobs(&elsewhere), own, "what the agent here names stays, and nothing else");
     assert_eq!(elsewhere.get(&["verify", "s", "--execute"])["ok"], true);
     // It may come again.
-    assert_eq!(elsewhere.get(&["import", &file])["added"].as_u64(), Some(entries));
+    assert_eq!(elsewhere.get(&["import", &file, "--name", "again"])["added"].as_u64(), Some(entries));
 }
 
 #[test]
