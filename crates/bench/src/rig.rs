@@ -220,6 +220,11 @@ impl Store for Memory {
         Ok(())
     }
 
+    async fn append_noting(&self, commit: Commit, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        self.append(commit).await?;
+        self.put_local(name, bytes).await
+    }
+
     async fn remove(&self, _: AgentId) -> Result<(), Error> {
         self.lock().commits.clear();
         Ok(())

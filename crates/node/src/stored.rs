@@ -369,6 +369,13 @@ impl Store for Shelf {
         Ok(())
     }
 
+    async fn append_noting(&self, commit: Commit, name: &str, note: Vec<u8>) -> Result<(), igor_store::Error> {
+        let (first, next, bytes) = (commit.first(), commit.next(), entry_bytes(&commit));
+        self.disk.append_noting(commit, name, note).await?;
+        self.stored.appended(first, next, bytes);
+        Ok(())
+    }
+
     async fn settle(&self) -> Result<(), igor_store::Error> {
         self.disk.settle().await
     }

@@ -18,6 +18,10 @@ use igor_protocol::{
     Credits, Fuel, Manifest, Nanos, Timestamp,
     entry::{Action, OrderBody},
 };
+use igor_store::{
+    Store,
+    disk::{Disk, Options},
+};
 use std::fs;
 
 /// Works until it is stopped, and wants more at once.
@@ -165,9 +169,11 @@ async fn what_was_stored_before_anybody_counted_is_measured() {
     running.client.stop("c").await.unwrap();
     let counted = running.client.node().await.unwrap().room.stored_bytes.used;
     running.close().await;
-    let count = fs::read_dir(home.path().join("local")).unwrap().map(|file| file.unwrap().path());
-    let count = count.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("stored-"));
-    count.for_each(|path| fs::remove_file(path).unwrap());
+    let disk = Disk::open(home.path(), &Options::default()).unwrap();
+    for counted in disk.list_local().unwrap().into_iter().filter(|name| name.starts_with("stored-")) {
+        disk.remove_local(&counted).await.unwrap();
+    }
+    drop(disk);
 
     // From what is there, also of an agent that rests; and then it is remembered.
     let (running, _) = Running::daemon(home.path(), &config).await;

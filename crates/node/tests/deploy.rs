@@ -17,13 +17,15 @@ use igor_protocol::{
     Manifest, Nanos, Terms, Timestamp,
     entry::{Action, GenesisBody, OrderBody},
 };
+use igor_store::Store;
 use std::{collections::BTreeSet, path::Path};
 
-/// The files that make up what a home knows of agents.
-fn kept(home: &Path) -> BTreeSet<String> {
-    let folders = ["agents", "blobs", "local", "archives"];
+/// What makes up what a home knows of agents: files, and the names of local values.
+fn kept(running: &Running, home: &Path) -> BTreeSet<String> {
+    let folders = ["agents", "blobs", "archives"];
     let files = folders.iter().filter_map(|folder| std::fs::read_dir(home.join(folder)).ok()).flatten();
-    files.map(|file| file.unwrap().path().display().to_string()).collect()
+    let files = files.map(|file| file.unwrap().path().display().to_string());
+    files.chain(running.node.store().list_local().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,7 +112,7 @@ async fn what_is_refused_leaves_nothing() {
     let none = &mut manifest.capabilities;
     (none.clock, none.randomness, none.wallet) = (false, false, false);
     let program = wat::parse_str(ECHO).unwrap();
-    let before = kept(home.path());
+    let before = kept(&running, home.path());
     let changes: [(&str, Change); 9] = [
         ("owner_not_served", |body, _| body.owner = Owner::new(8).0.public()),
         ("other_custodian", |body, _| body.custodian = body.owner),
@@ -154,16 +156,16 @@ async fn what_is_refused_leaves_nothing() {
     let empty = wat::parse_str("(module)").unwrap();
     let asks = owner.body(&info, "a", &empty, &manifest).deploy(&owner.0);
     assert_eq!(code(send(client, &asks, &manifest, &empty).await), "program_refused");
-    assert_eq!(kept(home.path()), before);
+    assert_eq!(kept(&running, home.path()), before);
     assert_eq!((client.agents().await.unwrap().len(), client.node().await.unwrap().room.agents.used), (0, 0));
 
     // One fits. Another does not, under its own name or under this one.
     assert!(send(client, &signed, &manifest, &program).await.unwrap().created);
-    let after = kept(home.path());
+    let after = kept(&running, home.path());
     assert_eq!(code(send(client, &body().deploy(&owner.0), &manifest, &program).await), "name_taken");
     let second = owner.body(&info, "b", &program, &manifest).deploy(&owner.0);
     assert_eq!(code(send(client, &second, &manifest, &program).await), "no_room");
-    assert_eq!(kept(home.path()), after);
+    assert_eq!(kept(&running, home.path()), after);
     let metrics = client.metrics().await.unwrap();
     for line in ["igor_refusals_total{reason=\"no_room\"} 1", "igor_refusals_total{reason=\"bad_signature\"} 2"] {
         assert!(metrics.contains(line), "no {line} in {metrics}");

@@ -1,6 +1,6 @@
 //! The real disk store on a simulated disk, with points between its steps at which the process may crash.
 //!
-//! Invariants kept here: a commit or a removal is acknowledged only after the flush of its group; what the store's
+//! Invariants kept here: a commit, a removal or a local value is acknowledged only after the flush of its group; what the store's
 //! threads do in the background is done here between a flush and its acknowledgement, at turns that follow from the calls
 //! alone.
 
@@ -103,6 +103,10 @@ impl Store for DiskStore {
         self.write(|core| core.stage(&commit)).await
     }
 
+    async fn append_noting(&self, commit: Commit, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        self.write(|core| core.stage_noting(&commit, name, &bytes)).await
+    }
+
     async fn remove(&self, agent: AgentId) -> Result<(), Error> {
         self.write(|core| core.stage_removal(agent)).await
     }
@@ -140,17 +144,11 @@ impl Store for DiskStore {
     }
 
     async fn put_local(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
-        point().await;
-        self.with(|core| core.put_local(name, &bytes))?;
-        point().await;
-        Ok(())
+        self.write(|core| core.stage_local(name, &bytes)).await
     }
 
     async fn remove_local(&self, name: &str) -> Result<(), Error> {
-        point().await;
-        self.with(|core| core.remove_local(name))?;
-        point().await;
-        Ok(())
+        self.write(|core| core.stage_local_removal(name)).await
     }
 
     fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {

@@ -48,10 +48,22 @@ impl MemoryStore {
         self.lock().journals.get(&agent).cloned().unwrap_or_default()
     }
 
-    fn add(&self, commit: Commit) -> Result<(), Error> {
-        let mut state = self.lock();
+    /// Takes a commit, and a local value with it.
+    async fn write(&self, commit: Commit, local: Option<(&str, Vec<u8>)>) -> Result<(), Error> {
+        point().await;
+        if let Some((world, latency)) = &self.latency {
+            world.sleep_until(world.monotonic().saturating_add(*latency)).await;
+        }
+        self.lock().add(commit, local)?;
+        point().await;
+        Ok(())
+    }
+}
+
+impl State {
+    fn add(&mut self, commit: Commit, local: Option<(&str, Vec<u8>)>) -> Result<(), Error> {
         let agent = commit.agent();
-        let tail = state.journals.get(&agent).and_then(|journal| journal.last()).map(Commit::end);
+        let tail = self.journals.get(&agent).and_then(|journal| journal.last()).map(Commit::end);
         let (start, end) = (commit.start(), tail.unwrap_or(Chain::begin(agent)));
         if start.epoch < end.epoch {
             return Err(Error::Fenced { agent, epoch: end.epoch, offered: start.epoch });
@@ -59,7 +71,8 @@ impl MemoryStore {
         if (start.next, start.head) != (end.next, end.head) {
             return Err(Error::Conflict { agent, tail: tail.map(Box::new), offered: start.next });
         }
-        state.journals.entry(agent).or_default().push(commit);
+        self.journals.entry(agent).or_default().push(commit);
+        self.locals.extend(local.map(|(name, bytes)| (name.to_owned(), bytes)));
         Ok(())
     }
 }
@@ -70,13 +83,11 @@ impl Store for MemoryStore {
     }
 
     async fn append(&self, commit: Commit) -> Result<(), Error> {
-        point().await;
-        if let Some((world, latency)) = &self.latency {
-            world.sleep_until(world.monotonic().saturating_add(*latency)).await;
-        }
-        self.add(commit)?;
-        point().await;
-        Ok(())
+        self.write(commit, None).await
+    }
+
+    async fn append_noting(&self, commit: Commit, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        self.write(commit, Some((name, bytes))).await
     }
 
     async fn remove(&self, agent: AgentId) -> Result<(), Error> {

@@ -43,7 +43,8 @@ pub enum Command {
         /// At once.
         answer: oneshot::Sender<()>,
     },
-    /// Seal what was done so far.
+    /// Seal what was done so far, for a move that goes ahead. No checkpoint is planned for 10 s after it, since its state
+    /// would have to go over in the pause.
     Seal {
         /// Once it is durable.
         answer: oneshot::Sender<()>,

@@ -47,6 +47,9 @@ use igor_store::Store;
 use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::mpsc;
 
+/// How long checkpoints are held off by a move that goes ahead: longer than a round of it takes as a rule.
+const CHECKPOINT_HELD: Nanos = Nanos::from_secs(10);
+
 /// What an agent lives on.
 pub struct Parts<P, S, W> {
     /// Its program, compiled.
@@ -115,6 +118,8 @@ pub struct Life<P: Program, S, W> {
     last_failure: Option<String>,
     /// No checkpoint before this moment: after one that was refused.
     checkpoint_not_before: Nanos,
+    /// No checkpoint is planned before this moment: the agent is about to be moved.
+    checkpoint_held_until: Nanos,
     /// Commands that were carried out since time had its turn.
     commands_in_row: u32,
     /// Commands that wait for the end of a run.
@@ -157,6 +162,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             checkpoint_first: false,
             last_failure: None,
             checkpoint_not_before: Nanos::ZERO,
+            checkpoint_held_until: Nanos::ZERO,
             commands_in_row: 0,
             deferred: VecDeque::new(),
             turn: Turn::default(),
@@ -296,6 +302,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
                 let _ = answer.send(());
             }
             Command::Seal { answer } => {
+                self.checkpoint_held_until = self.journal.world.monotonic().saturating_add(CHECKPOINT_HELD);
                 self.commit(true, outbox).await?;
                 let _ = answer.send(());
             }

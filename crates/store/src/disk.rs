@@ -2,8 +2,8 @@
 //!
 //! Commits of all agents go into one shared log in segments that are made and zeroed beforehand; one thread
 //! writes what has come together and syncs once for all. A mover copies full segments into one file per agent
-//! and drops them. A journal is removed by a record in the log, and its file when that is durable. Blobs and local
-//! values are files. The bytes are in `docs/formats/disk.md`.
+//! and drops them. A journal is removed by a record in the log, and its file when that is durable. Local values are
+//! records of the log too, and get a file each when their segment is dropped. Blobs are files. The bytes are in `docs/formats/disk.md`.
 //!
 //! What survives what:
 //!
@@ -11,7 +11,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | a commit, removal, blob or local value whose call returned | there | there | there | reported, never skipped |
 //! | one whose call did not return | there or not, whole | there or not, whole | there or not, whole | - |
-//! | a commit or removal refused with [`Error::Full`], [`Error::Conflict`], [`Error::Fenced`] | not there | not there | not there | - |
+//! | a commit, removal or local value refused with [`Error::Full`], [`Error::Conflict`], [`Error::Fenced`] | not there | not there | not there | - |
 //!
 //! - Damage is an error everywhere but in the very last group of the log: that one may look as if its write had
 //!   been cut off, and then counts as never written. After 100 ms without a commit an empty group follows, and a
@@ -24,15 +24,17 @@
 //!   is durable. Everything is refused from then on; the process must end, and the next start recovers.
 //! - When the disk is full, commits are refused, with the agent named, and are accepted again once there is space.
 //!   The last quarter of a segment (at most 1 MiB) is kept for commits with a checkpoint, an end or a custody entry, for
-//!   seals and for removals, and a reserve file gives way to blobs and local values.
+//!   seals, for removals and for local values, and a reserve file gives way to blobs and to the files of local values.
 //! - Sectors are taken to be written whole or not at all, as disks promise.
 //!
 //! Every sync here has a name, [`crate::files::SyncPoint`], and so has everything else that is done in a certain order
 //! or compared, [`crate::files::Rule`]: for each there is a test that leaves it out and sees what is lost.
 
 mod agent_file;
+mod blob;
 mod core;
 mod home;
+mod local;
 mod lock;
 mod log;
 mod mover;
@@ -40,7 +42,6 @@ mod reader;
 mod reading;
 mod recovery;
 mod segment;
-mod small;
 mod spares;
 mod table;
 mod threads;
@@ -49,6 +50,7 @@ pub use self::{core::Core, home::FORMAT, reader::Reader};
 
 use self::{
     home::Home,
+    local::Local,
     lock::Lock,
     log::Pending,
     table::Shared,
@@ -118,7 +120,7 @@ impl Disk {
 
     /// The hashes of all blobs that are here, sorted.
     pub fn list_blobs(&self) -> Result<Vec<Hash>, Error> {
-        small::list_blobs(&self.home)
+        blob::list(&self.home)
     }
 
     /// Removes blobs. The caller knows that no journal here names them, and that nobody is about to append what does.
@@ -133,7 +135,7 @@ impl Disk {
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Asks the thread of the small files.
+    /// Asks the thread of the blobs.
     async fn files<T>(&self, request: impl FnOnce(Answer<T>) -> ToFiles) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
         self.threads.files.send(request(answer)).map_err(|_| gone())?;
@@ -153,6 +155,11 @@ impl Store for Disk {
     async fn append(&self, commit: Commit) -> Result<(), Error> {
         let commit = Pending::new(&commit)?;
         self.log(|answer| ToLog::Append(commit, answer)).await
+    }
+
+    async fn append_noting(&self, commit: Commit, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let (commit, local) = (Pending::new(&commit)?, Local::put(name, &bytes)?);
+        self.log(|answer| ToLog::AppendNoting(commit, local, answer)).await
     }
 
     async fn remove(&self, agent: AgentId) -> Result<(), Error> {
@@ -180,27 +187,29 @@ impl Store for Disk {
     }
 
     fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
-        small::has_blob(&self.home, hash)
+        blob::has(&self.home, hash)
     }
 
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
-        small::get_blob(&self.home, hash, bytes_max)
+        blob::get(&self.home, hash, bytes_max)
     }
 
     async fn put_local(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
-        self.files(|answer| ToFiles::PutLocal(name.to_owned(), bytes, answer)).await
+        let local = Local::put(name, &bytes)?;
+        self.log(|answer| ToLog::Local(local, answer)).await
     }
 
     async fn remove_local(&self, name: &str) -> Result<(), Error> {
-        self.files(|answer| ToFiles::RemoveLocal(name.to_owned(), answer)).await
+        let local = Local::removal(name)?;
+        self.log(|answer| ToLog::Local(local, answer)).await
     }
 
     fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        small::get_local(&self.home, name)
+        local::get(&self.home, &self.table, name)
     }
 
     fn list_local(&self) -> Result<Vec<String>, Error> {
-        small::list_local(&self.home)
+        local::list(&self.home, &self.table)
     }
 }
 

@@ -111,7 +111,7 @@ pub enum SyncPoint {
     BlobName,
     /// A local value's bytes, before it is given its name.
     Local,
-    /// A local value's name, before it counts as stored.
+    /// The names of local values, before the log forgets them.
     LocalName,
     /// Names that a restart found, before they are believed.
     FoundNames,

@@ -35,6 +35,15 @@ pub trait Store: Send + Sync + 'static {
     /// Appends to a journal. The commit must start where the journal ends and have its epoch or a higher one.
     fn append(&self, commit: Commit) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Appends a commit and makes a local value durable with it, as [`Store::put_local`] does: both or neither, whatever
+    /// happens in between.
+    fn append_noting(
+        &self,
+        commit: Commit,
+        name: &str,
+        bytes: Vec<u8>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Removes a whole journal. Once it returned the agent has no journal here, and another one may begin at position 0,
     /// also another branch of the same agent. Where there is none, nothing happens. Blobs stay.
     ///
@@ -65,7 +74,7 @@ pub trait Store: Send + Sync + 'static {
     fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error>;
 
     /// Makes a small value durable in place of the one before, whole or not at all. It is part of no journal: the node's
-    /// own, which no other node ever sees. Those of one name are stored in the order in which they were asked for.
+    /// own, which no other node ever sees. Ordered with the appends: what was asked for before is durable before it.
     ///
     /// A name has 1 to 64 of `a-z 0-9 - _`; a value has at most [`LOCAL_BYTES_MAX`] bytes.
     fn put_local(&self, name: &str, bytes: Vec<u8>) -> impl Future<Output = Result<(), Error>> + Send;

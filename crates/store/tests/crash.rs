@@ -117,7 +117,7 @@ fn leaving_out_any_one_sync_is_found() {
 #[test]
 fn doing_the_next_thing_before_a_sync_is_found() {
     for point in drawn() {
-        let found = (0..2000).find_map(|seed| {
+        let found = (0..4000).find_map(|seed| {
             let mut history = History::new(seed);
             history.disk.delay(point, 1 + seed % 12);
             let violation = history.crash_often(crashes(point), None).err();

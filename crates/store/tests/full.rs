@@ -53,10 +53,11 @@ fn a_full_disk_names_the_agent_loses_nothing_and_goes_on_when_there_is_room() {
         assert!(matches!(core.maintain(), Ok(()) | Err(Error::Full { .. })));
     };
     assert!(refused.contains("no space left") && refused.contains("agent igor1"), "{refused}");
-    assert!(matches!(core.put_local("name", &[1; 9000]), Err(Error::Full { .. })));
+    assert!(matches!(core.stage_local("name", &[1; 9000]), Err(Error::Full { .. })));
     // What an agent needs to end gracefully or to go elsewhere still has room: what the keystore is told of it, a
     // checkpoint's state, and the entries.
-    core.put_local("custody", &[2; 1000]).unwrap();
+    core.stage_local("custody", &[2; 300]).unwrap();
+    core.flush().unwrap();
     let state = core.put_blob(&[3; 2000]).unwrap();
     for (chain, kept) in chains.iter_mut().zip(&mut kept) {
         let commit = end(chain);
@@ -66,6 +67,7 @@ fn a_full_disk_names_the_agent_loses_nothing_and_goes_on_when_there_is_room() {
     disk.restart(Crash::Power);
     disk.set_capacity(None);
     let mut core = Core::open(disk.files(), &tiny()).unwrap();
+    assert_eq!(core.get_local("custody").unwrap(), Some(vec![2; 300]));
     assert_eq!(core.get_blob(state, 4096).unwrap(), Some(vec![3; 2000]));
     for (n, (chain, kept)) in chains.iter_mut().zip(&kept).enumerate() {
         assert_eq!(&read_all(core.read(agent(n as u64), Seq(0))).unwrap(), kept);
@@ -204,11 +206,12 @@ async fn a_failed_sync_poisons_the_store_and_says_so() {
         let mut chain = Chain::begin(agent(0));
         disk.create(next(&mut chain, 10)).await.unwrap();
         let acknowledged = chain;
+        // Goes to its file with the segment that it is in.
+        disk.put_local("a", b"b".to_vec()).await.unwrap();
         files.fail(point, 1);
         let failed = match point {
             SyncPoint::Group => disk.append(next(&mut chain, 10)).await.unwrap_err(),
             SyncPoint::Blob => disk.put_blob(vec![1; 10]).await.map(drop).unwrap_err(),
-            SyncPoint::LocalName => disk.put_local("a", b"b".to_vec()).await.unwrap_err(),
             // Found by the mover, some segments later.
             _ => loop {
                 if let Err(e) = disk.append(next(&mut chain, 2000)).await {
@@ -232,12 +235,15 @@ async fn a_failed_sync_poisons_the_store_and_says_so() {
 
 #[test]
 fn local_values_have_plain_names_and_a_limit() {
-    let core = Core::open(SimDisk::new(6).files(), &tiny()).unwrap();
+    let mut core = Core::open(SimDisk::new(6).files(), &tiny()).unwrap();
     for name in ["", "a/b", "..", "A", "new-x", &"x".repeat(65)] {
-        assert!(matches!(core.put_local(name, b""), Err(Error::BadName { .. })), "{name}");
+        assert!(matches!(core.stage_local(name, b""), Err(Error::BadName { .. })), "{name}");
     }
-    assert!(matches!(core.put_local("a", &vec![0; (64 << 10) + 1]), Err(Error::TooLarge { .. })));
-    core.put_local("a", &vec![0; 64 << 10]).unwrap();
+    assert!(matches!(core.stage_local("a", &vec![0; (64 << 10) + 1]), Err(Error::TooLarge { .. })));
+    core.stage_local("a", &vec![0; 64 << 10]).unwrap();
+    assert_eq!(core.get_local("a").unwrap(), None, "it is not durable yet");
+    core.flush().unwrap();
+    assert_eq!(core.get_local("a").unwrap().map(|bytes| bytes.len()), Some(64 << 10));
     assert_eq!(core.get_local("b").unwrap(), None);
 }
 

@@ -5,7 +5,11 @@ use igor_protocol::{
     Hash,
     archive::{self, Frame, Parser, Writer},
 };
-use std::{collections::BTreeMap, fs, path::Path};
+use igor_store::{
+    disk::{Core, Options, Reader},
+    files::RealFiles,
+};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 fn exported(home: &Home, name: &str) -> String {
     let file = home.beside(name);
@@ -46,14 +50,20 @@ fn kept(home: &Home) -> BTreeMap<String, Vec<u8>> {
         }
     }
     let mut files = BTreeMap::new();
-    for folder in ["blobs", "local"] {
-        add(&home.path().join(folder), &mut files);
-    }
+    add(&home.path().join("blobs"), &mut files);
+    files.extend(values(home));
     for agent in home.ask(&["ps"]).rows {
         let shown = home.get(&["show", agent["agent"].as_str().expect("an id")]);
         files.insert(agent["agent"].to_string(), shown.to_string().into_bytes());
     }
     files
+}
+
+/// The local values of a home that no node has.
+fn values(home: &Home) -> BTreeMap<String, Vec<u8>> {
+    let reader = Reader::open(&home.path()).expect("it is a home");
+    let names = reader.list_local().expect("they can be listed").into_iter();
+    names.map(|name| (name.clone(), reader.get_local(&name).expect("it reads").expect("it is there"))).collect()
 }
 
 #[test]
@@ -81,11 +91,14 @@ fn a_name_left_over_from_a_crash_is_given_up() {
     whole.get(&["import", &file, "--name", "old"]);
     // As after a crash right before the journal was there.
     let elsewhere = Home::with_strategy(1);
-    for value in fs::read_dir(whole.path().join("local")).expect("it is there").map(|value| value.expect("a value")) {
-        fs::copy(value.path(), elsewhere.path().join("local").join(value.file_name())).expect("it can be copied");
+    let mut core = Core::open(Arc::new(RealFiles::new(elsewhere.path())), &Options::default()).expect("it opens");
+    for (name, bytes) in values(&whole) {
+        core.stage_local(&name, &bytes).expect("there is room");
     }
+    core.flush().expect("it is durable");
+    drop(core);
     elsewhere.get(&["import", &file, "--name", "new"]);
-    let names = kept(&elsewhere).into_keys().filter(|path| path.contains("/name-")).count();
+    let names = kept(&elsewhere).into_keys().filter(|path| path.starts_with("name-")).count();
     assert_eq!((names, elsewhere.get(&["show", "new"])["status"].as_str()), (2, Some("archived")));
     elsewhere.fails(&["show", "old"], 1, &["old"]);
 }

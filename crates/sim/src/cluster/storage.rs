@@ -2,7 +2,7 @@
 //!
 //! Invariants kept here:
 //! - What was asked of the store is done although whoever asked is gone: it waits in a queue of the log or of the
-//!   small files, as in the real store.
+//!   blobs, as in the real store.
 //! - One flush serves all commits that came together; each is answered after it.
 //! - A disk that goes down in the middle of a change takes its machine with it, at that instant.
 
@@ -31,15 +31,14 @@ type Answer<T> = oneshot::Sender<Result<T, Error>>;
 
 enum ToLog {
     Append(Commit, Answer<()>),
+    AppendNoting(Commit, String, Vec<u8>, Answer<()>),
+    Local(String, Vec<u8>, Answer<()>),
+    RemoveLocal(String, Answer<()>),
     Remove(AgentId, Answer<()>),
     Settle(Answer<()>),
 }
 
-enum ToFiles {
-    Blob(Vec<u8>, Answer<Hash>),
-    Local(String, Vec<u8>, Answer<()>),
-    RemoveLocal(String, Answer<()>),
-}
+struct ToFiles(Vec<u8>, Answer<Hash>);
 
 /// An open store.
 pub struct NodeStore {
@@ -145,7 +144,7 @@ async fn run_log(store: Arc<NodeStore>, world: Arc<NodeWorld>, mut requests: mps
         };
         let Some(mut request) = first else { return };
         closed = false;
-        let (mut waiting, mut commits, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut waiting, mut commits, mut removed, mut noted) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         loop {
             let (staged, answer) = match request {
                 ToLog::Append(commit, answer) => {
@@ -153,6 +152,20 @@ async fn run_log(store: Arc<NodeStore>, world: Arc<NodeWorld>, mut requests: mps
                     commits.extend(staged.is_ok().then_some(commit));
                     (staged, answer)
                 }
+                ToLog::AppendNoting(commit, name, bytes, answer) => {
+                    let staged = store.with(|core| core.stage_noting(&commit, &name, &bytes));
+                    if staged.is_ok() {
+                        commits.push(commit);
+                        noted.push(bytes);
+                    }
+                    (staged, answer)
+                }
+                ToLog::Local(name, bytes, answer) => {
+                    let staged = store.with(|core| core.stage_local(&name, &bytes));
+                    noted.extend(staged.is_ok().then_some(bytes));
+                    (staged, answer)
+                }
+                ToLog::RemoveLocal(name, answer) => (store.with(|core| core.stage_local_removal(&name)), answer),
                 ToLog::Remove(agent, answer) => {
                     let staged = store.with(|core| core.stage_removal(agent));
                     removed.extend(staged.is_ok().then_some(agent));
@@ -177,6 +190,9 @@ async fn run_log(store: Arc<NodeStore>, world: Arc<NodeWorld>, mut requests: mps
         let flushed = store.with(Core::flush);
         if flushed.is_ok() {
             let oracle = &store.machine.oracle;
+            for bytes in &noted {
+                store.machine.noted(bytes);
+            }
             for commit in &commits {
                 oracle.committed(store.machine.index, commit);
             }
@@ -198,21 +214,9 @@ async fn run_log(store: Arc<NodeStore>, world: Arc<NodeWorld>, mut requests: mps
 }
 
 async fn run_files(store: Arc<NodeStore>, world: Arc<NodeWorld>, mut requests: mpsc::UnboundedReceiver<ToFiles>) {
-    while let Some(request) = requests.recv().await {
+    while let Some(ToFiles(bytes, answer)) = requests.recv().await {
         world.doze(Nanos(0), store.machine.sync_time(SYNC_MAX)).await;
-        match request {
-            ToFiles::Blob(bytes, answer) => drop(answer.send(store.with(|core| core.put_blob(&bytes)))),
-            ToFiles::Local(name, bytes, answer) => {
-                let put = store.with(|core| core.put_local(&name, &bytes));
-                if put.is_ok() {
-                    store.machine.noted(&bytes);
-                }
-                drop(answer.send(put));
-            }
-            ToFiles::RemoveLocal(name, answer) => {
-                drop(answer.send(store.with(|core| core.remove_local(&name))));
-            }
-        }
+        drop(answer.send(store.with(|core| core.put_blob(&bytes))));
     }
 }
 
@@ -223,6 +227,11 @@ impl Store for NodeStore {
 
     async fn append(&self, commit: Commit) -> Result<(), Error> {
         ask(&self.log, |answer| ToLog::Append(commit, answer)).await
+    }
+
+    async fn append_noting(&self, commit: Commit, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let name = name.to_owned();
+        ask(&self.log, |answer| ToLog::AppendNoting(commit, name, bytes, answer)).await
     }
 
     async fn remove(&self, agent: AgentId) -> Result<(), Error> {
@@ -246,7 +255,7 @@ impl Store for NodeStore {
     }
 
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<Hash, Error> {
-        ask(&self.files, |answer| ToFiles::Blob(bytes, answer)).await
+        ask(&self.files, |answer| ToFiles(bytes, answer)).await
     }
 
     fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
@@ -259,12 +268,12 @@ impl Store for NodeStore {
 
     async fn put_local(&self, name: &str, bytes: Vec<u8>) -> Result<(), Error> {
         let name = name.to_owned();
-        ask(&self.files, |answer| ToFiles::Local(name, bytes, answer)).await
+        ask(&self.log, |answer| ToLog::Local(name, bytes, answer)).await
     }
 
     async fn remove_local(&self, name: &str) -> Result<(), Error> {
         let name = name.to_owned();
-        ask(&self.files, |answer| ToFiles::RemoveLocal(name, answer)).await
+        ask(&self.log, |answer| ToLog::RemoveLocal(name, answer)).await
     }
 
     fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {

@@ -43,6 +43,7 @@ pub trait Host: Send + Sync + 'static {
     fn runtime(&self) -> String;
 
     /// Seals what the agent's life did so far, if it has one: what goes ahead is kept only where a seal vouches for it.
+    /// The life holds off its checkpoints for a while, so that the state that went ahead stays the last one.
     fn seal(&self, agent: AgentId) -> impl Future<Output = ()> + Send;
 
     /// Ends the agent's life, if it has one, between two runs, sealed and if asked for with a checkpoint, and gives its

@@ -218,7 +218,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     async fn remember(&self, agent: AgentId, memory: Memory) -> Result<(), Error> {
-        let note = Note::new(self.owner(agent)?, memory);
+        self.keep(agent, &Note::new(self.owner(agent)?, memory)).await
+    }
+
+    async fn keep(&self, agent: AgentId, note: &Note) -> Result<(), Error> {
         Ok(self.store.put_local(&Note::name(agent), note.encode()).await?)
     }
 
@@ -400,7 +403,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         }
         let mut memory = known.memory;
         let mut transfers = Vec::new();
-        for action in actions {
+        let mut actions = actions.into_iter().peekable();
+        while let Some(action) = actions.next() {
             match action {
                 // Done before, so that the step knows the journal as it stays. What arrived was appended as it was
                 // verified: the journal that is here is that one already.
@@ -409,12 +413,19 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 Action::Start if desk.is_leased() || self.freezing.has(agent) => {}
                 Action::Start => self.host.start(agent, desk.lease()),
                 Action::Keep(phase) => {
-                    memory.keep(phase.sign(&self.key));
-                    self.remember(agent, memory.clone()).await?;
+                    let record = phase.sign(&self.key);
+                    memory.keep(record.clone());
+                    let note = Note::new(self.owner(agent)?, memory.clone());
+                    // What is appended next is durable with it: of two steps a crash may leave the first, of one none.
+                    if actions.next_if_eq(&Action::Append).is_some() {
+                        self.append(agent, record, Some(note)).await?;
+                    } else {
+                        self.keep(agent, &note).await?;
+                    }
                 }
                 Action::Append => {
                     let record = memory.signed.clone().ok_or(Error::Unknown(agent))?;
-                    self.append(agent, record).await?;
+                    self.append(agent, record, None).await?;
                 }
                 Action::Bury(record) => {
                     memory.elsewhere = Some(record.clone());
@@ -451,9 +462,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         turns.entry(agent).or_default().clone()
     }
 
-    /// Appends a record that this node signed, in a commit of its own.
-    async fn append(&self, agent: AgentId, record: Custody) -> Result<(), Error> {
-        self.add(agent, |book, draft| book.push_custody(draft, record).map(drop)).await
+    /// Appends a record that this node signed, in a commit of its own, and keeps a note of it with that.
+    async fn append(&self, agent: AgentId, record: Custody, note: Option<Note>) -> Result<(), Error> {
+        self.add(agent, note, |book, draft| book.push_custody(draft, record).map(drop)).await
     }
 
     /// Appends a seal where the last entry is not one, so that its writer cannot deny what is before.
@@ -462,7 +473,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             return Ok(());
         }
         let now = self.world.wall_clock();
-        self.add(agent, |book, draft| {
+        self.add(agent, None, |book, draft| {
             let at = now.max(book.ledger().at);
             book.push_seal(draft, &self.key, at).map(drop)
         })
@@ -473,6 +484,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     async fn add(
         &self,
         agent: AgentId,
+        note: Option<Note>,
         push: impl FnOnce(&mut Book, &mut Draft) -> Result<(), Fault>,
     ) -> Result<(), Error> {
         let mut book = self.books.take_at_end(&*self.store, agent)?.ok_or(Error::Unknown(agent))?;
@@ -481,7 +493,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         push(&mut book, &mut draft)?;
         let commit = book.commit(draft)?;
         book.append_foreign();
-        self.store.append(commit).await?;
+        match note {
+            Some(note) => self.store.append_noting(commit, &Note::name(agent), note.encode()).await?,
+            None => self.store.append(commit).await?,
+        }
         self.books.put(book);
         Ok(())
     }

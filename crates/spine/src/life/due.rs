@@ -118,7 +118,8 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
         let planned = self.checkpointed.saturating_add(course.settings.checkpoint_interval);
         let limit = self.journal.manifest().limits.tick_fuel.0.saturating_mul(REPLAY_TICKS);
         let forced = self.checkpoint_first || self.replay_fuel > limit;
-        Some(if forced { self.checkpoint_not_before } else { planned.max(self.checkpoint_not_before) })
+        let due = if forced { Nanos::ZERO } else { planned.max(self.checkpoint_held_until) };
+        Some(due.max(self.checkpoint_not_before))
     }
 
     /// Why the agent does not go on by itself, if so.

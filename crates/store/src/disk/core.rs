@@ -2,14 +2,14 @@
 //! share out among themselves, and what a simulator drives.
 
 use super::{
-    Options,
+    Options, blob,
     home::Home,
+    local::{self, Local},
     log::{Log, Pending, Staged},
     mover::{self, Moved},
     reading,
     recovery::{Believe, scan},
     segment::{GROUP_HEADER_BYTES, GROUPS_AT},
-    small,
     spares::Spares,
     table::Shared,
 };
@@ -81,6 +81,34 @@ impl Core {
         Ok(())
     }
 
+    /// Takes a local value into the open group, in place of the one before, as [`Core::stage`] does a commit.
+    pub fn stage_local(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.stage_change(&Local::put(name, bytes)?)
+    }
+
+    /// Takes the removal of a local value into the open group.
+    pub fn stage_local_removal(&mut self, name: &str) -> Result<(), Error> {
+        self.stage_change(&Local::removal(name)?)
+    }
+
+    /// Takes a commit and a local value into the open group: both become durable, or neither.
+    pub fn stage_noting(&mut self, commit: &Commit, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let (pending, local) = (Pending::new(commit)?, Local::put(name, bytes)?);
+        if self.log.stage_noting(&pending, &local)? == Staged::FlushFirst {
+            self.log.flush()?;
+            self.log.stage_noting(&pending, &local)?;
+        }
+        Ok(())
+    }
+
+    fn stage_change(&mut self, local: &Local) -> Result<(), Error> {
+        if self.log.stage_local(local)? == Staged::FlushFirst {
+            self.log.flush()?;
+            self.log.stage_local(local)?;
+        }
+        Ok(())
+    }
+
     /// Makes everything that was staged durable.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.log.flush()
@@ -105,7 +133,7 @@ impl Core {
     pub fn copy(&mut self) -> Result<(), Error> {
         if self.moved.is_none() {
             self.spares.prepare()?;
-            self.moved = mover::copy(&self.home, &self.table)?;
+            self.moved = mover::copy(&self.home, &self.table, &self.spares)?;
         }
         Ok(())
     }
@@ -127,36 +155,26 @@ impl Core {
 
     /// Makes a blob durable.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Hash, Error> {
-        small::put_blob(&self.home, &self.spares, bytes)
+        blob::put(&self.home, &self.spares, bytes)
     }
 
     /// Whether a blob is here.
     pub fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
-        small::has_blob(&self.home, hash)
+        blob::has(&self.home, hash)
     }
 
     /// Reads a blob.
     pub fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
-        small::get_blob(&self.home, hash, bytes_max)
+        blob::get(&self.home, hash, bytes_max)
     }
 
-    /// Makes a local value durable.
-    pub fn put_local(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        small::put_local(&self.home, &self.spares, name, bytes)
-    }
-
-    /// Removes a local value durably.
-    pub fn remove_local(&self, name: &str) -> Result<(), Error> {
-        small::remove_local(&self.home, name)
-    }
-
-    /// Reads a local value.
+    /// Reads a durable local value.
     pub fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        small::get_local(&self.home, name)
+        local::get(&self.home, &self.table, name)
     }
 
-    /// The names of all local values, sorted.
+    /// The names of all durable local values, sorted.
     pub fn list_local(&self) -> Result<Vec<String>, Error> {
-        small::list_local(&self.home)
+        local::list(&self.home, &self.table)
     }
 }

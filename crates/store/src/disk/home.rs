@@ -141,19 +141,6 @@ impl Home {
         Ok(Some(content))
     }
 
-    /// Makes a file of this name durable with these bytes, in place of what had the name.
-    pub(crate) fn replace(
-        &self,
-        directory: &str,
-        name: &str,
-        bytes: &[u8],
-        data: SyncPoint,
-        entry: SyncPoint,
-    ) -> Result<(), Error> {
-        let unfinished = self.write_unfinished(directory, name, bytes, data)?;
-        self.rename_durably(directory, &unfinished, &join(directory, name), entry)
-    }
-
     /// Makes these bytes durable in a file that has yet to be given its name; returns the name it has till then.
     pub(crate) fn write_unfinished(
         &self,
@@ -204,8 +191,6 @@ impl Home {
                 // The log says which of these count, and did so only when their names were durable. That one is gone it
                 // does not say for ever.
                 AGENTS => self.sync_dir(directory, SyncPoint::FoundGone)?,
-                // That a value is not there is believed too.
-                LOCAL => self.sync_dir(directory, SyncPoint::FoundNames)?,
                 _ if finished.is_empty() => {}
                 _ => self.sync_dir(directory, SyncPoint::FoundNames)?,
             }

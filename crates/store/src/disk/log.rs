@@ -1,14 +1,15 @@
-//! The end of the log: where commits and removals are ordered, checked and made durable.
+//! The end of the log: where commits, removals and local values are ordered, checked and made durable.
 //!
 //! Invariants: a commit is checked against the journal's end here and nowhere else, after all that was ordered
-//! before it; a group is written only when the one before it is durable; the table learns of a commit or a removal only
-//! when it is durable; after a write or sync that failed nothing is written any more.
+//! before it; a group is written only when the one before it is durable; the table learns of a record only when it is
+//! durable; after a write or sync that failed nothing is written any more.
 
 use super::{
     agent_file::{HELD_BYTES, encode_held},
     home::{Home, agent_file},
+    local::Local,
     recovery::LastGroup,
-    segment::{Builder, GROUPS_AT, Link, Segment},
+    segment::{Builder, GROUPS_AT, Link, RECORD_HEADER_BYTES, Segment},
     spares::Spares,
     table::{Change, Held, InUse, Location, Shared},
 };
@@ -47,7 +48,7 @@ impl Pending {
     }
 }
 
-/// What became of a commit or a removal that was given to the log.
+/// What became of what was given to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Staged {
     /// It is in the open group, durable after the next flush.
@@ -104,12 +105,12 @@ impl Log {
     /// Writes a group again that a restart found at the end, so that it is durable before it is believed.
     pub(crate) fn repeat(&mut self, last: &LastGroup) -> Result<(), Error> {
         self.group.repeat(&last.body);
-        let moved = |change: &Change| match *change {
+        let moved = |change: &Change| match change {
             Change::Commit(start, end, location) => {
                 let at = self.at + (location.at - last.at);
-                Change::Commit(start, end, Location { segment: self.segment.number, at, ..location })
+                Change::Commit(*start, *end, Location { segment: self.segment.number, at, ..*location })
             }
-            Change::Remove(agent) => Change::Remove(agent),
+            Change::Remove(_) | Change::Local(_) => change.clone(),
         };
         self.staged = last.changes.iter().map(moved).collect();
         self.write(SyncPoint::RecoveredGroup)
@@ -119,16 +120,52 @@ impl Log {
     pub(crate) fn stage(&mut self, commit: &Pending) -> Result<Staged, Error> {
         self.home.check()?;
         self.check_link(commit)?;
-        let agent = commit.start.agent;
-        if self.make_room(agent, commit.bytes.len(), || is_last_wish(&commit.bytes))? == Staged::FlushFirst {
+        let bytes = commit.bytes.len();
+        if self.make_room(bytes, || agent_in_words(commit.start.agent), || is_last_wish(&commit.bytes))?
+            == Staged::FlushFirst
+        {
             return Ok(Staged::FlushFirst);
         }
+        self.push(commit);
+        Ok(Staged::Taken)
+    }
+
+    /// Puts a local value and a commit in the open group: both are durable, or neither is.
+    pub(crate) fn stage_noting(&mut self, commit: &Pending, local: &Local) -> Result<Staged, Error> {
+        self.home.check()?;
+        self.check_link(commit)?;
+        let (kind, content) = local.record();
+        let bytes = content.len() + RECORD_HEADER_BYTES + commit.bytes.len();
+        // A node that cannot note what it signs can neither give an agent away nor take it back.
+        if self.make_room(bytes, || agent_in_words(commit.start.agent), || true)? == Staged::FlushFirst {
+            return Ok(Staged::FlushFirst);
+        }
+        self.group.push(kind, &content);
+        self.staged.push(Change::Local(local.clone()));
+        self.push(commit);
+        Ok(Staged::Taken)
+    }
+
+    /// Puts a local value, or its removal, in the open group.
+    pub(crate) fn stage_local(&mut self, local: &Local) -> Result<Staged, Error> {
+        self.home.check()?;
+        let (kind, content) = local.record();
+        let what = || format!("the local value {}", local.name);
+        if self.make_room(content.len(), what, || true)? == Staged::FlushFirst {
+            return Ok(Staged::FlushFirst);
+        }
+        self.group.push(kind, &content);
+        self.staged.push(Change::Local(local.clone()));
+        Ok(Staged::Taken)
+    }
+
+    /// Adds a commit that was checked and has room.
+    fn push(&mut self, commit: &Pending) {
         let at = self.at + self.group.push(COMMIT, &commit.bytes) as u64;
         let bytes = u32::try_from(commit.bytes.len()).unwrap_or(u32::MAX);
         let location = Location { first: commit.start.next.0, segment: self.segment.number, at, bytes };
         self.staged.push(Change::Commit(commit.start, commit.end, location));
-        self.ends.insert(agent, Some(commit.end));
-        Ok(Staged::Taken)
+        self.ends.insert(commit.start.agent, Some(commit.end));
     }
 
     /// Puts the removal of a journal in the open group. What was staged of the journal before goes with it; where there
@@ -139,7 +176,7 @@ impl Log {
             return Ok(Staged::Taken);
         }
         // It gives back more than it takes.
-        if self.make_room(agent, agent.as_bytes().len(), || true)? == Staged::FlushFirst {
+        if self.make_room(agent.as_bytes().len(), || agent_in_words(agent), || true)? == Staged::FlushFirst {
             return Ok(Staged::FlushFirst);
         }
         self.group.push(REMOVAL, agent.as_bytes());
@@ -153,20 +190,25 @@ impl Log {
         Ok(Staged::Taken)
     }
 
-    /// Sees to it that the open group can take a record of so many bytes. `needed`: also from the room that is kept for
-    /// a full disk.
-    fn make_room(&mut self, agent: AgentId, bytes: usize, needed: impl FnOnce() -> bool) -> Result<Staged, Error> {
+    /// Sees to it that the open group can take a record of so many bytes. `what` it is, for the message; `needed`: also
+    /// from the room that is kept for a full disk.
+    fn make_room(
+        &mut self,
+        bytes: usize,
+        what: impl Fn() -> String,
+        needed: impl FnOnce() -> bool,
+    ) -> Result<Staged, Error> {
         let size = self.group.size_with(bytes);
         let empty = self.group.body_bytes() == 0;
         if !empty && (self.group.body_bytes() + bytes > GROUP_BYTES || size > self.room()) {
             return Ok(Staged::FlushFirst);
         }
         let named = |e| match e {
-            Error::Full { .. } => self.home.full(format!("agent {agent}")),
+            Error::Full { .. } => self.home.full(what()),
             other => other,
         };
         if self.room() < size + self.reserved() && self.spares.is_full().map_err(named)? && !needed() {
-            return Err(self.home.full(format!("agent {agent}")));
+            return Err(self.home.full(what()));
         }
         if size > self.room() {
             let segment = self.spares.take(GROUPS_AT + size).map_err(named)?;
@@ -256,7 +298,7 @@ impl Log {
         self.segment.size - self.at.min(self.segment.size)
     }
 
-    /// Room at the end of a segment that only checkpoints, ends and custody may use when no other segment can be made.
+    /// Room at the end of a segment that only checkpoints, ends, custody and local values may use when no other segment can be made.
     fn reserved(&self) -> u64 {
         (self.segment.size / 4).min(1 << 20)
     }
@@ -321,6 +363,10 @@ impl Log {
             table.apply(change, link.count);
         }
     }
+}
+
+fn agent_in_words(agent: AgentId) -> String {
+    format!("agent {agent}")
 }
 
 /// Whether a commit is one that an agent needs room for even when the disk is full: to end, or to go elsewhere.

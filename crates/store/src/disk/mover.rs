@@ -1,4 +1,5 @@
-//! The mover: copies commits from full segments to the agents' files, then drops the segments.
+//! The mover: copies commits from full segments to the agents' files, and local values to theirs, then drops the
+//! segments.
 //!
 //! Invariants: a file is written at the place where the log says that it ends, so doing it again writes the same
 //! bytes; a segment is dropped only when the files and the watermarks that cover it are durable, and the files of the
@@ -14,8 +15,10 @@
 use super::{
     agent_file::{HEADER_BYTES, header, push_frame},
     home::{AGENTS, Home, agent_file},
+    local::{self, Recent},
     log::COMMIT,
     segment::Segment,
+    spares::Spares,
     table::{Held, InUse, Journal, Shared, Table},
 };
 use crate::{
@@ -39,6 +42,8 @@ pub(crate) struct Moved {
     covered: u64,
     /// What every agent's file holds now.
     held: Vec<Held>,
+    /// The local values that are in their files now.
+    locals: Vec<Recent>,
     segments: Vec<u64>,
 }
 
@@ -74,18 +79,20 @@ pub(crate) fn finish(
     Ok(())
 }
 
-/// Removes the files of removed journals, and copies what is in full segments to the agents' files, if there are any.
-pub(crate) fn copy(home: &Home, table: &Shared) -> Result<Option<Moved>, Error> {
+/// Removes the files of removed journals, and copies what is in full segments to files, if there are any.
+pub(crate) fn copy(home: &Home, table: &Shared, spares: &Spares) -> Result<Option<Moved>, Error> {
     // All at once: a removal that is in one of these segments is among the leftovers, or its file is gone already.
-    let (full, mut sources, leftovers) = {
+    let (full, mut sources, leftovers, locals) = {
         let table = table.lock();
         if table.segments.len() < 2 && table.leftovers.is_empty() {
             return Ok(None);
         }
         let mut full: Vec<InUse> = table.segments.values().cloned().collect();
         full.pop();
-        (full, sources(&table), table.leftovers.clone())
+        let locals = full.last().map(|newest| local::up_to(&table, newest.last.count));
+        (full, sources(&table), table.leftovers.clone(), locals.unwrap_or_default())
     };
+    local::write_files(home, spares, &locals)?;
     remove_files(home, table, &leftovers)?;
     let Some(newest) = full.last() else { return Ok(None) };
     let covered = newest.last.count;
@@ -97,7 +104,8 @@ pub(crate) fn copy(home: &Home, table: &Shared) -> Result<Option<Moved>, Error> 
         home.sync_dir(AGENTS, SyncPoint::AgentFileName)?;
     }
     let segments = full.iter().map(|in_use| in_use.segment.number).collect();
-    Ok(Some(Moved { covered, held: sources.into_values().filter_map(|source| source.held).collect(), segments }))
+    let held = sources.into_values().filter_map(|source| source.held).collect();
+    Ok(Some(Moved { covered, held, locals, segments }))
 }
 
 fn sources(table: &Table) -> BTreeMap<AgentId, Source> {
@@ -139,6 +147,7 @@ fn drop_segments(home: &Home, table: &Shared, moved: Moved) {
                 journal.recent.shrink_to_fit();
             }
         }
+        local::forget(&mut table, &moved.locals);
         moved.segments.iter().filter_map(|number| table.segments.remove(number)).map(|in_use| in_use.segment).collect()
     };
     for segment in dropped {

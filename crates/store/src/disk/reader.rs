@@ -7,16 +7,17 @@
 //! and given up before the first commit is read, so that a forgotten pager cannot keep a node from starting. What is
 //! read later is what was there then, because a node that starts meanwhile changes none of it: segments are open here,
 //! are never written where they have groups that count, and stay readable when they are dropped; a journal's file only
-//! grows behind the length found, and is no other journal's later; blobs have the hash that they are called by; local
-//! values are replaced whole, by renaming. These are the promises that a node's own readers rely on beside its mover
+//! grows behind the length found, and is no other journal's later; blobs have the hash that they are called by; files of
+//! local values are replaced whole, by renaming, and what the log had of one is in memory. These are the promises that a node's own readers rely on beside its mover
 //! (`reading`). A journal that such a node removes before it is read here ends in [`Error::Removed`].
 
 use super::{
+    blob,
     home::Home,
+    local,
     lock::Lock,
     reading,
     recovery::{Believe, scan},
-    small,
     table::Shared,
 };
 use crate::{
@@ -27,7 +28,7 @@ use igor_protocol::{AgentId, Chain, Hash, Seq};
 use std::{path::Path, sync::Arc};
 
 /// A read-only view of a home: its journals as they were when it was opened, also while a node goes on with them;
-/// blobs and local values as they are now.
+/// blobs as they are now; a local value as it was then, or as one that came later.
 pub struct Reader {
     home: Arc<Home>,
     table: Shared,
@@ -71,16 +72,16 @@ impl Reader {
 
     /// Reads a blob; see [`crate::Store::get_blob`].
     pub fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
-        small::get_blob(&self.home, hash, bytes_max)
+        blob::get(&self.home, hash, bytes_max)
     }
 
     /// Reads a local value.
     pub fn get_local(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        small::get_local(&self.home, name)
+        local::get(&self.home, &self.table, name)
     }
 
     /// The names of all local values, sorted.
     pub fn list_local(&self) -> Result<Vec<String>, Error> {
-        small::list_local(&self.home)
+        local::list(&self.home, &self.table)
     }
 }

@@ -8,6 +8,7 @@
 use super::{
     agent_file::{FRAME_BYTES, HEADER_BYTES, HELD_BYTES, decode_held},
     home::{AGENTS, Home, LOG, UNFINISHED, agent_file, segment_file},
+    local::{Local, Recent, VALUE, VALUE_REMOVAL},
     log::{COMMIT, REMOVAL, WATERMARKS},
     segment::{Group, Link, Rest, Segment, as_index, u64_at},
     table::{Change, Held, InUse, Journal, Location, Table},
@@ -90,6 +91,7 @@ struct Run {
     traces: BTreeMap<AgentId, Trace>,
     /// The count of the last group that removed the agent's journal.
     removed: BTreeMap<AgentId, u64>,
+    locals: BTreeMap<String, Recent>,
     segments: BTreeMap<u64, InUse>,
     /// The last group. What it changes counts once another one follows, or at the end.
     last: Option<LastGroup>,
@@ -190,11 +192,15 @@ impl Run {
     fn settle(&mut self, home: &Home) -> Result<(), Error> {
         let Some(last) = self.last.take() else { return Ok(()) };
         for change in &last.changes {
-            match *change {
-                Change::Commit(start, end, location) => self.follow(home, last.count(), start, end, location)?,
+            match change {
+                Change::Commit(start, end, location) => self.follow(home, last.count(), *start, *end, *location)?,
                 Change::Remove(agent) => {
-                    self.traces.remove(&agent);
-                    self.removed.insert(agent, last.count());
+                    self.traces.remove(agent);
+                    self.removed.insert(*agent, last.count());
+                }
+                Change::Local(local) => {
+                    let recent = Recent { local: local.clone(), group: last.count() };
+                    self.locals.insert(local.name.clone(), recent);
                 }
             }
         }
@@ -212,6 +218,10 @@ impl Run {
                 REMOVAL => {
                     let agent = content.try_into().map_err(|_| damaged("a removal of a wrong length".into()))?;
                     changes.push(Change::Remove(AgentId(Hash(agent))));
+                }
+                VALUE | VALUE_REMOVAL => {
+                    let local = Local::read(kind, content).ok_or_else(|| damaged("it is no local value".into()))?;
+                    changes.push(Change::Local(local));
                 }
                 _ => return Err(damaged(format!("a record is of kind {kind}, which this igor does not know"))),
             }
@@ -252,7 +262,8 @@ impl Run {
             let why = format!("the log begins at group {}, and no agent's file has the ones before", self.first);
             return Err(home.damaged(LOG, 0, why));
         }
-        let mut table = Table { segments: self.segments, link: self.link, ..Table::default() };
+        let (segments, locals) = (self.segments, self.locals);
+        let mut table = Table { segments, locals, link: self.link, ..Table::default() };
         for (agent, held) in self.watermarks.held {
             let removed = self.removed.get(&agent).is_some_and(|group| *group > self.watermarks.covered);
             if !home.rules.forbid(Rule::WatermarkRemoved, removed) {
@@ -268,7 +279,7 @@ impl Run {
         if let Some(last) = &last {
             let removals = last.changes.iter().filter_map(|change| match change {
                 Change::Remove(agent) => Some((*agent, last.count())),
-                Change::Commit(..) => None,
+                Change::Commit(..) | Change::Local(_) => None,
             });
             self.removed.extend(removals);
         }

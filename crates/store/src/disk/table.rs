@@ -3,7 +3,10 @@
 //! Invariants: it names only what is durable, except that its readers without a node believe what they find; a journal
 //! that was removed leaves nothing in it but the name of its file, until that is gone.
 
-use super::segment::{Link, Segment};
+use super::{
+    local::{Local, Recent},
+    segment::{Link, Segment},
+};
 use igor_protocol::{AgentId, Chain};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,13 +34,15 @@ pub(crate) struct Location {
     pub(crate) bytes: u32,
 }
 
-/// What a record of the log does to a journal.
-#[derive(Clone, Copy, Debug)]
+/// What a record of the log changes.
+#[derive(Clone, Debug)]
 pub(crate) enum Change {
     /// A commit: the chain before it, the chain after it, and where it is.
     Commit(Chain, Chain, Location),
     /// The journal is removed, whole.
     Remove(AgentId),
+    /// A local value is put, or removed.
+    Local(Local),
 }
 
 /// Places in a journal's file where a commit begins: (position of its first entry, byte), in order.
@@ -74,6 +79,8 @@ pub(crate) struct Table {
     pub(crate) journals: BTreeMap<AgentId, Journal>,
     /// Journals whose removal is durable and whose file, if they had one, is to go: agent and [`Journal::born`].
     pub(crate) leftovers: BTreeSet<(AgentId, u64)>,
+    /// Local values that are in the log and may not be in their files yet, by name.
+    pub(crate) locals: BTreeMap<String, Recent>,
     /// By number; the last one is being written.
     pub(crate) segments: BTreeMap<u64, InUse>,
     /// The end of the log.
@@ -118,6 +125,7 @@ impl Table {
                 let removed = self.journals.remove(&agent);
                 self.leftovers.extend(removed.map(|journal| (agent, journal.born)));
             }
+            Change::Local(local) => drop(self.locals.insert(local.name.clone(), Recent { local, group })),
         }
     }
 

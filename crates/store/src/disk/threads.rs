@@ -1,14 +1,15 @@
-//! The threads of a [`super::Disk`]: the log, the mover, and the writer of small files.
+//! The threads of a [`super::Disk`]: the log, the mover, and the writer of blobs.
 //!
-//! Invariants: the log thread alone orders and writes commits and removals; it answers them only after the sync of their
-//! group; small files of one name are written one after the other; a thread that ends with an error leaves the store
-//! poisoned, and every later request fails.
+//! Invariants: the log thread alone orders and writes commits, removals and local values; it answers them only after the
+//! sync of their group; a thread that ends with an error leaves the store poisoned, and every later request fails.
 
 use super::{
+    blob,
     core::Core,
     home::Home,
+    local::Local,
     log::{Log, Pending, Staged},
-    mover, small,
+    mover,
     spares::Spares,
     table::{Held, Shared},
 };
@@ -29,7 +30,7 @@ const IDLE: Duration = Duration::from_millis(100);
 /// How often the mover looks whether a full disk has room again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Small files that are written before the names of the blobs among them are synced, at most.
+/// Blobs that are written before their names are synced, at most.
 const REQUESTS_PER_SYNC: usize = 64;
 
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, Error>>;
@@ -37,6 +38,9 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, Error>>;
 /// What the log thread does, in the order in which it is asked.
 pub(crate) enum ToLog {
     Append(Pending, Answer<()>),
+    /// With a value that is durable if and only if the commit is.
+    AppendNoting(Pending, Local, Answer<()>),
+    Local(Local, Answer<()>),
     Remove(AgentId, Answer<()>),
     /// Answered when what came before is.
     Settle(Answer<()>),
@@ -57,8 +61,6 @@ pub(crate) enum ToMover {
 pub(crate) enum ToFiles {
     PutBlob(Vec<u8>, Answer<Hash>),
     RemoveBlobs(Vec<Hash>, Answer<()>),
-    PutLocal(String, Vec<u8>, Answer<()>),
-    RemoveLocal(String, Answer<()>),
     Stop,
 }
 
@@ -130,6 +132,10 @@ fn run_log(mut log: Log, requests: &Receiver<ToLog>, mover: &Sender<ToMover>) {
         while let Some(current) = request {
             match current {
                 ToLog::Append(commit, answer) => order(&mut log, |log| log.stage(&commit), answer, &mut waiting),
+                ToLog::AppendNoting(commit, local, answer) => {
+                    order(&mut log, |log| log.stage_noting(&commit, &local), answer, &mut waiting);
+                }
+                ToLog::Local(local, answer) => order(&mut log, |log| log.stage_local(&local), answer, &mut waiting),
                 ToLog::Remove(agent, answer) => {
                     removed = true;
                     order(&mut log, |log| log.stage_removal(agent), answer, &mut waiting);
@@ -222,7 +228,7 @@ impl Mover {
     /// Says whether the disk is full, so that it has to be tried again.
     fn step(&self) -> Result<bool, Error> {
         self.spares.prepare()?;
-        let Some(moved) = mover::copy(&self.home, &self.table)? else { return self.spares.is_full() };
+        let Some(moved) = mover::copy(&self.home, &self.table, &self.spares)? else { return self.spares.is_full() };
         mover::finish(&self.home, &self.table, moved, |covered, held| {
             let (answer, answered) = sync_channel(1);
             let gone = || Error::Poisoned { why: "the log's thread is gone".into() };
@@ -240,12 +246,8 @@ fn run_files(home: &Home, spares: &Spares, requests: &Receiver<ToFiles>) {
         for more in (0..REQUESTS_PER_SYNC).rev() {
             let Some(current) = request else { break };
             match current {
-                ToFiles::PutBlob(bytes, answer) => blobs.push((small::write_blob(home, spares, &bytes), answer)),
-                ToFiles::PutLocal(name, bytes, answer) => {
-                    drop(answer.send(small::put_local(home, spares, &name, &bytes)));
-                }
-                ToFiles::RemoveBlobs(hashes, answer) => drop(answer.send(small::remove_blobs(home, &hashes))),
-                ToFiles::RemoveLocal(name, answer) => drop(answer.send(small::remove_local(home, &name))),
+                ToFiles::PutBlob(bytes, answer) => blobs.push((blob::write(home, spares, &bytes), answer)),
+                ToFiles::RemoveBlobs(hashes, answer) => drop(answer.send(blob::remove(home, &hashes))),
                 ToFiles::Stop => return name_blobs(home, blobs),
             }
             // Those that came meanwhile share the sync of the directory.
@@ -259,7 +261,7 @@ fn run_files(home: &Home, spares: &Spares, requests: &Receiver<ToFiles>) {
 fn name_blobs(home: &Home, blobs: Vec<(Result<Hash, Error>, Answer<Hash>)>) {
     let mut named = Ok(());
     if !blobs.is_empty() && home.rules.keep(Rule::BlobAfterName) {
-        named = small::sync_blob_names(home).map_err(|e| e.to_string());
+        named = blob::sync_names(home).map_err(|e| e.to_string());
     }
     for (written, answer) in blobs {
         let poisoned = |why: &String| Error::Poisoned { why: why.clone() };

@@ -19,6 +19,8 @@ pub enum Rule {
     BlobAfterName,
     /// Segments are dropped only when the log says durably that the agent files have their commits.
     WatermarksBeforeDrop,
+    /// Segments are dropped only when the local values that they have are durable in files.
+    ValuesBeforeDrop,
     /// What a restart found at the end of the log is written again before it is believed.
     RepeatBeforeBelief,
     /// The mark that goes with a group names the one before it, which is durable.
@@ -96,6 +98,8 @@ pub enum Rule {
     ReadEnd,
     /// A blob has the hash that is its name.
     BlobHash,
+    /// A local value, by the checksum of its file.
+    ValueCheck,
     /// Watermarks say nothing of a journal that was removed after the groups that they cover.
     WatermarkRemoved,
     /// The mover copies commits of the journal that is there, and none of one that was removed.

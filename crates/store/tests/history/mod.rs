@@ -55,6 +55,8 @@ pub(crate) struct History {
     random: Random,
     stories: BTreeMap<AgentId, Story>,
     values: BTreeMap<String, Value>,
+    /// Values that were put together with a commit, by the end of that, in order.
+    noted: BTreeMap<AgentId, Vec<(Hash, Vec<u8>)>>,
     blobs: Vec<(Hash, Vec<u8>)>,
     /// A journal that is being read since some steps, and what is still to come of it.
     reading: Option<(Vec<Commit>, Commits)>,
@@ -71,6 +73,7 @@ impl History {
             random: Random::new(seed ^ 0x6869_7374),
             stories: BTreeMap::new(),
             values: BTreeMap::new(),
+            noted: BTreeMap::new(),
             blobs: Vec::new(),
             reading: None,
             seen: None,
@@ -106,7 +109,7 @@ impl History {
     }
 
     fn step(&mut self, core: &mut Core) -> Result<(), Error> {
-        match self.random.below(18) {
+        match self.random.below(20) {
             0..8 => self.append(core),
             8 => self.maintain(core),
             9 => core.copy(),
@@ -114,6 +117,7 @@ impl History {
             12 | 13 => self.put_local(core),
             14 => self.put_blob(core),
             15 => self.remove(core),
+            16 | 17 => self.note(core),
             _ => self.read(core),
         }
     }
@@ -210,15 +214,30 @@ impl History {
         Ok(())
     }
 
-    fn put_local(&mut self, core: &Core) -> Result<(), Error> {
+    /// Appends a commit and puts a value in one.
+    fn note(&mut self, core: &mut Core) -> Result<(), Error> {
+        let agent = agent(self.random.below(4));
+        let (commit, bytes) = (self.next_commit(agent), random_bytes(&mut self.random, 200));
+        let name = note_name(agent);
+        self.noted.entry(agent).or_default().push((commit.end().head, bytes.clone()));
+        self.values.entry(name.clone()).or_default().asked.push(Some(bytes.clone()));
+        core.stage_noting(&commit, &name, &bytes)?;
+        core.flush()?;
+        self.promise_all();
+        self.values.insert(name, Value { promised: Some(bytes), asked: Vec::new() });
+        Ok(())
+    }
+
+    fn put_local(&mut self, core: &mut Core) -> Result<(), Error> {
         let name = format!("value-{}", self.random.below(3));
         let bytes = (!self.random.one_in(4)).then(|| random_bytes(&mut self.random, 200));
         let value = self.values.entry(name.clone()).or_default();
         value.asked.push(bytes.clone());
         match &bytes {
-            Some(bytes) => core.put_local(&name, bytes)?,
-            None => core.remove_local(&name)?,
+            Some(bytes) => core.stage_local(&name, bytes)?,
+            None => core.stage_local_removal(&name)?,
         }
+        core.flush()?;
         *value = Value { promised: bytes, asked: Vec::new() };
         Ok(())
     }
@@ -247,6 +266,9 @@ impl History {
             };
             story.check(&commits)?;
         }
+        for (name, value) in &self.values {
+            value.check(name, reader.get_local(name).map_err(|e| e.to_string())?.as_ref())?;
+        }
         if self.disk.operations() == before { Ok(()) } else { Err("a reader changed something".into()) }
     }
 
@@ -264,6 +286,9 @@ impl History {
                 return Err(format!("{agent}: the tail is not where the journal ends"));
             }
             check_middle(core, *agent, &commits, &mut self.random)?;
+            if let Some(noted) = self.noted.get(agent) {
+                check_note(core, *agent, &commits, noted)?;
+            }
             story.promised = commits.len();
             story.asked = commits.into_iter().map(Asked::Commit).collect();
         }
@@ -280,9 +305,7 @@ impl History {
     fn compare_values(&mut self, core: &Core) -> Result<(), Violation> {
         for (name, value) in &mut self.values {
             let found = core.get_local(name).map_err(|e| e.to_string())?;
-            if found != value.promised && !value.asked.contains(&found) {
-                return Err(format!("local value {name} is not what was stored"));
-            }
+            value.check(name, found.as_ref())?;
             *value = Value { promised: found, asked: Vec::new() };
         }
         Ok(())
@@ -334,6 +357,38 @@ impl Story {
             Some(n) => Err(format!("{} commits and removals were promised, {n} are there", self.promised)),
             None => Err("a journal is not a beginning of its history".into()),
         }
+    }
+}
+
+impl Value {
+    fn check(&self, name: &str, found: Option<&Vec<u8>>) -> Result<(), Violation> {
+        if found == self.promised.as_ref() || self.asked.iter().any(|asked| asked.as_ref() == found) {
+            return Ok(());
+        }
+        Err(format!("local value {name} is not what was stored"))
+    }
+}
+
+fn note_name(agent: AgentId) -> String {
+    format!("note-{}", &agent.0.to_string()[..8])
+}
+
+/// The value is the one that was put with the last commit that has one: both are there, or neither is.
+fn check_note(core: &Core, agent: AgentId, commits: &[Commit], noted: &[(Hash, Vec<u8>)]) -> Result<(), Violation> {
+    let with = |commit: &Commit| noted.iter().find(|(head, _)| *head == commit.end().head);
+    let found = core.get_local(&note_name(agent)).map_err(|e| e.to_string())?;
+    let last = commits.iter().rev().find_map(with);
+    if let Some((_, bytes)) = last.filter(|(_, bytes)| found.as_ref() != Some(bytes)) {
+        let there = noted.iter().position(|(_, other)| Some(other) == found.as_ref());
+        let of = noted.iter().position(|(_, other)| other == bytes);
+        return Err(format!("{agent}: the journal has the commit of note {of:?}, and the value is note {there:?}"));
+    }
+    // Also the other way round, where the journal was not removed since.
+    let newest = noted.iter().rposition(|(_, bytes)| Some(bytes) == found.as_ref());
+    let reached = last.and_then(|(head, _)| noted.iter().position(|(other, _)| other == head));
+    match (newest, reached) {
+        (Some(newest), Some(reached)) if newest > reached => Err(format!("{agent}: note {newest} has no commit")),
+        _ => Ok(()),
     }
 }
 

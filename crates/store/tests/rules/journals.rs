@@ -163,6 +163,17 @@ pub(crate) fn a_blob(case: Case) -> Verdict {
     must_fail("a damaged blob", &core.get_blob(hash, 1000))
 }
 
+pub(crate) fn a_local_value(case: Case) -> Verdict {
+    let mut home = Home::new(case, 1);
+    let mut core = home.open();
+    core.stage_local("value", &[7; 100]).unwrap();
+    home.fill(&mut core, repeat(0));
+    core.maintain().unwrap();
+    assert_eq!(core.get_local("value").unwrap(), Some(vec![7; 100]));
+    home.disk.damage(&home.only("local/"), |bytes| bytes[50] ^= 1);
+    must_fail("a damaged local value", &core.get_local("value"))
+}
+
 pub(crate) fn moving_without_a_commit(case: Case) -> Verdict {
     let mut home = Home::new(case, 1);
     let mut core = home.open();

@@ -64,6 +64,7 @@ rules! {
     AcknowledgeAfterSync: a_commit_is_acknowledged_after_its_sync => holds::a_commit_whose_sync_fails;
     BlobAfterName: a_blob_is_acknowledged_after_its_name => holds::a_blob_before_a_power_cut;
     WatermarksBeforeDrop: a_segment_is_dropped_after_the_watermarks => holds::random_crashes;
+    ValuesBeforeDrop: a_segment_is_dropped_after_its_local_values => holds::random_crashes;
     RepeatBeforeBelief: the_end_is_written_again_before_it_is_believed => holds::random_crashes;
     MarkOfTheGroupBefore: a_mark_names_what_is_durable => holds::random_crashes;
     RefuseAfterFailure: a_failed_sync_is_the_last => holds::a_write_after_a_failed_sync;
@@ -104,6 +105,7 @@ rules! {
     ReadEpoch: a_file_that_goes_back_in_epochs => journals::an_old_epoch;
     ReadEnd: a_last_commit_of_another_branch => journals::another_end;
     BlobHash: a_bit_in_a_blob => journals::a_blob;
+    ValueCheck: a_bit_in_a_local_value => journals::a_local_value;
     WatermarkRemoved: watermarks_of_a_journal_that_was_removed => holds::random_crashes;
     MoverRecent: moving_beside_a_removal => holds::random_crashes;
     MoverBorn: a_removal_while_commits_are_moved => holds::random_crashes;

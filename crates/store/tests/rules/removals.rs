@@ -30,7 +30,16 @@ fn a_removal_of_a_wrong_length_is_damage() {
 
 #[test]
 fn a_record_of_an_unknown_kind_is_damage() {
-    removed(|groups| groups[REMOVAL].records[0].0 = 4).unwrap();
+    removed(|groups| groups[REMOVAL].records[0].0 = 6).unwrap();
+}
+
+/// A name that is longer than the record, and one that no value has.
+#[test]
+fn a_local_value_that_is_none_is_damage() {
+    for content in [vec![], vec![9, b'a'], vec![1, b'/', 7], vec![0]] {
+        removed(|groups| groups[REMOVAL].records.push((4, content))).unwrap();
+    }
+    removed(|groups| groups[REMOVAL].records.push((5, b"UPPER".to_vec()))).unwrap();
 }
 
 /// As if the journal went on: the commit before the removal, once more after it.
