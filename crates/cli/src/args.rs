@@ -144,6 +144,9 @@ pub(crate) enum Verb {
     /// Take a file in after verifying all of it: as an archive, or the agent itself where the file gives it to this node
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(Import),
+    /// Delete what is here of an agent that lives elsewhere: its archive, or the beginning of one that came
+    #[command(after_help = DELETE_EXAMPLES)]
+    Delete(Delete),
     /// Show the public keys of this home, and where the secret ones lie
     #[command(after_help = "Examples:\n  igor key\n  igor key --create          # make them now, not at the first run")]
     Key(Key),
@@ -212,6 +215,16 @@ Examples:
 A copy carries history, never custody: nobody can run the agent from it. With --release the agent stands
 still, and the node that is named, and only that one, goes on with it from the file. The same command
 again writes the file again. `igor key` and `igor nodes` show the keys of nodes.";
+
+const DELETE_EXAMPLES: &str = "\
+Examples:
+  igor delete strategy
+  igor delete strategy --json
+  igor delete strategy --orphans              # branches that a takeover orphaned; `igor ps --orphans` lists them
+
+An agent that lives here, or whose move has no answer yet, stays: exit code 3. What this node signed of the agent's
+custody stays too, so that it can come here again and nobody runs it twice; `igor show` still says where it is. There
+may be no other copy: `igor export` makes one.";
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
@@ -319,6 +332,7 @@ impl Verb {
             | Self::Verify(Verify { name, .. })
             | Self::Replay(Replay { name, .. })
             | Self::Takeover(Takeover { name, .. })
+            | Self::Delete(Delete { name, .. })
             | Self::Export(Export { name, .. }) => Some(name),
             _ => None,
         }
@@ -483,6 +497,16 @@ pub(crate) struct Import {
     /// Refuse a file that is larger than this, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub(crate) quota: u64,
+}
+
+/// `delete`.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// The agent's name or id
+    pub(crate) name: String,
+    /// The branches that takeovers orphaned here, and nothing else of it
+    #[arg(long)]
+    pub(crate) orphans: bool,
 }
 
 /// `key`.

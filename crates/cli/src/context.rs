@@ -75,7 +75,12 @@ impl Context {
 
     /// Takes the home for this process, as a node does, and makes it where there is none. Waits for disks.
     pub(crate) fn become_node(&self) -> Result<Arc<Node>, igor_node::Error> {
-        Node::open(&self.path, self.compiler())
+        let node = Node::open(&self.path, self.compiler())?;
+        // Nothing else goes on yet.
+        if let Err(error) = wait(node.free_blobs()) {
+            tracing::warn!(%error, "blobs that no journal names stay, since a journal does not read");
+        }
+        Ok(node)
     }
 
     /// Compiles in a process of this program.

@@ -4,7 +4,7 @@
 
 use igor_node::{api::wire::Elsewhere, portable::Unreadable};
 use igor_protocol::{Seq, verify};
-use igor_spine::inspect;
+use igor_spine::{custody::NotDeleted, inspect};
 use std::fmt::Display;
 
 /// What an exit code means.
@@ -259,7 +259,11 @@ impl From<&igor_node::Error> for Code {
             E::File(error) => error.into(),
             E::Program(error) => error.into(),
             E::Moving { .. } | E::Unanswered { .. } => Self::Unreachable,
-            E::UnknownAgent { .. } | E::NotRunning { .. } | E::Vanished | E::Listen { .. } => Self::Failed,
+            E::UnknownAgent { .. }
+            | E::NotDeleted(NotDeleted::Nothing(_) | NotDeleted::Failed(_))
+            | E::NotRunning { .. }
+            | E::Vanished
+            | E::Listen { .. } => Self::Failed,
             _ => Self::Refused,
         }
     }

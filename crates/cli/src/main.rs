@@ -110,6 +110,7 @@ async fn perform(context: &Context, cli: &Cli, verb: &Verb, kept: &mut Kept) -> 
         Verb::Takeover(args) => verb::takeover::takeover(context, args),
         Verb::Export(args) => verb::export::export(context, args),
         Verb::Import(args) => verb::import::import(context, args),
+        Verb::Delete(args) => verb::delete::delete(context, args),
         Verb::Key(args) => verb::key::key(context, args),
         Verb::Config => verb::config::config(context, &cli.global),
         Verb::Doctor => verb::doctor::doctor(context),

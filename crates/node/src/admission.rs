@@ -5,14 +5,11 @@
 //! - Places are never more than the operator allows, and who has one keeps it.
 //! - Who was promised a place has it: an agent that comes in from its welcome on, one that goes until it is elsewhere.
 
-use crate::{home, stored::Stored};
+use crate::{home, stored::Accounts};
 use igor_protocol::{AgentId, Manifest};
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Instances that an agent may have at once: at a checkpoint the one that wrote the state and the one that restores it.
@@ -53,7 +50,7 @@ impl Fill {
 pub(crate) struct Admission {
     limits: home::Admission,
     taken: Mutex<Taken>,
-    stored_bytes: Arc<AtomicU64>,
+    accounts: Accounts,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,17 +68,13 @@ pub(crate) struct Place {
 
 impl Admission {
     pub(crate) fn new(limits: home::Admission) -> Arc<Self> {
-        Arc::new(Self { limits, taken: Mutex::default(), stored_bytes: Arc::default() })
+        let accounts = Accounts::new(limits.stored_bytes, limits.stored_bytes_per_agent);
+        Arc::new(Self { limits, taken: Mutex::default(), accounts })
     }
 
-    /// Counts what was stored here before.
-    pub(crate) fn found(&self, bytes: u64) {
-        self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// The count of an agent that has stored so many bytes, which were counted here.
-    pub(crate) fn count_of(&self, agent: AgentId, bytes: u64) -> Arc<Stored> {
-        Arc::new(Stored::new(agent, bytes, self.limits.stored_bytes_per_agent, self.stored_bytes.clone()))
+    /// What is stored, and by whom.
+    pub(crate) const fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// A place for an agent that is here already.
@@ -97,7 +90,11 @@ impl Admission {
 
     /// A place for an agent that begins, with a program of so many bytes.
     pub(crate) fn admit_new(self: &Arc<Self>, manifest: &Manifest, program_bytes: u64) -> Result<Place, NoRoom> {
-        self.stored_fill().add(program_bytes, "bytes stored", "stored_bytes")?;
+        Fill {
+            used: self.limits.stored_bytes - self.accounts.free().min(self.limits.stored_bytes),
+            max: self.limits.stored_bytes,
+        }
+        .add(program_bytes, "bytes stored", "stored_bytes")?;
         let own = Fill { used: 0, max: self.limits.stored_bytes_per_agent };
         own.add(program_bytes, "bytes stored for one agent", "stored_bytes_per_agent")?;
         self.admit(manifest)
@@ -110,7 +107,7 @@ impl Admission {
 
     /// Bytes stored.
     pub(crate) fn stored_fill(&self) -> Fill {
-        Fill { used: self.stored_bytes.load(Ordering::Relaxed), max: self.limits.stored_bytes }
+        Fill { used: self.accounts.used(), max: self.limits.stored_bytes }
     }
 
     const fn fills(&self, taken: Taken) -> (Fill, Fill) {
@@ -132,29 +129,19 @@ impl Drop for Place {
     }
 }
 
-/// What is kept of an agent that has no life at the moment, and is to have one.
-#[derive(Debug)]
-pub(crate) struct Left {
-    pub(crate) place: Place,
-    /// What its last life counted, and did not write down.
-    pub(crate) stored: Option<Arc<Stored>>,
-}
-
 /// Places of agents that have no life at the moment, and are to have one.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<BTreeMap<AgentId, Option<Left>>>);
+pub(crate) struct Kept(Mutex<BTreeMap<AgentId, Option<Place>>>);
 
 impl Kept {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Option<Left>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Option<Place>>> {
         // No update can fail in the middle.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps a place for an agent.
     pub(crate) fn keep(&self, agent: AgentId, place: Place) {
-        let mut kept = self.lock();
-        let stored = kept.remove(&agent).flatten().and_then(|left| left.stored);
-        kept.insert(agent, Some(Left { place, stored }));
+        self.lock().insert(agent, Some(place));
     }
 
     /// From now on the place that the agent's life leaves is kept.
@@ -162,15 +149,14 @@ impl Kept {
         self.lock().entry(agent).or_default();
     }
 
-    /// A life left its place and its count. Says whether they are kept: they are where they are expected.
-    pub(crate) fn left(&self, agent: AgentId, place: Place, stored: Arc<Stored>) -> bool {
+    /// A life left its place. Says whether it is kept: it is where it is expected.
+    pub(crate) fn left(&self, agent: AgentId, place: Place) -> bool {
         let mut kept = self.lock();
-        let expected = kept.get_mut(&agent);
-        expected.map(|kept| *kept = Some(Left { place, stored: Some(stored) })).is_some()
+        kept.get_mut(&agent).map(|kept| *kept = Some(place)).is_some()
     }
 
     /// What was kept. Nothing is any more.
-    pub(crate) fn take(&self, agent: AgentId) -> Option<Left> {
+    pub(crate) fn take(&self, agent: AgentId) -> Option<Place> {
         self.lock().remove(&agent).flatten()
     }
 }

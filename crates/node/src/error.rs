@@ -76,6 +76,9 @@ pub enum Error {
     /// What a file gives to this node does not come to live here.
     #[error("{0}; its journal is kept here, and the same import goes on when that is mended")]
     NotArrived(igor_spine::custody::NotArrived),
+    /// What is here of an agent is not to be deleted, or cannot be.
+    #[error(transparent)]
+    NotDeleted(#[from] igor_spine::custody::NotDeleted),
     /// An order that is given where only takeovers are carried out.
     #[error("this is no takeover order; others are given to the agent itself")]
     NotATakeover,

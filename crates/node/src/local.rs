@@ -7,7 +7,8 @@
 //! - What the operator said is durable before it is done, so that a restart knows it.
 //! - A file that does not decode is an error, never an absent one.
 
-use igor_protocol::{AgentId, Hash, Nanos, Tick};
+use crate::stored::Count;
+use igor_protocol::{AgentId, Hash, Nanos, Seq, Tick};
 use igor_store::{
     Store,
     disk::{Disk, Reader},
@@ -113,6 +114,11 @@ struct FlagsFile {
 struct StoredFile {
     version: u32,
     bytes: u64,
+    /// Nothing where an earlier igor counted, which did not say how far.
+    #[serde(default)]
+    next: Option<u64>,
+    #[serde(default)]
+    last: Option<String>,
 }
 
 fn alias_value(name: &str) -> String {
@@ -227,19 +233,28 @@ pub(crate) async fn remove_flags(store: &impl Store, agent: AgentId) -> Result<(
     Ok(store.remove_local(&flags_value(agent)).await?)
 }
 
-/// What an agent has stored, in bytes, as far as it was written down.
-pub(crate) fn stored(locals: &impl Locals, agent: AgentId) -> Result<Option<u64>, Error> {
+/// What an agent has stored, as far as it was written down.
+pub(crate) fn stored(locals: &impl Locals, agent: AgentId) -> Result<Option<Count>, Error> {
     let value = stored_value(agent);
     let Some(bytes) = locals.get(&value)? else { return Ok(None) };
     let file: StoredFile = decode(&value, &bytes)?;
     known(&value, file.version)?;
-    Ok(Some(file.bytes))
+    let last = file.last.map(|hash| hash.parse()).transpose();
+    let last = last.map_err(|e: igor_protocol::hash::ParseError| Error::Damaged { value, why: e.to_string() })?;
+    Ok(file.next.map(|next| Count { bytes: file.bytes, next: Seq(next), last }))
 }
 
 /// Writes down what an agent has stored.
-pub(crate) async fn put_stored(store: &impl Store, agent: AgentId, bytes: u64) -> Result<(), Error> {
+pub(crate) async fn put_stored(store: &impl Store, agent: AgentId, count: Count) -> Result<(), Error> {
     let value = stored_value(agent);
-    Ok(store.put_local(&value, encode(&value, &StoredFile { version: VERSION, bytes })?).await?)
+    let (next, last) = (Some(count.next.0), count.last.map(|hash| hash.to_string()));
+    let file = StoredFile { version: VERSION, bytes: count.bytes, next, last };
+    Ok(store.put_local(&value, encode(&value, &file)?).await?)
+}
+
+/// Forgets what an agent has stored: it is counted anew.
+pub(crate) async fn remove_stored(store: &impl Store, agent: AgentId) -> Result<(), Error> {
+    Ok(store.remove_local(&stored_value(agent)).await?)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::{
     local,
     metrics::Metrics,
     moves::{AgentWorld, NodeHost, NodePeers, NodeSteward},
+    orphans,
     stored::Shelf,
     world::RealWorld,
 };
@@ -48,6 +49,7 @@ mod addresses;
 mod attend;
 mod begin;
 mod carry;
+mod delete;
 mod drain;
 mod flags;
 mod import;
@@ -149,8 +151,13 @@ impl Node {
         let sandbox = Sandbox::open(&home.cache(), compiler, Stack::Live)?;
         let admission = Admission::new(config.admission.clone());
         for agent in store.list()? {
-            admission.found(local::stored(&store, agent)?.unwrap_or(0));
+            let stored = admission.accounts().of(agent);
+            stored.recall(local::stored(&store, agent)?.unwrap_or_default());
+            if let Err(error) = stored.catch_up(&store) {
+                tracing::error!(%agent, %error, "what an agent has stored cannot be told: its journal does not read");
+            }
         }
+        admission.accounts().orphans_are(orphans::bytes(&home)?);
         let slots = Semaphore::new(config.admission.compile_slots.get() as usize);
         tracing::info!(home = %home.path().display(), node = %key.public(), "the home is open");
         let (store, key) = (Arc::new(store), Arc::new(key));
@@ -217,6 +224,10 @@ impl Node {
     /// What it asks for execution.
     pub const fn terms(&self) -> Terms {
         self.terms
+    }
+
+    pub(crate) const fn admission(&self) -> &Arc<Admission> {
+        &self.admission
     }
 
     pub(crate) const fn metrics(&self) -> &Arc<Metrics> {

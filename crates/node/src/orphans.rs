@@ -56,6 +56,12 @@ pub fn list(home: &Home, agent: Option<AgentId>) -> Result<Vec<Kept>, home::Erro
     Ok(kept)
 }
 
+/// What the files of all branches take.
+pub(crate) fn bytes(home: &Home) -> Result<u64, home::Error> {
+    let length = |kept: Kept| fs::metadata(kept.path).map_or(0, |found| found.len());
+    Ok(list(home, None)?.into_iter().map(length).sum())
+}
+
 fn named(path: PathBuf) -> Option<Kept> {
     let name = path.file_name()?.to_str()?.strip_suffix(".igor")?;
     let mut parts = name.split('-');

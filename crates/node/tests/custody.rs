@@ -10,20 +10,25 @@ use common::{
     member::{HERE, Member, stranger, stranger_who_says, takes_from},
     temporary, within,
 };
-use futures_util::future::try_join_all;
-use igor_network::{Network, Refusal, Request, Response};
+use futures_util::future::{BoxFuture, try_join_all};
+use igor_network::{Config, Event, Handler, Network, Refusal, Request, Response, Stream, Why};
 use igor_node::{
     Error, Node, Wishes,
     api::wire::MoveEvent,
     home::{Home, Role},
 };
 use igor_protocol::{
-    AgentId, KeyPair, Seq, Timestamp,
-    custody::Tidings,
+    AgentId, Hash, KeyPair, NodeId, Seq, Timestamp,
+    custody::{Memory, Note, Tidings},
     entry::{Action, Custody, OrderBody},
 };
 use igor_store::Store;
-use std::{path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tempfile::TempDir;
 
 /// Every tick takes long, and is executed again by a life that begins.
@@ -415,5 +420,60 @@ async fn an_old_copy_of_a_home_stops_when_one_who_knows_comes() {
     b.ticks_on("a").await;
     assert!(a.node().resume(agent).await.is_err() || stops(&a).await, "it is not this node's to go on with");
     b.close().await;
+    a.close().await;
+}
+
+/// Remembers of which agents it was told.
+struct Told(Arc<Mutex<BTreeSet<AgentId>>>);
+
+impl Handler for Told {
+    fn answer(&self, _: NodeId, request: Request) -> BoxFuture<'_, Result<Response, Why>> {
+        Box::pin(async move {
+            let Request::Tell { body } = request else { return Err(Why::NotAllowed) };
+            self.0.lock().unwrap().insert(Tidings::decode(&body).unwrap().agent);
+            Ok(Response::Told { body: Vec::new() })
+        })
+    }
+
+    fn transfer(&self, _: NodeId, _: Stream) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn notice(&self, _: Event) {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_is_met_hears_of_every_takeover() {
+    const TAKEOVERS: u16 = 300;
+    let a = Member::start(HERE).await;
+    let own = a.running.create(creation("a", COUNTER)).await.agent();
+    a.ticks_on("a").await;
+    let node = a.node();
+    within(node.stop(own)).await.unwrap();
+    let (held, by) = (node.book(own).unwrap().held(), KeyPair::from_seed(&[5; 32]));
+    for n in 0..TAKEOVERS {
+        let agent = AgentId(Hash::of_blob(&n.to_be_bytes()));
+        let mut held = held.clone();
+        held.chain.agent = agent;
+        let (base_seq, base_head, terms) = (Seq(held.chain.next.0 - 1), held.chain.head, held.standing.terms);
+        let action = Action::Takeover { base_seq, base_head, custodian: by.public(), terms };
+        let counter = held.order_counter + 1;
+        let order = OrderBody { agent, term: held.chain.epoch.term, counter, at: Timestamp(1), action };
+        let record = held.take_over(&order.sign(node.owner()), held.at).unwrap().sign(&by);
+        let memory = Memory { elsewhere: Some(record), ..Default::default() };
+        let note = Note::new(node.owner().public(), memory);
+        node.store().put_local(&Note::name(agent), note.encode()).await.unwrap();
+    }
+    let told = Arc::new(Mutex::default());
+    let mut config = Config::new(&[6; 32]).unwrap();
+    config.bootstrap = vec![a.address().parse().unwrap()];
+    let peer = Network::start(config, Arc::new(Told(told.clone()))).await.unwrap();
+    // It is told slowly, so as not to be in the way of its other work.
+    let deadline = tokio::time::Instant::now() + PATIENCE * 4;
+    while told.lock().unwrap().len() < usize::from(TAKEOVERS) {
+        assert!(tokio::time::Instant::now() < deadline, "it heard of {}", told.lock().unwrap().len());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    peer.shutdown().await;
     a.close().await;
 }

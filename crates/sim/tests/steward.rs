@@ -186,7 +186,7 @@ impl Link for Never {
 impl Peers for Alone {
     type Link = Never;
 
-    async fn open(&self, _: NodeId) -> Result<Never, Cut> {
+    async fn open(&self, _: NodeId, _: impl FnOnce() + Send) -> Result<Never, Cut> {
         Err(Cut::Lost("nobody is there".into()))
     }
 

@@ -16,6 +16,8 @@
 
 mod awake;
 mod books;
+mod delete;
+mod entrance;
 mod file;
 mod give;
 mod lease;
@@ -25,9 +27,11 @@ mod seams;
 mod steward;
 mod take;
 
+pub use delete::NotDeleted;
+pub use entrance::Coming;
 pub use file::{Arrived, NotArrived};
 pub use give::{Failed, Moved, Progress};
 pub use lease::{Lease, Leased};
 pub use seams::{Admission, Host, Peers};
-pub use steward::{Doing, Error, Steward};
+pub use steward::{Error, Steward};
 pub use take::Taken;

@@ -118,6 +118,16 @@ impl Disk {
         self.home.check().err().unwrap_or_else(gone)
     }
 
+    /// The hashes of all blobs that are here, sorted.
+    pub fn list_blobs(&self) -> Result<Vec<Hash>, Error> {
+        blob::list(&self.home)
+    }
+
+    /// Removes blobs. The caller knows that no journal here names them, and that nobody is about to append what does.
+    pub async fn remove_blobs(&self, hashes: Vec<Hash>) -> Result<(), Error> {
+        self.files(|answer| ToFiles::RemoveBlobs(hashes, answer)).await
+    }
+
     /// Asks the log's thread, now, and waits for its answer.
     async fn log<T>(&self, request: impl FnOnce(Answer<T>) -> ToLog) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();

@@ -1,4 +1,5 @@
-//! Reading late in a long journal costs what is read, not what is there.
+//! Reading late in a long journal costs what is read, not what is there; and moving a segment to the agents' files takes
+//! memory for a part of it.
 #![allow(clippy::unwrap_used)]
 
 mod machine;
@@ -19,20 +20,23 @@ use std::{
     },
 };
 
-/// Files that count the bytes that are read.
+/// Files that count the bytes that are read, and know the longest buffer that was read or written.
 struct Counting {
     files: Arc<dyn Files>,
     read: Arc<AtomicU64>,
+    longest: Arc<AtomicU64>,
 }
 
 struct CountingFile {
     file: Arc<dyn File>,
     read: Arc<AtomicU64>,
+    longest: Arc<AtomicU64>,
 }
 
 impl Files for Counting {
     fn open(&self, name: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(CountingFile { file: self.files.open(name, mode)?, read: self.read.clone() }))
+        let (file, read, longest) = (self.files.open(name, mode)?, self.read.clone(), self.longest.clone());
+        Ok(Arc::new(CountingFile { file, read, longest }))
     }
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.files.rename(from, to)
@@ -60,9 +64,11 @@ impl File for CountingFile {
     }
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
         self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.longest.fetch_max(bytes.len() as u64, Ordering::Relaxed);
         self.file.read_at(bytes, at)
     }
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.longest.fetch_max(bytes.len() as u64, Ordering::Relaxed);
         self.file.write_at(bytes, at)
     }
     fn allocate(&self, length: u64) -> io::Result<()> {
@@ -77,7 +83,7 @@ impl File for CountingFile {
 fn reading_late_or_in_the_middle_does_not_read_all() {
     const KIB: u64 = 1 << 10;
     let read = Arc::new(AtomicU64::new(0));
-    let files = Arc::new(Counting { files: SimDisk::new(1).files(), read: read.clone() });
+    let files = Arc::new(Counting { files: SimDisk::new(1).files(), read: read.clone(), longest: Arc::default() });
     let options = Options { segment_bytes_first: 64 << 10, segment_bytes_max: 64 << 10, ..Options::default() };
     let mut core = Core::open(files.clone(), &options).unwrap();
     let mut chain = Chain::begin(agent(0));
@@ -116,4 +122,31 @@ fn reading_late_or_in_the_middle_does_not_read_all() {
         assert!(cost(from) < 450 * KIB, "from {from}");
     }
     assert_eq!(read_all(core.read(agent(0), Seq(0))).unwrap(), commits);
+}
+
+#[test]
+fn moving_a_segment_takes_memory_for_a_part_of_it() {
+    const SEGMENT_BYTES: u64 = 8 << 20;
+    let longest = Arc::new(AtomicU64::new(0));
+    let files = Counting { files: SimDisk::new(1).files(), read: Arc::default(), longest: longest.clone() };
+    let options =
+        Options { segment_bytes_first: SEGMENT_BYTES, segment_bytes_max: SEGMENT_BYTES, ..Options::default() };
+    let mut core = Core::open(Arc::new(files), &options).unwrap();
+    let mut chains = [0, 1].map(|n| Chain::begin(agent(n)));
+    let mut commits = [Vec::new(), Vec::new()];
+    while chains.iter().map(|chain| chain.next.0).sum::<u64>() * 1000 < SEGMENT_BYTES * 5 / 4 {
+        for (chain, commits) in chains.iter_mut().zip(&mut commits) {
+            commits.push(next(chain, 1000));
+            core.stage(&commits[commits.len() - 1]).unwrap();
+        }
+        core.flush().unwrap();
+    }
+    longest.store(0, Ordering::Relaxed);
+    core.copy().unwrap();
+    let longest = longest.load(Ordering::Relaxed);
+    assert!((128 << 10..1 << 20).contains(&longest), "{longest} bytes at once, of a segment of {SEGMENT_BYTES}");
+    core.maintain().unwrap();
+    for (n, commits) in commits.iter().enumerate() {
+        assert_eq!(&read_all(core.read(agent(n as u64), Seq(0))).unwrap(), commits);
+    }
 }

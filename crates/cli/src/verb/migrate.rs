@@ -62,6 +62,9 @@ pub(crate) fn drain(context: &Context) -> Result<(), Failure> {
 
 fn tell(name: &str, to: NodeId, event: &MoveEvent) -> String {
     match event {
+        MoveEvent::Waiting => {
+            format!("{name} waits for its turn, and goes on here: other moves go before it")
+        }
         MoveEvent::Offer { has } if *has == 0 => format!("offered: {to} would take {name}"),
         MoveEvent::Offer { has } => {
             format!("offered: {to} would take {name}, and has {} of it already", words::count(*has, "entry"))

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -39,6 +39,12 @@ pub(crate) fn policy(owners: &[&str], nodes: &[&Host]) -> String {
     let list = |keys: Vec<&str>| keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(", ");
     let nodes = nodes.iter().map(|node| node.key.as_str()).collect();
     format!("[policy]\nowners = [{}]\nnodes = [{}]\n", list(owners.to_vec()), list(nodes))
+}
+
+/// Takes agents from these nodes, and hands its own to them.
+pub(crate) fn policy_of(nodes: &[&str]) -> String {
+    let nodes: Vec<_> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
+    format!("[policy]\nnodes = [{}]\n", nodes.join(", "))
 }
 
 impl Host {
@@ -75,6 +81,13 @@ impl Host {
         row["network"][0].as_str().unwrap_or_default().clone_into(&mut self.address);
         row["tcp"].as_str().unwrap_or_default().clone_into(&mut self.tcp);
         self.actor = Some(actor);
+    }
+
+    /// Tells it to stop with SIGTERM, and gives how it ended and what it said.
+    pub(crate) fn stop(&mut self, within: Duration) -> (ExitStatus, Vec<Value>) {
+        let mut actor = self.actor.take().expect("it runs");
+        actor.signal(rustix::process::Signal::TERM).expect("it can be told");
+        actor.end_within(within).expect("it ends in time")
     }
 
     /// Ends it with SIGKILL.

@@ -2,6 +2,7 @@
 
 mod contract;
 mod control;
+mod delete;
 mod demo;
 mod files;
 mod forged;
@@ -19,6 +20,7 @@ mod runtimes;
 mod scripts;
 mod senders;
 mod sent_on;
+mod silent;
 mod takeover;
 mod wander;
 

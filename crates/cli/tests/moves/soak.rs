@@ -4,6 +4,9 @@
 //! and a process that is killed leaks nothing. The first quarter of the time is warming up. Of the rest, the middle of
 //! the last third is held against the middle of the first one, so that no single value decides.
 //!
+//! Of memory what counts is the process's own: pages of files, the program's code above all, come as they are first used and
+//! go when the kernel wants them.
+//!
 //! Nothing is pruned by default, so the disk grows with every entry that is committed: what must not grow is what it
 //! takes *per entry*, and what lies beside journals and blobs.
 
@@ -19,6 +22,10 @@ use std::{
 };
 
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Memory that goes up and down with the log: its index has 32 bytes for each commit that is not in its agent's file yet, at
+/// most those of two segments of 32 MiB, and room to grow. What stays of each move or message is added up by some thousand
+/// of them, so it shows all the same.
+const INDEX_KIB_MAX: u64 = 5 << 10;
 /// Pauses that a look is the middle of.
 const PAUSES: usize = 15;
 
@@ -38,7 +45,7 @@ impl What {
 
     const fn words(self) -> &'static str {
         match self {
-            Self::Memory => "memory (resident), KiB",
+            Self::Memory => "memory of its own (RssAnon), KiB",
             Self::Files => "open files",
             Self::Threads => "threads",
             Self::Beside => "files in the home beside journals and blobs",
@@ -50,7 +57,7 @@ impl What {
     /// What the last value may be where the first one was this.
     const fn most(self, first: u64) -> u64 {
         match self {
-            Self::Memory => first + first / 10 + (4 << 10),
+            Self::Memory => first + first / 10 + INDEX_KIB_MAX,
             Self::Files | Self::Threads | Self::Beside => first + 4,
             Self::PerEntry => first + first / 10,
             // What else the machine does shows here first.
@@ -104,7 +111,7 @@ impl Soak {
         let pause =
             pauses.get(pauses.len() / 2).map_or(0, |pause| u64::try_from(pause.as_micros()).unwrap_or(u64::MAX));
         let values = What::ALL.map(|what| match what {
-            What::Memory => number("VmRSS:"),
+            What::Memory => number("RssAnon:"),
             What::Files => Ok(files),
             What::Threads => number("Threads:"),
             What::Beside => Ok(disk.others),
@@ -165,7 +172,8 @@ is above the bound. This is what the last one saw (seed {seed}, {} minutes, {} l
         }
         text += "
 Nothing is pruned by default: journals, states and what they name stay, so the disk grows with every committed entry. What
-is judged is how much it takes for each, and whether anything else is left behind.
+is judged is how much it takes for each, and whether anything else is left behind. Memory is the process's own; it goes up and
+down with the log by 32 bytes for each commit that is not in its agent's file yet, some 4 MiB at most.
 
 ";
         text + &seen.table()

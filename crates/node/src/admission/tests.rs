@@ -36,7 +36,7 @@ fn a_full_store_takes_no_more_agents_and_keeps_those_it_has() {
     let refused = |bytes| admission.admit_new(&manifest, bytes).unwrap_err().field;
     assert_eq!((refused(1001), refused(401)), ("stored_bytes", "stored_bytes_per_agent"));
     drop(admission.admit_new(&manifest, 400).unwrap());
-    admission.found(900);
+    admission.accounts().of(igor_protocol::AgentId(igor_protocol::Hash::ZERO)).add(900);
     assert_eq!(refused(101), "stored_bytes");
     drop(admission.admit(&manifest).unwrap());
 }

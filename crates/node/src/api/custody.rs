@@ -3,7 +3,7 @@
 //! Invariants kept here:
 //! - A file that comes in is written to a place of its own, within its bounds and in time, before any of it is looked
 //!   at; whatever comes of it, it does not stay there.
-//! - Few files come in at once.
+//! - Few files come in at once, and together they take no more room than there is.
 
 use super::{
     Api, Shared,
@@ -54,9 +54,11 @@ pub(super) async fn import(
 ) -> Result<Response, Refusal> {
     let Query(How { name, archive }) = how?;
     let _place = api.programs.acquire().await.map_err(|e| Refusal::internal(&e))?;
-    let room = api.node.info().room.stored_bytes;
-    let bytes_max = api.node.config().admission.stored_bytes_per_agent.min(room.max.saturating_sub(room.used));
-    let file = receive(&api, body, bytes_max).await?;
+    let accounts = api.node.admission().accounts();
+    let bytes_max = api.node.config().admission.stored_bytes_per_agent.min(accounts.free());
+    // What the file takes is kept free for what it becomes.
+    let mut room = accounts.begin();
+    let file = receive(&api, body, bytes_max, |bytes| accounts.extend(&mut room, bytes)).await?;
     let by_operator = matches!(caller, Sender::Uid(_));
     let import = Import { path: file.to_path_buf(), bytes_max, name, archive, by_operator };
     // Whoever sent it calls it by another name.
@@ -65,7 +67,12 @@ pub(super) async fn import(
 }
 
 /// Writes a body to a file, which is removed when it is dropped.
-async fn receive(api: &Api, mut body: Body, bytes_max: u64) -> Result<tempfile::TempPath, Refusal> {
+async fn receive(
+    api: &Api,
+    mut body: Body,
+    bytes_max: u64,
+    mut has_room: impl FnMut(u64) -> bool,
+) -> Result<tempfile::TempPath, Refusal> {
     let too_large = || {
         let words = format!("the file is longer than {bytes_max} bytes, which is all that this node has for it");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", words)
@@ -87,12 +94,39 @@ async fn receive(api: &Api, mut body: Body, bytes_max: u64) -> Result<tempfile::
         let frame = frame.map_err(|e| Refusal::bad_request("bad_body", e))?;
         let Ok(piece) = frame.into_data() else { continue };
         bytes += piece.len() as u64;
-        if bytes > bytes_max {
+        // Others come in meanwhile.
+        if bytes > bytes_max || !has_room(piece.len() as u64) {
             return Err(too_large());
         }
         let written = tokio::task::spawn_blocking(move || file.write_all(&piece).map(|()| file));
         file = written.await.map_err(|e| Refusal::internal(&e))?.map_err(failed)?;
     }
+}
+
+/// What is to be deleted of an agent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct What {
+    #[serde(default)]
+    orphans: bool,
+}
+
+/// Deletes what is here of an agent that others have.
+pub(super) async fn delete(
+    State(api): State<Shared>,
+    Extension(Caller(caller)): Extension<Caller>,
+    name: Named,
+    what: Result<Query<What>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let (Path(name), Query(What { orphans })) = (name?, what?);
+    if !matches!(caller, Sender::Uid(_)) {
+        let words = "only the operator deletes, over the node's own socket; a token is not enough";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "operator_only", words));
+    }
+    let node = api.node.clone();
+    let agent = blocking(move || node.find(&name)).await?;
+    let deleted = if orphans { api.node.delete_orphans(agent).await? } else { api.node.delete(agent).await? };
+    json(StatusCode::OK, &deleted)
 }
 
 /// Carries out an owner's takeover order.

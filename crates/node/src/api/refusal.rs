@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
-use igor_spine::command::Refused;
+use igor_spine::{command::Refused, custody::NotDeleted};
 use std::fmt::Display;
 
 /// A refusal: a status, a code for programs, words for people.
@@ -66,7 +66,9 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         use igor_store::Error as Store;
         let (status, code) = match &error {
-            Error::UnknownAgent { .. } => (StatusCode::NOT_FOUND, "unknown_agent"),
+            Error::UnknownAgent { .. } | Error::NotDeleted(NotDeleted::Nothing(_)) => {
+                (StatusCode::NOT_FOUND, "unknown_agent")
+            }
             Error::NotRunning { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_running"),
             Error::Starting { .. } | Error::Custody(igor_spine::custody::Error::Leased(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "starting")
@@ -82,11 +84,13 @@ impl From<Error> for Refusal {
             }
             // Whoever asks again finds it there or here, or is sent on.
             Error::Moving { .. } => (StatusCode::SERVICE_UNAVAILABLE, "moving"),
-            Error::Custody(error) => custody(error),
+            Error::Custody(error) | Error::NotDeleted(NotDeleted::Failed(error)) => custody(error),
             Error::File(Unreadable::Quota { .. } | Unreadable::Blobs { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
             }
             Error::File(_) | Error::BadFile { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_file"),
+            Error::NotDeleted(NotDeleted::Coming(_)) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+            Error::NotDeleted(_) => (StatusCode::CONFLICT, "not_deleted"),
             Error::NotImported(_) | Error::NotArrived(_) => (StatusCode::CONFLICT, "import_refused"),
             Error::NotATakeover => (StatusCode::BAD_REQUEST, "bad_order"),
             Error::NoPrice { .. } => (StatusCode::BAD_REQUEST, "bad_price"),

@@ -24,7 +24,7 @@ mod moves;
 mod text;
 
 pub use custody::{
-    Absent, Elsewhere, Imported, Orphan, OrphanedMessage, OrphanedReply, Orphans, Release, Released, TakenOver,
+    Absent, Deleted, Elsewhere, Imported, Orphan, OrphanedMessage, OrphanedReply, Orphans, Release, Released, TakenOver,
 };
 pub use event::Event;
 pub use moves::{DrainEvent, Move, MoveEvent, NodeRow, NodeStatus, Nodes};

@@ -1,7 +1,7 @@
 //! Files that go to a node, owners' orders that say who goes on with an agent, and where agents are.
 
 use super::{ANSWER_WITHIN, Body, Client, Error, agent_path};
-use crate::api::wire::{Absent, Elsewhere, Imported, Orphan, Orphans, Release, Released, TakenOver};
+use crate::api::wire::{Absent, Deleted, Elsewhere, Imported, Orphan, Orphans, Release, Released, TakenOver};
 use futures_util::stream::unfold;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::{
@@ -29,6 +29,13 @@ impl Client {
         let mut request = self.request(Method::POST, &target, Bytes::new())?.map(|_| streamed(file));
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         self.answer(request, IMPORTED_WITHIN).await
+    }
+
+    /// Deletes what is there of an agent that others have: its journal, or the branches that takeovers orphaned.
+    pub async fn delete(&self, name: &str, orphans: bool) -> Result<Deleted, Error> {
+        let target = format!("{}?orphans={orphans}", agent_path(name, &[]));
+        let request = self.request(Method::DELETE, &target, Bytes::new())?;
+        self.answer(request, CARRIED_OUT_WITHIN).await
     }
 
     fn unread(&self, path: &Path, why: &io::Error) -> Error {

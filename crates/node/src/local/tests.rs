@@ -47,8 +47,11 @@ async fn flags_are_remembered_and_damage_is_reported() {
     store.put_local(&flags_value(agent(2)), br#"{"version":1,"paused":true,"forgiven":null}"#.to_vec()).await.unwrap();
     assert_eq!(flags(&store, agent(2)).unwrap(), Flags { paused: true, ..Flags::default() });
     assert_eq!(stored(&store, agent(1)).unwrap(), None);
-    put_stored(&store, agent(1), u64::MAX).await.unwrap();
-    assert_eq!(stored(&store, agent(1)).unwrap(), Some(u64::MAX));
+    let count = Count { bytes: u64::MAX, next: Seq(7), last: Some(Hash::of_blob(b"a state")) };
+    put_stored(&store, agent(1), count).await.unwrap();
+    assert_eq!(stored(&store, agent(1)).unwrap(), Some(count));
+    remove_stored(&store, agent(1)).await.unwrap();
+    assert_eq!(stored(&store, agent(1)).unwrap(), None);
     for broken in [&b"{"[..], b"", br#"{"version":2,"paused":true,"forgiven":null}"#, br#"{"version":1}"#] {
         store.put_local(&flags_value(agent(1)), broken.to_vec()).await.unwrap();
         assert!(matches!(flags(&store, agent(1)), Err(Error::Damaged { .. })), "{broken:?}");

@@ -110,8 +110,8 @@ impl Handler for Gate {
                 if let Ok(node) = self.node() {
                     node.ask_of_all(peer);
                     tokio::spawn(async move {
-                        node.meet(peer).await;
                         node.keep_addresses(peer).await;
+                        node.meet(peer).await;
                     });
                 }
             }

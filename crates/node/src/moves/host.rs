@@ -9,7 +9,7 @@ use igor_protocol::{
 use igor_sandbox::RUNTIME_ID;
 use igor_spine::{
     command::Command,
-    custody::{Admission, Host, Lease},
+    custody::{Admission, Error, Host, Lease},
 };
 use igor_store::Store;
 use std::sync::{Arc, Weak};
@@ -92,8 +92,14 @@ impl Host for NodeHost {
         }
     }
 
+    fn unwritten(&self, agent: AgentId, error: &Error) {
+        tracing::warn!(%agent, %error, "the archive of an agent that moved does not end with the answer to its handoff");
+    }
+
     async fn set_aside(&self, agent: AgentId, base: Chain) -> Result<(), String> {
         let node = self.node()?;
-        blocking(move || node.keep_orphan(agent, base)).await.map_err(|error| error.to_string())
+        let kept = blocking(move || node.keep_orphan(agent, base).map(|()| node)).await;
+        let node = kept.map_err(|error| error.to_string())?;
+        node.close_account(agent).await.map_err(|error| error.to_string())
     }
 }

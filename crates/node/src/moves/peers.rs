@@ -26,7 +26,21 @@ pub(crate) struct NodePeers {
     network: OnceLock<(Network, Option<u32>)>,
     heard: mpsc::Sender<Tidings>,
     questions: Arc<Questions>,
+    /// Nodes that are being told of takeovers.
+    telling: Mutex<BTreeSet<NodeId>>,
     queue: Queue,
+}
+
+/// A node is being told of takeovers, until this is dropped.
+pub(crate) struct Telling<'a> {
+    peers: &'a NodePeers,
+    to: NodeId,
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.peers.telling().remove(&self.to);
+    }
 }
 
 /// What is still to be asked, and who has answered.
@@ -86,7 +100,8 @@ impl NodePeers {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Tidings>) {
         let (heard, hearing) = mpsc::channel(HEARD_MAX);
         let questions = Questions { due: Mutex::default(), answered: watch::Sender::default() };
-        (Self { network: OnceLock::new(), heard, questions: Arc::new(questions), queue: Queue::new() }, hearing)
+        let (network, telling, queue) = (OnceLock::new(), Mutex::default(), Queue::new());
+        (Self { network, heard, questions: Arc::new(questions), telling, queue }, hearing)
     }
 
     /// From now on there is a network, over which each transfer takes at most so many bytes a second each way.
@@ -118,6 +133,36 @@ impl NodePeers {
         drop(answered.wait_for(|answered| nodes.is_subset(answered)).await);
     }
 
+    fn telling(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
+        // No update can fail in the middle.
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to tell a node; nothing where that goes on already.
+    pub(crate) fn begin_telling(&self, to: NodeId) -> Option<Telling<'_>> {
+        let begins = self.telling().insert(to);
+        begins.then(|| Telling { peers: self, to })
+    }
+
+    /// Tells a node, once it takes it. Says whether it may be told more.
+    pub(crate) async fn has_told(&self, to: NodeId, tidings: Tidings) -> bool {
+        let Some(network) = self.network() else { return false };
+        let body = tidings.encode();
+        loop {
+            match network.request(to, Request::Tell { body: body.clone() }).await {
+                Err(igor_network::Error::Refused { why: Why::Busy, .. }) => tokio::time::sleep(BUSY_PAUSE).await,
+                // What it does not believe says nothing about the next.
+                Ok(_) | Err(igor_network::Error::Refused { .. }) => break,
+                Err(error) => {
+                    tracing::debug!(node = %to, agent = %tidings.agent, %error, "a node was not told; it asks by itself");
+                    return false;
+                }
+            }
+        }
+        tokio::time::sleep(ASK_PAUSE).await;
+        true
+    }
+
     pub(crate) fn network(&self) -> Option<&Network> {
         self.network.get().map(|(network, _)| network)
     }
@@ -137,11 +182,11 @@ impl NodePeers {
 impl Peers for NodePeers {
     type Link = NodeLink;
 
-    async fn open(&self, to: NodeId) -> Result<NodeLink, Cut> {
+    async fn open(&self, to: NodeId, waits: impl FnOnce() + Send) -> Result<NodeLink, Cut> {
         let network = self
             .network()
             .ok_or_else(|| Cut::Lost("this node is on no network; see `[network]` in node.toml".into()))?;
-        let turn = self.queue.turn(to).await;
+        let turn = self.queue.turn(to, waits).await;
         network.open(to).await.map(|stream| self.link(stream, None, turn)).map_err(|e| lost(&e))
     }
 

@@ -34,12 +34,13 @@ impl Queue {
         Self { all: Arc::new(Semaphore::new(IN_ALL_MAX)), to: Mutex::default() }
     }
 
-    /// Waits for the turn; nothing where nobody gets one any more.
-    pub(super) async fn turn(&self, to: NodeId) -> Option<Turn> {
+    /// Waits for the turn, and says so where it is not there yet; nothing where nobody gets one any more.
+    pub(super) async fn turn(&self, to: NodeId, waits: impl FnOnce()) -> Option<Turn> {
         let to = self.places(to);
+        let mut waits = Some(waits);
         // Who waits for one node takes no place of those who go to others.
-        let own = to.acquire_owned().await.ok()?;
-        let all = self.all.clone().acquire_owned().await.ok()?;
+        let own = place(to, &mut waits).await?;
+        let all = place(self.all.clone(), &mut waits).await?;
         Some(Turn { _places: [own, all] })
     }
 
@@ -50,6 +51,17 @@ impl Queue {
         to.retain(|other, places| *other == node || Arc::strong_count(places) > 1);
         to.entry(node).or_insert_with(|| Arc::new(Semaphore::new(TO_ONE_MAX))).clone()
     }
+}
+
+/// One of these places. Where none is free, who waits is told, once.
+async fn place(places: Arc<Semaphore>, waits: &mut Option<impl FnOnce()>) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = places.clone().try_acquire_owned() {
+        return Some(place);
+    }
+    if let Some(waits) = waits.take() {
+        waits();
+    }
+    places.acquire_owned().await.ok()
 }
 
 #[cfg(test)]

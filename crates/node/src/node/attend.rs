@@ -114,10 +114,8 @@ impl Node {
     }
 
     async fn give_place_away(&self, agent: AgentId) {
-        let counted = self.kept.take(agent).and_then(|left| left.stored);
-        if let Some(stored) = counted {
-            self.note(agent, &stored).await;
-        }
+        drop(self.kept.take(agent));
+        self.note(agent).await;
     }
 
     /// What the operator said was about a stay that is over.

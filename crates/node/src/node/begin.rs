@@ -213,7 +213,7 @@ impl Node {
             local::put_flags(&*self.store, agent, flags).await?;
         }
         local::put_name(&*self.store, &name, agent).await?;
-        let stored = self.admission.count_of(agent, 0);
+        let stored = self.admission.accounts().of(agent);
         stored.add(bytes);
         let body = genesis.body.clone();
         let _opening = self.opening(agent);

@@ -8,11 +8,11 @@
 use super::{Node, OwnLife, blocking};
 use crate::{
     Error, Wishes,
-    admission::{Left, Place},
+    admission::Place,
     hosted::{Beginning, Ends, Hosted},
     local::{self, Flags},
     moves::AgentWorld,
-    stored::{self, Shelf, Stored},
+    stored::{Shelf, Stored},
 };
 use igor_protocol::{
     AgentId, Manifest, Seq, Tick, custody::Status as Custody, entry::GenesisBody, limits::PROGRAM_BYTES_MAX,
@@ -123,7 +123,14 @@ impl Node {
         let mut turns = JoinSet::new();
         for agent in self.store.list()? {
             let node = self.clone();
-            turns.spawn(async move { node.tend(agent).await });
+            turns.spawn(async move {
+                let tended = node.tend(agent).await;
+                if !matches!(tended, Ok(true)) {
+                    // What rests is not read again at the next start.
+                    node.note(agent).await;
+                }
+                tended
+            });
         }
         let mut carried = Carried::default();
         while let Some(turn) = turns.join_next().await {
@@ -287,20 +294,13 @@ impl Node {
         let encoded = blob("the manifest", genesis.manifest, MANIFEST_BYTES_MAX)?;
         let manifest = Manifest::decode(&encoded)?;
         self.grants(&manifest)?;
-        let (place, counted) = match self.kept.take(agent) {
-            Some(Left { place, stored }) => (place, stored),
-            None => (self.admission.admit(&manifest)?, None),
+        let place = match self.kept.take(agent) {
+            Some(place) => place,
+            None => self.admission.admit(&manifest)?,
         };
         let bytes = blob("the program", genesis.program, PROGRAM_BYTES_MAX as u64)?;
-        let stored = if let Some(counted) = counted {
-            counted
-        } else if let Some(before) = local::stored(&*self.store, agent)? {
-            self.admission.count_of(agent, before)
-        } else {
-            let before = stored::measure(&self.store, agent, bytes.len() as u64, encoded.len() as u64)?;
-            self.admission.found(before);
-            self.admission.count_of(agent, before)
-        };
+        let stored = self.admission.accounts().of(agent);
+        stored.catch_up(&self.store)?;
         if let Some(why) = stored.excess() {
             return Err(Error::TooMuchStored { why });
         }
@@ -375,8 +375,8 @@ impl Node {
             let running = tokio::spawn(life.run(settings, commands, outbox));
             let ended = node.accompany(&carried, &stored, &lease, running).await;
             // Whoever waits for the end finds room. In the pause of a move nothing is written that may wait.
-            if !node.kept.left(agent, place, stored.clone()) {
-                node.note(agent, &stored).await;
+            if !node.kept.left(agent, place) {
+                node.note(agent).await;
             }
             // Whoever waits for the end may take the agent from here, or start it again.
             drop(lease);
@@ -390,9 +390,12 @@ impl Node {
         Ok(hosted)
     }
 
-    /// Writes down what an agent has stored.
-    pub(super) async fn note(&self, agent: AgentId, stored: &Stored) {
-        if let Err(e) = stored.note(&self.store).await {
+    /// Writes down what an agent has stored here, whoever wrote it.
+    pub(super) async fn note(&self, agent: AgentId) {
+        if !matches!(self.store.tail(agent), Ok(Some(_))) {
+            return;
+        }
+        if let Err(e) = self.admission.accounts().of(agent).note(&self.store).await {
             tracing::warn!(%agent, error = %e, "what an agent has stored was not written down");
         }
     }
@@ -423,7 +426,7 @@ impl Node {
                 // It may be over already.
                 drop(life.command(Command::Stop).await);
             }
-            self.note(agent, stored).await;
+            self.note(agent).await;
         };
         let cut = if overtaken { Error::Overtaken { agent } } else { Error::Vanished };
         let ended = ended.map_or(Err(cut), |ended| ended.map_err(Error::from));

@@ -199,7 +199,10 @@ impl Node {
         let known = self.store.tail(agent)?;
         let has = local::names(&*self.store)?.remove(&agent);
         let name = self.name_for(agent, name.as_deref(), known.and(has.as_deref()), &genesis.name)?;
-        let added = self.adopt(&file, &name, has, known.map_or(Seq(0), |chain| chain.next)).await?;
+        let added = self.adopt(&file, &name, has, known.map_or(Seq(0), |chain| chain.next)).await;
+        // Also what was kept before it failed.
+        self.note(agent).await;
+        let added = added?;
         if handoff.is_some() {
             match self.steward.arrive(agent).await {
                 Ok(Arrived::Accepted) => tracing::info!(%agent, "an agent came by file, and lives here"),

@@ -191,6 +191,7 @@ impl Node {
         may_go.await?;
         let given = self.steward.give(agent, to, |progress| {
             tell(match progress {
+                Progress::Waiting => MoveEvent::Waiting,
                 Progress::Offered { has } => MoveEvent::Offer { has: has.0 },
                 Progress::Ahead { round, bytes } => MoveEvent::Precopy { round, bytes },
                 Progress::Frozen => MoveEvent::Freeze,
@@ -280,9 +281,7 @@ impl Node {
         let room = self.admission.admit(&offer.manifest);
         // Kept until the agent lives here, or is forgotten.
         self.kept.keep(offer.agent(), room.map_err(|why| Refusal::new(Reason::Capacity, why))?);
-        let limits = &self.config().admission;
-        let stored = self.info().room.stored_bytes;
-        let bytes_max = limits.stored_bytes_per_agent.min(stored.max.saturating_sub(stored.used));
+        let bytes_max = self.admission.accounts().promise(offer.agent());
         Ok(Admission { terms: self.terms(), bytes_max })
     }
 
@@ -335,9 +334,13 @@ impl Node {
         Ok(())
     }
 
-    /// Forgets an agent that was to come, and gives its place to others.
+    /// Forgets an agent that was to come, and gives its place to others. What came of it is counted.
     pub(crate) fn forget(&self, agent: AgentId) {
         drop((self.waiting.take(agent), self.kept.take(agent)));
+        self.admission.accounts().settle(agent);
+        if let (Some(node), Ok(runtime)) = (self.me.upgrade(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { node.note(agent).await });
+        }
     }
 
     /// The name that an agent which came has here: its own, or, where that is taken or is none, one with a part of its id.

@@ -28,8 +28,6 @@ const ASK_AT_ONCE: usize = 16;
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
 /// Messages, and replies, of an orphaned branch that the log names; `igor show` names more.
 const LOGGED_MAX: usize = 20;
-/// Notes of custody that are told at once to a node that was met.
-const TOLD_MAX: usize = 256;
 
 impl Node {
     /// Carries out the owner's order to go on with an agent from the journal that is here, as a task of its own. An
@@ -176,6 +174,14 @@ impl Node {
         Ok(())
     }
 
+    /// Counts an agent no more, whose journal is about to leave the store. What comes after a kill counts it anew.
+    pub(crate) async fn close_account(&self, agent: AgentId) -> Result<(), Error> {
+        local::remove_stored(&*self.store, agent).await?;
+        self.admission.accounts().close(agent);
+        self.admission.accounts().orphans_are(orphans::bytes(&self.home)?);
+        Ok(())
+    }
+
     /// The same with where other nodes reach that node, as far as is known here.
     pub(super) fn with_addresses(&self, found: Elsewhere) -> Elsewhere {
         let Some(network) = self.peers().network() else { return found };
@@ -251,29 +257,28 @@ impl Node {
         newest
     }
 
-    /// Another node is connected now: whoever slept through an owner's takeover hears of it, from everyone who knows.
+    /// Another node is connected now: whoever slept through an owner's takeover hears of it, from everyone who knows. It
+    /// is told of all that are known here, one after the other, as long as it is there; when it comes again, once more.
     pub(crate) async fn meet(self: &Arc<Self>, peer: NodeId) {
+        let Some(_telling) = self.peers().begin_telling(peer) else { return };
         let node = self.clone();
-        let told = blocking(move || {
-            let mut told = Vec::new();
-            for agent in custody::noted(&*node.store)? {
-                let records = node.steward.records(agent)?;
-                if records.iter().any(|record| matches!(record.phase, Phase::Takeover(_))) {
-                    told.push(Tidings { agent, records });
+        let noted = match blocking(move || custody::noted(&*node.store)).await {
+            Ok(noted) => noted,
+            Err(error) => return tracing::warn!(%error, "what is known of custody does not read; {peer} is not told"),
+        };
+        for agent in noted {
+            let node = self.clone();
+            match blocking(move || node.steward.records(agent)).await {
+                Ok(records) if records.iter().any(|record| matches!(record.phase, Phase::Takeover(_))) => {
+                    if !self.peers().has_told(peer, Tidings { agent, records }).await {
+                        return;
+                    }
                 }
-                if told.len() >= TOLD_MAX {
-                    break;
-                }
-            }
-            Ok::<_, Error>(told)
-        });
-        match told.await {
-            Ok(told) => {
-                for tidings in told {
-                    igor_spine::custody::Peers::tell(&**self.peers(), peer, tidings);
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%agent, %error, "what is known of custody does not read; {peer} is not told");
                 }
             }
-            Err(error) => tracing::warn!(%error, "what is known of custody does not read; the other node is not told"),
         }
     }
 }

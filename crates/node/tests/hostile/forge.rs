@@ -70,6 +70,13 @@ impl Past {
         Self { commits: self.commits[..commits].to_vec(), ..self.clone() }
     }
 
+    /// The same with one more commit.
+    pub(crate) fn with(&self, commit: Commit) -> Self {
+        let mut commits = self.commits.clone();
+        commits.push(commit);
+        Self { commits, ..self.clone() }
+    }
+
     pub(crate) fn book(&self) -> Book {
         let mut verifier = Verifier::new();
         for commit in &self.commits {

@@ -34,6 +34,7 @@ attacks! {
     offers::of_an_agent_that_is_somebody_elses,
     offers::that_lie_about_size,
     offers::with_a_forged_signature,
+    offers::that_keep_out_who_has_it_now,
     histories::given_by_a_node_that_is_not_the_custodian,
     histories::with_a_wrong_bill,
     histories::given_again_after_custody_moved_on,

@@ -5,11 +5,13 @@ use super::{
     scene::{Attacker, Place, Real, Scene, Talk, until_logged},
 };
 use igor_network::limits::TRANSFERS_PER_PEER;
+use igor_node::RealWorld;
 use igor_protocol::{
     Hash, KeyPair, Terms,
     archive::Part,
     transfer::{Frame, Reason, Welcome},
 };
+use igor_spine::World;
 
 fn key(seed: u8) -> KeyPair {
     KeyPair::from_seed(&[seed; 32])
@@ -188,4 +190,33 @@ pub(crate) async fn with_a_forged_signature() {
     scene.until_refused(past.agent, Reason::History, "signature").await;
     assert!(!scene.host.has_journal(past.agent) && !scene.host.has_journal(agent));
     scene.end("forged handoffs").await;
+}
+
+/// By a node that may bring agents and had this one once: it holds the agent's place here, and asks for it again and again.
+pub(crate) async fn that_keep_out_who_has_it_now() {
+    let scene = Scene::begin(&[key(21).public(), key(22).public()], "").await;
+    let (before, now) = (Attacker::of(key(21), &scene.host).await, Attacker::of(key(22), &scene.host).await);
+    let past = fresh(9, 1, &before.key);
+    let terms = Terms { price_per_ns: 1, price_per_fuel: 0 };
+    let handoff = past.handoff(&before.key, now.key.public(), terms, |_, _| ());
+    let given = past.with(handoff.clone());
+    let accept = given.book().held().accept(RealWorld.wall_clock()).unwrap().sign(&now.key);
+
+    let (mut held, _) = offer(&before, &past).await;
+    let mut talk = now.say(Frame::Offer(Box::new(given.offer(vec![accept], false)))).await;
+    welcomed(&mut talk).await;
+    let why = held.refused(Reason::Busy).await;
+    assert!(why.contains("later custody"), "{why}");
+    // It does not come in between, whatever it signs.
+    let second = record(&past.handoff(&before.key, scene.host.id(), terms, |_, _| ()));
+    for (records, given) in [(vec![], false), (vec![second], true)] {
+        let mut again = before.say(Frame::Offer(Box::new(past.offer(records, given)))).await;
+        again.refused(Reason::Busy).await;
+    }
+    // What it gave away is not its to offer.
+    let mut again = before.say(Frame::Offer(Box::new(given.offer(vec![record(&handoff)], false)))).await;
+    let why = again.refused(Reason::History).await;
+    assert!(why.contains("gave the agent away"), "{why}");
+    drop(talk);
+    scene.end("offers that keep out who has the agent now").await;
 }

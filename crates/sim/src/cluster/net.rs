@@ -266,7 +266,7 @@ impl SimPeers {
 impl Peers for SimPeers {
     type Link = SimLink;
 
-    async fn open(&self, to: NodeId) -> Result<SimLink, Cut> {
+    async fn open(&self, to: NodeId, _: impl FnOnce() + Send) -> Result<SimLink, Cut> {
         self.net.connect(self.me, to).await
     }
 

@@ -273,7 +273,8 @@ pub(super) async fn give(
 
 const fn phase(progress: Progress) -> usize {
     match progress {
-        Progress::Offered { .. } => 0,
+        // Nobody waits here: as many streams are opened as there are moves.
+        Progress::Waiting | Progress::Offered { .. } => 0,
         Progress::Ahead { .. } => 1,
         Progress::Frozen => 2,
         Progress::Given { .. } => 3,

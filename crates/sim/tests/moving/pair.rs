@@ -148,7 +148,7 @@ pub(crate) struct Next(Mutex<Option<PairLink>>);
 impl Peers for Next {
     type Link = PairLink;
 
-    async fn open(&self, _: NodeId) -> Result<PairLink, Cut> {
+    async fn open(&self, _: NodeId, _: impl FnOnce() + Send) -> Result<PairLink, Cut> {
         self.0.lock().expect("one thread").take().ok_or_else(|| Cut::Lost("nobody is there".to_owned()))
     }
 

@@ -5,7 +5,7 @@
 //!   It is pursued over the network as well, where there is one.
 //! - What cannot be gone on from is refused and not declined: the file is still good once that is mended.
 
-use super::{Error, Host, Peers, Steward, steward::Doing, take::Admitted};
+use super::{Coming, Error, Host, Peers, Steward, take::Admitted};
 use crate::World;
 use igor_protocol::{
     AgentId, NodeId, Terms,
@@ -121,13 +121,13 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     /// The right to let an agent in; nothing while somebody else has it.
-    pub fn coming(&self, agent: AgentId) -> Option<Doing<'_>> {
+    pub fn coming(&self, agent: AgentId) -> Option<Coming<'_>> {
         self.coming.begin(agent)
     }
 
     /// Hears what a journal that comes in proves by itself: an owner's takeover, say, or the answer to a handoff. A
     /// branch here that it orphans is left.
-    pub async fn learn(&self, coming: &Doing<'_>, agent: AgentId, records: Vec<Custody>) -> Result<(), Error> {
+    pub async fn learn(&self, coming: &Coming<'_>, agent: AgentId, records: Vec<Custody>) -> Result<(), Error> {
         self.hear(Tidings { agent, records: records.clone() }).await?;
         self.leave_buried(coming, &records).await
     }

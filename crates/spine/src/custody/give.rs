@@ -32,6 +32,8 @@ const ROUNDS_MAX: u32 = 8;
 /// How far a move is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
+    /// As many moves as may go out at once are on their way; this one has its turn after them.
+    Waiting,
     /// The target would take it.
     Offered {
         /// What it has already.
@@ -117,7 +119,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     ) -> Result<Moved, Failed> {
         let _leaving = self.leaving.begin(agent).ok_or(Failed::Moving)?;
         self.may_leave(agent, to)?;
-        let mut link = self.peers.open(to).await.map_err(Failed::Before)?;
+        let mut link = self.peers.open(to, || progress(Progress::Waiting)).await.map_err(Failed::Before)?;
         // It may have waited long.
         self.may_leave(agent, to)?;
         let (welcome, offer) = self.offer(agent, false, &mut link).await?;
@@ -166,7 +168,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let Status::Given(to) = self.status(agent)? else { return Ok(()) };
         // A move that goes on brings the answer by itself.
         let Some(_leaving) = self.leaving.begin(agent) else { return Ok(()) };
-        let mut link = self.peers.open(to).await.map_err(Failed::Unanswered)?;
+        let mut link = self.peers.open(to, || ()).await.map_err(Failed::Unanswered)?;
         let (welcome, offer) = match self.offer(agent, true, &mut link).await {
             Err(Failed::Before(cut)) => return Err(Failed::Unanswered(cut)),
             other => other?,
@@ -320,7 +322,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             Answer::Accepted(commit) => {
                 let record = accept_in(&commit).ok_or(Error::Unknown(agent))?;
                 self.hear_one(agent, record).await?;
-                self.extend(agent, commit).await?;
+                // It lives there, as the keystore has it now: whether the archive says so too changes nothing.
+                if let Err(error) = self.extend(agent, commit).await {
+                    self.host.unwritten(agent, &error);
+                }
                 Ok(())
             }
             Answer::Declined(record) => {

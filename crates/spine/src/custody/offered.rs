@@ -39,6 +39,9 @@ pub(super) fn check(offer: &Offer, from: NodeId, to: NodeId) -> Result<(), Refus
         return refuse(&format_args!("its records show that {has_it} has the agent, and not {from}"));
     }
     let given = matches!(last, Some(Phase::Handoff(handoff)) if handoff.to == to);
+    if !offer.given && matches!(last, Some(Phase::Handoff(_))) {
+        return refuse(&"its records show that it gave the agent away");
+    }
     if offer.given && !given {
         return refuse(&"it says that the agent was given to this node, and shows no handoff to it");
     }

@@ -1,6 +1,6 @@
 //! What custody needs of the node around it: the agents' lives, and the other nodes.
 
-use super::Lease;
+use super::{Error, Lease};
 use crate::moving::{Cut, Link};
 use igor_protocol::{
     AgentId, Chain, Hash, Manifest, NodeId, Terms,
@@ -14,8 +14,9 @@ pub trait Peers: Send + Sync + 'static {
     /// A stream to one of them.
     type Link: Link + 'static;
 
-    /// Opens a stream for a move, once few enough are open: to one node no more than it takes at once.
-    fn open(&self, to: NodeId) -> impl Future<Output = Result<Self::Link, Cut>> + Send;
+    /// Opens a stream for a move, once few enough are open: to one node no more than it takes at once. `waits` is called
+    /// where that is not so yet.
+    fn open(&self, to: NodeId, waits: impl FnOnce() + Send) -> impl Future<Output = Result<Self::Link, Cut>> + Send;
 
     /// Tells a node. Nothing is waited for: what is lost is asked for again.
     fn tell(&self, to: NodeId, tidings: Tidings);
@@ -76,6 +77,11 @@ pub trait Host: Send + Sync + 'static {
 
     /// Forgets what [`Host::admit`] and [`Host::restore`] kept, where no life has it.
     fn forget(&self, agent: AgentId);
+
+    /// The end of an archive could not be written, which custody does not depend on: an operator may want to know.
+    fn unwritten(&self, agent: AgentId, error: &Error) {
+        let _ = (agent, error);
+    }
 
     /// Keeps the journal that is here as a file, before it leaves the store: from `base` on it is not the branch that
     /// counts.

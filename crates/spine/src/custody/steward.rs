@@ -1,6 +1,6 @@
 //! Carries out what custody decides, for every agent that this node knows.
 
-use super::{Host, Lease, Peers, awake::Awake, books::Books, lease::Tenant, notes::Notes};
+use super::{Coming, Host, Lease, Peers, awake::Awake, books::Books, entrance::Entrance, lease::Tenant, notes::Notes};
 use crate::{World, moving::Arrivals};
 use igor_protocol::{
     AgentId, Body, Entry, KeyPair, Manifest, NodeId, OwnerId, Seq,
@@ -111,7 +111,7 @@ pub struct Steward<S, W, P, H> {
     turns: Mutex<BTreeMap<AgentId, Turn>>,
     awake: Awake,
     /// Agents that are coming in: what is here of their journals is not removed.
-    pub(super) coming: Busy,
+    pub(super) coming: Entrance,
     /// Agents that are handed over, or whose answer is asked for.
     pub(super) leaving: Busy,
     /// Agents that are about to be given away: no life begins.
@@ -123,7 +123,7 @@ pub struct Steward<S, W, P, H> {
 pub(super) struct Busy(Mutex<BTreeSet<AgentId>>);
 
 /// It is done until this is dropped.
-pub struct Doing<'a> {
+pub(super) struct Doing<'a> {
     busy: &'a Busy,
     agent: AgentId,
 }
@@ -143,10 +143,6 @@ impl Busy {
     pub(super) fn has(&self, agent: AgentId) -> bool {
         self.lock().contains(&agent)
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.lock().len()
-    }
 }
 
 impl Drop for Doing<'_> {
@@ -158,7 +154,7 @@ impl Drop for Doing<'_> {
 impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// The steward of a node.
     pub fn new(key: Arc<KeyPair>, store: Arc<S>, world: Arc<W>, peers: Arc<P>, host: Arc<H>) -> Self {
-        let (coming, leaving, freezing) = (Busy::default(), Busy::default(), Busy::default());
+        let (coming, leaving, freezing) = (Entrance::default(), Busy::default(), Busy::default());
         let (rules, books, arrivals) = (Rules::ALL, Books::default(), Arrivals::default());
         let (turns, awake, notes) = (Mutex::default(), Awake::default(), Notes::default());
         Self { key, store, world, peers, host, rules, books, notes, arrivals, turns, awake, coming, leaving, freezing }
@@ -234,7 +230,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// Whether agents are coming in.
     pub fn is_expecting(&self) -> bool {
-        self.coming.len() > 0
+        !self.coming.is_empty()
     }
 
     /// Whether an agent is being handed over.
@@ -566,8 +562,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Leaves a branch that is over where that could not be done when its end was heard of: the process was killed, the
     /// disk was full, or a move came in. A later tombstone may be what is remembered: then the takeover is looked for
     /// among `told`, records that were heard.
-    pub(super) async fn leave_buried(&self, coming: &Doing<'_>, told: &[Custody]) -> Result<(), Error> {
-        let agent = coming.agent;
+    pub(super) async fn leave_buried(&self, coming: &Coming<'_>, told: &[Custody]) -> Result<(), Error> {
+        let agent = coming.agent();
         let turn = self.turn(agent);
         let _turn = turn.lock().await;
         let Some(tombstone) = self.note(agent)?.and_then(|note| note.memory.elsewhere) else { return Ok(()) };

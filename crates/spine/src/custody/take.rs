@@ -5,11 +5,16 @@
 //! - The answer is durable before it is given, and it is given again to whoever asks again.
 //! - Whoever has given an agent to this node gets an answer: what would be a refusal before is a decline then, so that
 //!   the agent goes on where it was.
-//! - One move of an agent at a time comes in here.
+//! - One move of an agent at a time comes in here. It gives way to one that shows later custody.
 //! - A copy of a journal that another history contradicts gives way only where this node never had custody of the agent,
 //!   and is kept as a file: all of it is signed, so it is evidence against who signed it.
 
-use super::{Admission, Error, Host, Peers, Steward, give::accept_in, offered};
+use super::{
+    Admission, Coming, Error, Host, Peers, Steward,
+    entrance::{GaveWay, Shown},
+    give::accept_in,
+    offered,
+};
 use crate::{
     World,
     moving::{Cut, Keeper, NotKept, receive, send},
@@ -71,6 +76,12 @@ impl From<Error> for Ended {
     }
 }
 
+impl From<GaveWay> for Ended {
+    fn from(_: GaveWay) -> Self {
+        Self::Refused(Refusal::new(Reason::Busy, "another node shows later custody of the agent, and brings it in"))
+    }
+}
+
 impl From<NotKept> for Ended {
     fn from(refused: NotKept) -> Self {
         match refused {
@@ -79,7 +90,9 @@ impl From<NotKept> for Ended {
                 Self::Refused(Refusal::new(Reason::Epoch, "custody of the agent changed here while it came in"))
             }
             NotKept::Own(error) => Self::Own(error.into()),
-            NotKept::Quota { .. } | NotKept::Memory => Self::Refused(Refusal::new(Reason::Capacity, refused)),
+            NotKept::Quota { .. } => Self::Refused(Refusal::new(Reason::Capacity, refused)),
+            // There is room again once other moves are done.
+            NotKept::Memory => Self::Refused(Refusal::new(Reason::Busy, refused)),
             NotKept::Bad { .. } | NotKept::Blob(_) | NotKept::Unsealed => {
                 Self::Refused(Refusal::new(Reason::History, refused))
             }
@@ -139,7 +152,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     async fn taken(&self, from: NodeId, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Taken, Ended> {
         offered::check(offer, from, self.me())?;
         let busy = || Refusal::new(Reason::Busy, "the agent is coming in already");
-        let coming = self.coming.begin(agent).ok_or_else(busy)?;
+        let coming = self.coming.begin_offered(agent, Shown::by(offer)).await.ok_or_else(busy)?;
         let mut admitted = None;
         if self.is_unknown(agent)? {
             // Whoever may not bring an agent leaves no trace of one that nobody here knows.
@@ -164,14 +177,14 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             None => self.admit(from, offer)?,
         };
         let mut keeper = self.welcome(agent, offer, admission, link).await?;
-        let mut frame = receive(link).await;
+        let mut frame = coming.wait(receive(link)).await?;
         if let Ok(Frame::Differs) = frame {
             drop(keeper);
             self.yield_copy(agent, offer).await?;
             keeper = self.welcome(agent, offer, admission, link).await?;
-            frame = receive(link).await;
+            frame = coming.wait(receive(link)).await?;
         }
-        let taken = self.follow(from, offer, &mut keeper, admission, frame, link).await;
+        let taken = self.follow((from, &coming), offer, &mut keeper, admission, frame, link).await;
         // A blob that was cut off goes on from there.
         if let Some(coming) = keeper.into_rest() {
             self.arrivals.keep(agent, self.world.monotonic(), coming);
@@ -209,7 +222,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Keeps what comes, with an instance that follows it, and decides at the end.
     async fn follow(
         &self,
-        from: NodeId,
+        (from, coming): (NodeId, &Coming<'_>),
         offer: &Offer,
         keeper: &mut Keeper<S>,
         admission: Admission,
@@ -234,7 +247,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 Frame::Last(manner) => break manner,
                 other => return Err(Cut::unexpected(&other, "a commit or a part of a blob").into()),
             }
-            frame = receive(link).await;
+            frame = coming.wait(receive(link)).await?;
         };
         keeper.flush().await?;
         self.prepare(offer, &mut prepared).await?;
@@ -432,3 +445,6 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         Ok(commit.filter(|commit| commit.first() == at && accept_in(commit).is_some()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,3 +67,21 @@ pub(crate) fn get(home: &Home, hash: Hash, bytes_max: u64) -> Result<Option<Vec<
     }
     Ok(Some(content))
 }
+
+/// The hashes of all blobs, sorted.
+pub(crate) fn list(home: &Home) -> Result<Vec<Hash>, Error> {
+    Ok(home.list(BLOBS)?.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+/// Removes blobs durably; nothing happens to those that are not there.
+pub(crate) fn remove(home: &Home, hashes: &[Hash]) -> Result<(), Error> {
+    home.check()?;
+    for hash in hashes {
+        let name = blob_file(*hash);
+        match home.files.remove(&name) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(home.error(&name, e)),
+            _ => {}
+        }
+    }
+    sync_names(home)
+}

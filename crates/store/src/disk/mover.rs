@@ -5,6 +5,10 @@
 //! bytes; a segment is dropped only when the files and the watermarks that cover it are durable, and the files of the
 //! journals that it removed durably gone. Every copied group was checked again by its hash.
 //!
+//! What is in memory of a segment is one group, and at most [`PART_BYTES`] and one commit of each agent's part of it. So a
+//! file may have got some of a segment before the rest turns out to be damaged: that lies behind what the file holds, and
+//! counts for nothing.
+//!
 //! Journals may be removed meanwhile, and others begun: what is copied is what was there when it began, each journal to
 //! a file of its own, and what is known after it is believed of the same journal only.
 
@@ -27,6 +31,10 @@ use std::{
     io,
     sync::Arc,
 };
+
+/// Bytes of an agent's frames that are written together, unless the segment has no more of them. Each write is synced, so
+/// fewer would make more syncs.
+const PART_BYTES: usize = 512 << 10;
 
 /// What was copied, to be made known by watermarks.
 pub(crate) struct Moved {
@@ -90,11 +98,7 @@ pub(crate) fn copy(home: &Home, table: &Shared, spares: &Spares) -> Result<Optio
     let covered = newest.last.count;
     let mut made_file = false;
     for in_use in &full {
-        for (agent, part) in read_parts(home, in_use, &sources)? {
-            let Some(source) = sources.get_mut(&agent) else { continue };
-            made_file |= source.held.is_none();
-            source.held = Some(append(home, source, &part)?);
-        }
+        made_file |= copy_segment(home, in_use, &mut sources)?;
     }
     if made_file {
         home.sync_dir(AGENTS, SyncPoint::AgentFileName)?;
@@ -151,19 +155,19 @@ fn drop_segments(home: &Home, table: &Shared, moved: Moved) {
     }
 }
 
-fn read_parts(home: &Home, in_use: &InUse, sources: &BTreeMap<AgentId, Source>) -> Result<Vec<(AgentId, Part)>, Error> {
+/// Copies what is in one segment. Says whether a file was made.
+fn copy_segment(home: &Home, in_use: &InUse, sources: &mut BTreeMap<AgentId, Source>) -> Result<bool, Error> {
     let segment = &in_use.segment;
-    let bytes = segment.load(home)?;
-    let (groups, _) = segment.scan(&bytes);
     let mut parts: BTreeMap<AgentId, Part> = BTreeMap::new();
-    let mut reached = in_use.before.count;
-    for group in groups.iter().take_while(|group| group.link.count <= in_use.last.count) {
+    let (mut reached, mut made_file) = (in_use.before.count, false);
+    let mut walk = segment.walk();
+    while let Some(group) = walk.next(home)?.filter(|group| group.link.count <= in_use.last.count) {
         reached = group.link.count;
         for (_, range, content) in group.records().filter(|(kind, ..)| *kind == COMMIT) {
             let damaged = |why: String| home.damaged(&segment.name, range.start as u64, why);
             let Outline { start, end } = Outline::of(content).map_err(|e| damaged(e.to_string()))?;
             // Of a journal that was removed since, or before this one began; or its file has it.
-            let Some(source) = sources.get(&start.agent) else { continue };
+            let Some(source) = sources.get_mut(&start.agent) else { continue };
             let past = source.first.is_none_or(|first| (segment.number, range.start as u64) < first);
             if home.rules.forbid(Rule::MoverRecent, past) {
                 continue;
@@ -183,15 +187,29 @@ fn read_parts(home: &Home, in_use: &InUse, sources: &BTreeMap<AgentId, Source>) 
             }
             push_frame(&mut part.frames, content, end.next.0 - start.next.0);
             part.end = end;
+            if part.frames.len() >= PART_BYTES {
+                made_file |= write(home, source, part)?;
+            }
         }
     }
     if home.rules.forbid(Rule::MoverReached, reached < in_use.last.count) {
         let why = format!("it had groups up to {}, and has them up to {reached}", in_use.last.count);
         return Err(home.damaged(&segment.name, 0, why));
     }
-    let mut parts: Vec<_> = parts.into_iter().collect();
-    parts.sort_unstable_by_key(|(agent, _)| *agent);
-    Ok(parts)
+    for (agent, mut part) in parts {
+        if let Some(source) = sources.get_mut(&agent).filter(|_| !part.frames.is_empty()) {
+            made_file |= write(home, source, &mut part)?;
+        }
+    }
+    Ok(made_file)
+}
+
+/// Writes what is there of an agent's part. Says whether its file was made.
+fn write(home: &Home, source: &mut Source, part: &mut Part) -> Result<bool, Error> {
+    let made_file = source.held.is_none();
+    source.held = Some(append(home, source, part)?);
+    part.frames.clear();
+    Ok(made_file)
 }
 
 fn append(home: &Home, source: &Source, part: &Part) -> Result<Held, Error> {

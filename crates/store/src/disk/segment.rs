@@ -29,6 +29,8 @@ const ALIGN: usize = 8;
 /// A reader refuses larger segments before it allocates for them.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 const ZEROS_BYTES: usize = 1 << 18;
+/// What a walk over groups reads at once, where a group is no longer.
+const WALK_BYTES: u64 = 256 << 10;
 
 /// The position of a group in the log and the hash up to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -155,6 +157,11 @@ impl Segment {
         Group { at, link: Link::default(), prev: Hash::ZERO, body: body.get(..length).unwrap_or_default() }.records()
     }
 
+    /// The whole groups from the start, read as they are asked for.
+    pub(crate) const fn walk(&self) -> Walk<'_> {
+        Walk { segment: self, at: GROUPS_AT, last: None, window: Vec::new(), window_at: 0 }
+    }
+
     /// The groups from the start, and what comes after them.
     pub(crate) fn scan<'a>(&self, bytes: &'a [u8]) -> (Vec<Group<'a>>, Rest) {
         let mut groups: Vec<Group<'a>> = Vec::new();
@@ -178,6 +185,58 @@ impl Segment {
         let damaged =
             self.rules.forbid(Rule::LaterGroup, later) || self.rules.forbid(Rule::ZerosBehind, !is_zero(&bytes[end..]));
         (groups, if damaged { Rest::Damaged { at } } else { Rest::Torn { at } })
+    }
+}
+
+/// A walk over the groups of a segment that has memory for one of them at a time, or for a window of small ones.
+pub(crate) struct Walk<'a> {
+    segment: &'a Segment,
+    /// Where the next group begins.
+    at: u64,
+    last: Option<Link>,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+impl Walk<'_> {
+    /// The next group; nothing where no whole one follows that links to the one before.
+    pub(crate) fn next(&mut self, home: &Home) -> Result<Option<Group<'_>>, Error> {
+        let header = GROUP_HEADER_BYTES as u64;
+        if !self.reach(home, header)? {
+            return Ok(None);
+        }
+        let length = self.segment.body_length(&self.window, self.index());
+        let Some(length) = length else { return Ok(None) };
+        if !self.reach(home, header + length as u64)? {
+            return Ok(None);
+        }
+        let index = self.index();
+        let Some(group) = self.segment.group(&self.window, index) else { return Ok(None) };
+        let astray = self.last.is_some_and(|last| !group.follows(last));
+        if self.segment.rules.forbid(Rule::GroupLink, astray) {
+            return Ok(None);
+        }
+        self.last = Some(group.link);
+        let group = Group { at: as_index(self.at), ..group };
+        self.at = group.end() as u64;
+        Ok(Some(group))
+    }
+
+    fn index(&self) -> usize {
+        as_index(self.at - self.window_at)
+    }
+
+    /// Has so many bytes from here on in the window; says whether the segment has as many.
+    fn reach(&mut self, home: &Home, bytes: u64) -> Result<bool, Error> {
+        let Some(end) = self.at.checked_add(bytes).filter(|end| *end <= self.segment.size) else { return Ok(false) };
+        if end > self.window_at + self.window.len() as u64 {
+            let to = end.max(self.at.saturating_add(WALK_BYTES)).min(self.segment.size);
+            self.window.resize(as_index(to - self.at), 0);
+            self.window_at = self.at;
+            let read = self.segment.file.read_at(&mut self.window, self.at);
+            read.map_err(|e| home.error(&self.segment.name, e))?;
+        }
+        Ok(true)
     }
 }
 

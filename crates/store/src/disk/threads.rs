@@ -60,6 +60,7 @@ pub(crate) enum ToMover {
 
 pub(crate) enum ToFiles {
     PutBlob(Vec<u8>, Answer<Hash>),
+    RemoveBlobs(Vec<Hash>, Answer<()>),
     Stop,
 }
 
@@ -246,6 +247,7 @@ fn run_files(home: &Home, spares: &Spares, requests: &Receiver<ToFiles>) {
             let Some(current) = request else { break };
             match current {
                 ToFiles::PutBlob(bytes, answer) => blobs.push((blob::write(home, spares, &bytes), answer)),
+                ToFiles::RemoveBlobs(hashes, answer) => drop(answer.send(blob::remove(home, &hashes))),
                 ToFiles::Stop => return name_blobs(home, blobs),
             }
             // Those that came meanwhile share the sync of the directory.

@@ -155,6 +155,23 @@ pub struct TakenOver {
     pub epoch: Epoch,
 }
 
+/// `DELETE /v1/agents/NAME`: what this node does not keep any more of an agent that others have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// Which agent.
+    #[serde(with = "text")]
+    pub agent: AgentId,
+    /// Its name there, where it has, or had, one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
+    /// Entries of the journal; 0 where branches were to be deleted.
+    pub entries: u64,
+    /// Orphaned branches.
+    pub orphans: u64,
+    /// What they counted for, of what the node may store.
+    pub bytes: u64,
+}
+
 /// `POST /v1/imports`: what came of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {

@@ -18,6 +18,8 @@ pub struct Move {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum MoveEvent {
+    /// As many moves as this node makes at once are under way; this one has its turn after them.
+    Waiting,
     /// The other node would take it.
     Offer {
         /// It has the journal up to here already.

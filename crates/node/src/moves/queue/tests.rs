@@ -10,10 +10,12 @@ fn node(seed: u8) -> NodeId {
 fn few_go_to_one_node_and_those_who_wait_for_it_are_in_nobody_elses_way() {
     const { assert!(TO_ONE_MAX < TRANSFERS_PER_PEER, "a place there comes back after the answer") };
     let queue = Queue::new();
-    let now = |to: u8| queue.turn(node(to)).now_or_never().flatten();
+    let now = |to: u8| queue.turn(node(to), || ()).now_or_never().flatten();
     let mut going: Vec<_> = (0..TO_ONE_MAX).map(|_| now(1).expect("a place")).collect();
-    let mut waiting = Box::pin(queue.turn(node(1)));
+    let told = std::cell::Cell::new(0);
+    let mut waiting = Box::pin(queue.turn(node(1), || told.set(told.get() + 1)));
     assert!(waiting.as_mut().now_or_never().is_none(), "a node is given no more than it takes");
+    assert_eq!(told.get(), 1, "who waits is told");
     let elsewhere = now(2).expect("another node has places of its own");
     drop(going.pop());
     assert!(now(1).is_none(), "who came first goes first");
