@@ -74,7 +74,7 @@ fn the_container_file_builds_what_is_here() {
         if let [from, path] = paths
             && from.starts_with("--from=")
         {
-            assert_eq!((*from, *path), ("--from=build", "/src/target/release/igor"));
+            assert_eq!((*from, *path), ("--from=build", "/src/target/dist/igor"));
             continue;
         }
         for path in paths {
@@ -99,9 +99,9 @@ fn the_container_file_builds_what_is_here() {
     let from: Vec<_> = of("FROM").iter().map(|line| line[1]).collect();
     let version = from[0].strip_prefix("rust:").and_then(|tag| tag.split('-').next()).expect("a Rust image");
     assert!(channel == version || channel.starts_with(&format!("{version}.")), "{channel} and {version}");
-    let build = "cargo build --release --locked";
+    let build = "cargo build --profile dist --locked";
     assert!(of("RUN").iter().any(|line| line[1..].join(" ") == build));
-    for page in ["CONTRIBUTING.md", "docs/guides/first-agent.md", "docs/guides/run-a-node.md"] {
+    for page in ["CONTRIBUTING.md", "docs/guides/run-a-node.md"] {
         assert!(read(page).contains(build), "{page} has another build");
     }
     // Nobody is root in it, and what must stay is on a volume.

@@ -15,7 +15,7 @@ mod queue;
 pub(crate) use around::AgentWorld;
 pub(crate) use handler::Gate;
 pub(crate) use host::NodeHost;
-pub(crate) use peers::NodePeers;
+pub(crate) use peers::{Heard, NodePeers};
 
 use crate::world::RealWorld;
 use igor_spine::custody::Steward;

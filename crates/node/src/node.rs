@@ -14,7 +14,7 @@ use crate::{
     hosted::Hosted,
     local,
     metrics::Metrics,
-    moves::{AgentWorld, NodeHost, NodePeers, NodeSteward},
+    moves::{AgentWorld, Heard, NodeHost, NodePeers, NodeSteward},
     orphans,
     stored::Shelf,
     world::RealWorld,
@@ -23,7 +23,6 @@ use carry::{Lives, Start};
 use flags::Turns;
 use igor_protocol::{
     AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
-    custody::Tidings,
     entry::{GenesisBody, Order},
     ledger::{Book, Fault},
     verify::Blobs,
@@ -118,7 +117,7 @@ pub struct Node {
     /// Agents that were restored before they are this node's.
     waiting: moving::Waiting,
     /// What peers answer about custody, until somebody listens.
-    hearing: Mutex<Option<mpsc::Receiver<Tidings>>>,
+    hearing: Mutex<Option<mpsc::Receiver<Heard>>>,
     draining: watch::Sender<bool>,
     /// What came of what agents wished.
     wishes: wander::Wishes,

@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Answers that wait to be heard; who asked waits as well.
 const HEARD_MAX: usize = 256;
@@ -21,10 +21,13 @@ const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// Pause between two questions to one node: far below what it answers.
 const ASK_PAUSE: Duration = Duration::from_millis(50);
 
+/// An answer, and what is dropped once it was taken in.
+pub(crate) type Heard = (Tidings, oneshot::Sender<()>);
+
 /// The other nodes.
 pub(crate) struct NodePeers {
     network: OnceLock<(Network, Option<u32>)>,
-    heard: mpsc::Sender<Tidings>,
+    heard: mpsc::Sender<Heard>,
     questions: Arc<Questions>,
     /// Nodes that are being told of takeovers.
     telling: Mutex<BTreeSet<NodeId>>,
@@ -47,7 +50,7 @@ impl Drop for Telling<'_> {
 struct Questions {
     /// Who has an entry is being asked, by one task.
     due: Mutex<BTreeMap<NodeId, BTreeSet<AgentId>>>,
-    /// Nodes that have answered all that they were asked so far.
+    /// Nodes that have answered all that they were asked so far, and were heard.
     answered: watch::Sender<BTreeSet<NodeId>>,
 }
 
@@ -97,7 +100,7 @@ async fn ended(network: &mut Option<watch::Receiver<()>>) {
 
 impl NodePeers {
     /// Nobody yet; and what comes in as answers.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Tidings>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Heard>) {
         let (heard, hearing) = mpsc::channel(HEARD_MAX);
         let questions = Questions { due: Mutex::default(), answered: watch::Sender::default() };
         let (network, telling, queue) = (OnceLock::new(), Mutex::default(), Queue::new());
@@ -126,7 +129,7 @@ impl NodePeers {
         }
     }
 
-    /// Comes back once all of these nodes have answered what they were asked.
+    /// Comes back once all of these nodes have answered what they were asked, and what they said was taken in.
     pub(crate) async fn answered_by(&self, nodes: &BTreeSet<NodeId>) {
         let mut answered = self.questions.answered.subscribe();
         // It is never closed while this is there.
@@ -209,17 +212,23 @@ impl Peers for NodePeers {
 }
 
 /// Asks one node until nothing is left to ask it. Who cannot be reached is asked again when it is connected.
-async fn ask(network: &Network, to: NodeId, questions: &Questions, heard: &mpsc::Sender<Tidings>) {
+async fn ask(network: &Network, to: NodeId, questions: &Questions, heard: &mpsc::Sender<Heard>) {
     while let Some(agents) = questions.next(to) {
         match network.request(to, Request::Custody { agents: agents.clone() }).await {
             Ok(Response::Custody { answered, records }) => {
+                let mut taken_in = Vec::new();
                 for record in records {
                     let known = Tidings::decode(&record.0).ok().filter(|known| agents.contains(&known.agent));
-                    if let Some(tidings) = known
-                        && heard.send(tidings).await.is_err()
-                    {
+                    let Some(tidings) = known else { continue };
+                    let (guard, taken) = oneshot::channel();
+                    if heard.send((tidings, guard)).await.is_err() {
                         break;
                     }
+                    taken_in.push(taken);
+                }
+                // Who has answered has been heard: an agent may begin on the strength of it.
+                for taken in taken_in {
+                    drop(taken.await);
                 }
                 // One of whom more is known than fits is not asked for again.
                 let answered = usize::try_from(answered).unwrap_or(usize::MAX).clamp(1, agents.len());

@@ -99,7 +99,7 @@ impl Node {
         if let Some(mut hearing) = self.hearing.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let node = Arc::downgrade(self);
             tokio::spawn(async move {
-                while let Some(tidings) = hearing.recv().await {
+                while let Some((tidings, _until_taken_in)) = hearing.recv().await {
                     let Some(node) = node.upgrade() else { return };
                     let agent = tidings.agent;
                     if let Err(error) = node.steward.hear(tidings).await {

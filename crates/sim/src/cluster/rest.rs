@@ -124,6 +124,10 @@ fn is_open(stage: &Stage, number: usize) -> Option<String> {
         let lives = stage.oracle.lives(agent.id);
         return Some(format!("{id} lives at {lives:?}, not at one node: {}", said.join(", ")));
     };
+    let term = stage.oracle.tail(home, agent.id)?.epoch.term;
+    if agent.answered_in.load(Ordering::Relaxed) < term {
+        return Some(format!("the sender of {id} was not answered in term {term}, and may have to send again"));
+    }
     let sent = agent.sent.load(Ordering::Relaxed);
     if sent < agent.messages {
         return Some(format!("{id} at node {home} has taken {sent} of {} messages", agent.messages));

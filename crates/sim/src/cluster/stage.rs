@@ -75,6 +75,8 @@ pub struct Agent {
     pub taken: AtomicBool,
     /// Messages that were acknowledged, on the branch that the sender knows.
     pub sent: AtomicU64,
+    /// The newest term in which the sender was answered.
+    pub answered_in: AtomicU64,
 }
 
 /// Source, target, and the moment of each phase.
@@ -252,6 +254,7 @@ impl Agent {
             orders: AtomicU64::new(0),
             taken: AtomicBool::new(false),
             sent: AtomicU64::new(0),
+            answered_in: AtomicU64::new(0),
         }
     }
 

@@ -115,9 +115,26 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         &self,
         agent: AgentId,
         to: NodeId,
-        mut progress: impl FnMut(Progress) + Send,
+        progress: impl FnMut(Progress) + Send,
     ) -> Result<Moved, Failed> {
         let _leaving = self.leaving.begin(agent).ok_or(Failed::Moving)?;
+        match Box::pin(self.move_out(agent, to, progress)).await {
+            // A takeover that was heard of meanwhile put the journal aside.
+            Err(Failed::Own(Error::Own(_) | Error::Unknown(_)))
+                if matches!(self.status(agent), Ok(Status::Absent | Status::Elsewhere)) =>
+            {
+                Err(Failed::Own(Error::Refused(Refused::NotCustodian)))
+            }
+            moved => moved,
+        }
+    }
+
+    async fn move_out(
+        &self,
+        agent: AgentId,
+        to: NodeId,
+        mut progress: impl FnMut(Progress) + Send,
+    ) -> Result<Moved, Failed> {
         self.may_leave(agent, to)?;
         let mut link = self.peers.open(to, || progress(Progress::Waiting)).await.map_err(Failed::Before)?;
         // It may have waited long.
@@ -271,13 +288,14 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             match self.host.freeze(agent, checkpoint).await {
                 Ok(()) => {
                     stands();
-                    let give = self.hand_off(agent, Event::Give { to, terms: welcome.terms });
                     let until = self.end(agent);
-                    let (given, rest) = join(give, async {
+                    let rest = async {
                         Box::pin(shipment.journal(until?, link)).await?;
                         Ok::<_, ShipFailed>(send(link, &Frame::Reached(shipment.next)).await?)
-                    })
-                    .await;
+                    };
+                    // In this order: the target is at work while this side signs.
+                    let (rest, given) =
+                        join(rest, self.hand_off(agent, Event::Give { to, terms: welcome.terms })).await;
                     given.map(|()| rest)
                 }
                 Err(why) => Err(Error::Host(why)),
