@@ -260,9 +260,12 @@ impl Error {
                     igor_spine::Error::Host(_) | igor_spine::Error::Store(Store::Full { .. } | Store::Io { .. })
                 )
                 | Self::Store(Store::Full { .. } | Store::Io { .. })
-                | Self::Custody(igor_spine::custody::Error::Own(igor_spine::Error::Store(
-                    Store::Full { .. } | Store::Io { .. }
-                )))
+                | Self::Custody(
+                    igor_spine::custody::Error::Asleep(_)
+                        | igor_spine::custody::Error::Own(igor_spine::Error::Store(
+                            Store::Full { .. } | Store::Io { .. }
+                        ))
+                )
                 | Self::Program(igor_sandbox::Error::Host(_))
         )
     }

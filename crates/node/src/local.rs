@@ -27,7 +27,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] igor_store::Error),
     /// A value that this igor does not understand.
-    #[error("the local value {value} is not what this igor writes ({why}); restore local/{value} from a copy")]
+    #[error("the local value {value} is not what this igor writes ({why}); restore the home from a copy")]
     Damaged {
         /// Its name in the store.
         value: String,

@@ -3,7 +3,7 @@
 //! Invariants kept here:
 //! - A file's name says all that the file itself cannot: which entries are on this branch only. It gets that name when
 //!   all of it is durable, and before the journal leaves the store.
-//! - Nothing here is ever merged, written over or deleted: two branches have two names.
+//! - Nothing here is ever merged or written over: two branches have two names. Only the operator deletes.
 
 use crate::{
     api::wire::{Orphan, OrphanedMessage, OrphanedReply},

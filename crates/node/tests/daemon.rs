@@ -159,6 +159,19 @@ async fn who_stores_too_much_is_stopped() {
     running.close().await;
 }
 
+/// A process that another test starts has every lock of this one until it runs its program.
+async fn unlocked<T>(open: impl Fn() -> Result<T, igor_store::Error>) -> T {
+    within(async {
+        loop {
+            match open() {
+                Err(igor_store::Error::Locked { .. }) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+                opened => return opened.unwrap(),
+            }
+        }
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_stored_before_anybody_counted_is_measured() {
     let (home, owner) = (temporary(), Owner::new(7));
@@ -169,7 +182,7 @@ async fn what_was_stored_before_anybody_counted_is_measured() {
     running.client.stop("c").await.unwrap();
     let counted = running.client.node().await.unwrap().room.stored_bytes.used;
     running.close().await;
-    let disk = Disk::open(home.path(), &Options::default()).unwrap();
+    let disk = unlocked(|| Disk::open(home.path(), &Options::default())).await;
     for counted in disk.list_local().unwrap().into_iter().filter(|name| name.starts_with("stored-")) {
         disk.remove_local(&counted).await.unwrap();
     }
@@ -180,7 +193,7 @@ async fn what_was_stored_before_anybody_counted_is_measured() {
     let measured = running.client.node().await.unwrap().room.stored_bytes.used;
     assert!((counted..counted + 1000).contains(&measured), "{measured}, and {counted} before");
     running.close().await;
-    let kept = Reader::open(home.path()).unwrap().list_local().unwrap();
+    let kept = unlocked(|| Reader::open(home.path())).await.list_local().unwrap();
     assert_eq!(kept.iter().filter(|name| name.starts_with("stored-")).count(), 1);
 }
 

@@ -141,6 +141,10 @@ impl Host for Listener {
         self.unsettled.fetch_add(1, Ordering::Relaxed);
     }
 
+    fn lists(&self, _: NodeId) -> bool {
+        true
+    }
+
     fn admit(&self, _: NodeId, _: &Offer) -> Result<Admission, Refusal> {
         Err(Refusal::new(Reason::Capacity, "nobody comes here"))
     }

@@ -115,7 +115,12 @@ impl Handler for Gate {
                     });
                 }
             }
-            Event::Disconnected(peer) => tracing::info!(%peer, "a node is not connected any more"),
+            Event::Disconnected(peer) => {
+                tracing::info!(%peer, "a node is not connected any more");
+                if let Ok(node) = self.node() {
+                    node.peers().has_gone(peer);
+                }
+            }
             Event::Impostor(address) => {
                 tracing::error!(%address, "another process has this node's key: its home was copied, or the key was stolen; this node is suspended: it runs nothing and takes nothing in, until that process is gone and this node is started again");
                 if let Ok(node) = self.node() {

@@ -54,6 +54,10 @@ impl Host for NodeHost {
         }
     }
 
+    fn lists(&self, from: NodeId) -> bool {
+        self.node().is_ok_and(|node| node.config().policy.nodes.contains(&from))
+    }
+
     fn admit(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal> {
         let node = self.node().map_err(|why| Refusal::new(Reason::Store, why))?;
         node.admit_from(from, offer)
@@ -100,6 +104,7 @@ impl Host for NodeHost {
         let node = self.node()?;
         let kept = blocking(move || node.keep_orphan(agent, base).map(|()| node)).await;
         let node = kept.map_err(|error| error.to_string())?;
+        node.expect_loose_blobs().await.map_err(|error| error.to_string())?;
         node.close_account(agent).await.map_err(|error| error.to_string())
     }
 }

@@ -136,6 +136,11 @@ impl NodePeers {
         drop(answered.wait_for(|answered| nodes.is_subset(answered)).await);
     }
 
+    /// Whoever is not connected has answered nothing of what is asked from now on.
+    pub(crate) fn has_gone(&self, node: NodeId) {
+        self.questions.answered.send_if_modified(|answered| answered.remove(&node));
+    }
+
     fn telling(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
         // No update can fail in the middle.
         self.telling.lock().unwrap_or_else(PoisonError::into_inner)

@@ -214,13 +214,13 @@ impl Node {
         }
         local::put_name(&*self.store, &name, agent).await?;
         let stored = self.admission.accounts().of(agent);
-        stored.add(bytes);
         let body = genesis.body.clone();
         let _opening = self.opening(agent);
         let created = lease
             .unless_revoked(Box::pin(Life::create(self.parts(loaded, &stored, &body), genesis, manifest.clone())))
             .await;
         let life = created.ok_or(Error::Overtaken { agent })??;
+        stored.add(bytes);
         tracing::info!(%agent, name, owner = %body.owner, "an agent was created");
         let start = Start { name, genesis: body, manifest, wishes, resumed: false, place, stored };
         self.carry(start, Leased { life, lease }).await

@@ -34,7 +34,7 @@ impl Node {
         // Said at once where it cannot be, so that nothing is swept for it.
         self.steward.may_delete(agent)?;
         let _busy = self.occupy(&agent.to_string())?;
-        self.store.put_local(SWEEP, Vec::new()).await?;
+        self.expect_loose_blobs().await?;
         let bytes = self.admission.accounts().of(agent).bytes();
         let entries = self.steward.delete(agent).await?;
         self.close_account(agent).await?;
@@ -48,6 +48,14 @@ impl Node {
         }
         tracing::warn!(%agent, name, entries = %entries, bytes, "the journal of an agent that is elsewhere was deleted");
         Ok(Deleted { agent, name, entries: entries.0, orphans: 0, bytes })
+    }
+
+    /// There may be blobs from here on that no journal names: durable before they are.
+    pub(crate) async fn expect_loose_blobs(&self) -> Result<(), Error> {
+        if self.store.get_local(SWEEP)?.is_none() {
+            self.store.put_local(SWEEP, Vec::new()).await?;
+        }
+        Ok(())
     }
 
     /// Deletes the branches of an agent that takeovers orphaned here.

@@ -63,7 +63,7 @@ impl Waiting {
 }
 
 impl Node {
-    pub(super) fn peers(&self) -> &Arc<NodePeers> {
+    pub(crate) fn peers(&self) -> &Arc<NodePeers> {
         self.steward.peers()
     }
 
@@ -339,7 +339,15 @@ impl Node {
         drop((self.waiting.take(agent), self.kept.take(agent)));
         self.admission.accounts().settle(agent);
         if let (Some(node), Ok(runtime)) = (self.me.upgrade(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(async move { node.note(agent).await });
+            runtime.spawn(async move {
+                // What came before a journal stays, and nothing names it.
+                if matches!(node.store.tail(agent), Ok(None))
+                    && let Err(error) = node.expect_loose_blobs().await
+                {
+                    tracing::warn!(%agent, %error, "what a move left here is not noted");
+                }
+                node.note(agent).await;
+            });
         }
     }
 

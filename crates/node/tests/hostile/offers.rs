@@ -9,6 +9,7 @@ use igor_node::RealWorld;
 use igor_protocol::{
     Hash, KeyPair, Terms,
     archive::Part,
+    entry::Phase,
     transfer::{Frame, Reason, Welcome},
 };
 use igor_spine::World;
@@ -207,7 +208,16 @@ pub(crate) async fn that_keep_out_who_has_it_now() {
     welcomed(&mut talk).await;
     let why = held.refused(Reason::Busy).await;
     assert!(why.contains("later custody"), "{why}");
-    // It does not come in between, whatever it signs.
+    // Neither does a stranger come in between, whatever it signs: anybody can make a key and a record of a late epoch.
+    let stranger = Attacker::of(key(23), &scene.host).await;
+    let forged = past.handoff(&stranger.key, scene.host.id(), terms, |phase, me| {
+        if let Phase::Handoff(handoff) = phase {
+            (handoff.from, handoff.place.epoch.n) = (me, 1 << 40);
+        }
+    });
+    let mut forging = stranger.say(Frame::Offer(Box::new(past.offer(vec![record(&forged)], true)))).await;
+    forging.refused(Reason::Busy).await;
+    // Nor does it, whatever it signs.
     let second = record(&past.handoff(&before.key, scene.host.id(), terms, |_, _| ()));
     for (records, given) in [(vec![], false), (vec![second], true)] {
         let mut again = before.say(Frame::Offer(Box::new(past.offer(records, given)))).await;

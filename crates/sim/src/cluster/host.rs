@@ -319,6 +319,10 @@ impl Host for SimHost {
         }
     }
 
+    fn lists(&self, _: NodeId) -> bool {
+        true
+    }
+
     fn admit(&self, _: NodeId, _: &Offer) -> Result<Admission, Refusal> {
         let conduct = self.machine.conduct();
         if conduct.refuses {

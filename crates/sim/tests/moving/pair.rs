@@ -194,6 +194,10 @@ impl Host for Quiet {
 
     fn unsettled(&self, _: AgentId) {}
 
+    fn lists(&self, _: NodeId) -> bool {
+        true
+    }
+
     fn admit(&self, _: NodeId, _: &Offer) -> Result<Admission, Refusal> {
         Ok(Admission { terms: TERMS, bytes_max: 64 << 20 })
     }
@@ -253,6 +257,12 @@ impl Side {
         let peers = Arc::new(Next::default());
         let steward = Steward::new(key.clone(), store.clone(), world.clone(), peers, host.clone());
         Self { store, host, key, steward }
+    }
+
+    /// As after a start: peers were asked, and nobody knows more.
+    async fn wakes(&self, agent: AgentId) {
+        self.steward.wake(agent).await.expect("it reads");
+        self.steward.waited(agent);
     }
 
     pub(crate) fn commits(&self, agent: AgentId) -> Vec<Commit> {
@@ -339,6 +349,7 @@ impl Pair {
             pair.a.store.put_blob(wasm()).await.expect("it is kept");
             pair.a.store.put_blob(Manifest::default().encode()).await.expect("it is kept");
             drop(Life::create(pair.a.host.parts(), genesis, Manifest::default()).await.expect("it begins"));
+            pair.a.wakes(agent).await;
         });
         pair
     }
@@ -346,7 +357,9 @@ impl Pair {
     /// Somebody with all that a node has, its key too.
     pub(crate) fn twin(&self, of: &Side) -> Side {
         let seed = if of.key.public() == self.a.key.public() { 2 } else { 3 };
-        Side::new(seed, &self.world, Arc::new(of.store.twin()))
+        let twin = Side::new(seed, &self.world, Arc::new(of.store.twin()));
+        self.run(twin.wakes(self.agent));
+        twin
     }
 
     /// Another node, which has nothing.

@@ -4,6 +4,8 @@
 //! - One at a time for each agent.
 //! - A move whose offer shows less than another gives way to it, at a point where it waits for its peer: whoever had the
 //!   agent once cannot keep out who has it now by offering it over and over.
+//! - A record proves who signed it and nothing else, and anybody can make a key: so of a node that the operator lists any
+//!   offer shows more than all that others say.
 
 use crate::moving::Cut;
 use igor_protocol::{AgentId, entry::Phase, transfer::Offer, units::Epoch};
@@ -15,17 +17,20 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 /// What an offer shows of custody, once it was checked. Of one epoch an accept, a return or a takeover is the last word:
-/// whoever shows the handoff before it has two.
+/// whoever shows the handoff before it has two. The order of the fields is that of what counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Shown {
+    by_listed: bool,
     epoch: Epoch,
     settled: bool,
 }
 
 impl Shown {
-    pub(super) fn by(offer: &Offer) -> Self {
+    /// `by_listed`: by a node whose agents the operator takes.
+    pub(super) fn by(offer: &Offer, by_listed: bool) -> Self {
         let last = offer.records.last().map(|record| &record.phase);
-        Self { epoch: last.map_or(Epoch::default(), Phase::epoch), settled: !matches!(last, Some(Phase::Handoff(_))) }
+        let epoch = last.map_or(Epoch::default(), Phase::epoch);
+        Self { by_listed, epoch, settled: !matches!(last, Some(Phase::Handoff(_))) }
     }
 }
 

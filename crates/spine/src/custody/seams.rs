@@ -58,6 +58,9 @@ pub trait Host: Send + Sync + 'static {
     /// says that nothing is. Does not wait for that.
     fn unsettled(&self, agent: AgentId);
 
+    /// Whether the operator takes agents from this node at all.
+    fn lists(&self, from: NodeId) -> bool;
+
     /// Whether the operator takes this agent from this node, and at which price. It has its place from here on, until it
     /// lives here or [`Host::forget`] is called.
     fn admit(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal>;

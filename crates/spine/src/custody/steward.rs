@@ -27,7 +27,7 @@ pub enum Error {
     #[error(transparent)]
     Own(#[from] crate::Error),
     /// What is known of an agent does not decode.
-    #[error("what is known of the custody of {agent} does not read: {why}; restore local/{} from a copy", Note::name(*agent))]
+    #[error("what is known of the custody of {agent} does not read: {why}; restore the home from a copy")]
     Note {
         /// Whose.
         agent: AgentId,
@@ -446,9 +446,6 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 stepped => stepped?,
             };
         }
-        if is_news && actions.contains(&Action::Start) {
-            self.awake.rises(agent);
-        }
         let mut memory = known.memory;
         let mut transfers = Vec::new();
         let mut actions = actions.into_iter().peekable();
@@ -459,8 +456,13 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 Action::Stop | Action::Adopt => {}
                 // No life begins while the agent is about to go; what is returned is not about to go any more.
                 Action::Start if desk.is_leased() || self.freezing.has(agent) => {}
+                // Its accept or its takeover is durable.
+                Action::Start if is_news => {
+                    self.awake.rises(agent);
+                    self.host.start(agent, desk.lease());
+                }
                 // The host wakes it first.
-                Action::Start if !self.is_awake(agent) => {}
+                Action::Start if !self.is_awake(agent) => self.host.unsettled(agent),
                 Action::Start => self.host.start(agent, desk.lease()),
                 Action::Keep(phase) => {
                     let record = phase.sign(&self.key);

@@ -152,7 +152,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     async fn taken(&self, from: NodeId, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Taken, Ended> {
         offered::check(offer, from, self.me())?;
         let busy = || Refusal::new(Reason::Busy, "the agent is coming in already");
-        let coming = self.coming.begin_offered(agent, Shown::by(offer)).await.ok_or_else(busy)?;
+        let shown = Shown::by(offer, self.host.lists(from));
+        let coming = self.coming.begin_offered(agent, shown).await.ok_or_else(busy)?;
         let mut admitted = None;
         if self.is_unknown(agent)? {
             // Whoever may not bring an agent leaves no trace of one that nobody here knows.
@@ -310,7 +311,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         };
         let memory = self.known(agent, false)?.memory;
         let answers = |record: &Custody| record.parts().any(|part| part == given.record());
-        match memory.signed.into_iter().chain(memory.came).find(answers) {
+        let signed = memory.signed.into_iter().chain(memory.came).find(answers);
+        let has_answered = signed.is_some();
+        match signed {
             Some(answer) if matches!(answer.phase, Phase::Decline(_)) => {
                 send(link, &Frame::Answered).await?;
                 send(link, &Frame::Declined(Box::new(answer))).await?;
@@ -327,6 +330,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         // The journal has it, also where the agent went on from here since.
         let accept = self.accept_at(agent, Seq(given.handoff.place.seq.0 + 1))?;
         let Some(commit) = accept.filter(|commit| accept_in(commit).as_ref().is_some_and(answers)) else {
+            if has_answered {
+                // The journal was deleted: what was signed is told, and says the same.
+                self.peers.tell(given.handoff.from, Tidings { agent, records: self.records(agent)? });
+            }
             return Ok(None);
         };
         send(link, &Frame::Answered).await?;
