@@ -29,7 +29,9 @@ fn check_holds(seed: u64) {
 /// Each found a defect once.
 #[test]
 fn seeds_that_failed_once_hold() {
-    for seed in [2, 3, 81, 84, 102, 188, 218, 1022, 1033, 11246, 300_494, 400_594, 602_873] {
+    for seed in
+        [2, 3, 81, 84, 102, 188, 218, 1022, 1033, 11246, 300_494, 400_594, 602_873, 700_764, 805_315, 806_077, 820_264]
+    {
         check_holds(seed);
     }
 }

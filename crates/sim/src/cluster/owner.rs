@@ -100,7 +100,7 @@ async fn send_all(stage: &Arc<Stage>, number: usize) {
             if let Some(now) = answered(stage, agent, node, n, &answer) {
                 agent.sent.store(now, Ordering::Relaxed);
                 let term = stage.oracle.tail(node, agent.id).map_or(0, |tail| tail.epoch.term);
-                agent.answered_in.fetch_max(term, Ordering::Relaxed);
+                agent.answered_in.store(term, Ordering::Relaxed);
                 break;
             }
         }

@@ -75,7 +75,7 @@ pub struct Agent {
     pub taken: AtomicBool,
     /// Messages that were acknowledged, on the branch that the sender knows.
     pub sent: AtomicU64,
-    /// The newest term in which the sender was answered.
+    /// The term in which the sender was answered last.
     pub answered_in: AtomicU64,
 }
 
