@@ -330,11 +330,14 @@ impl Oracle {
             let agent = short(snapshot.chain.agent);
             self.violate(format!("{agent} at node {node} was given {funded}, has {balance} and spent {spent}"));
         }
-        let shown = Shown { node, snapshot: snapshot.clone() };
-        self.lock().shown.insert(snapshot.chain.agent, shown);
+        let (agent, term) = (snapshot.chain.agent, snapshot.chain.epoch.term);
+        let mut state = self.lock();
+        if state.shown.get(&agent).is_none_or(|before| before.snapshot.chain.epoch.term <= term) {
+            state.shown.insert(agent, Shown { node, snapshot: snapshot.clone() });
+        }
     }
 
-    /// As an agent was shown last.
+    /// As an agent was shown last in its newest term.
     pub fn shown(&self, agent: AgentId) -> Option<Shown> {
         self.lock().shown.get(&agent).cloned()
     }
