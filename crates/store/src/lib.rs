@@ -14,6 +14,7 @@
 use igor_protocol::{AgentId, Chain, Commit, Hash, Seq};
 use std::future::Future;
 
+pub mod bucket;
 pub mod disk;
 mod error;
 pub mod files;
