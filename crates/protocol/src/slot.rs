@@ -11,9 +11,11 @@
 //!
 //! A slot's bytes: `[version, agent, number, prev, nonce, writer, [commit...], signature]`, deterministic CBOR.
 
+mod bundle;
 mod judge;
 mod writer;
 
+pub use bundle::{BUNDLE_BYTES_MAX, BUNDLE_SLOTS_MAX, Bundle};
 pub use judge::{Counts, End, Void};
 pub use writer::{Found, Position, Sealed, Ticket, Turn, Writer};
 

@@ -18,6 +18,8 @@ pub struct End {
     pub next: Position,
     /// Which process writes under the epoch of the journal's end.
     pub nonce: Nonce,
+    /// The slot by which that began: the first of all, or a change of custody. It is never collected.
+    pub run: Slot,
 }
 
 /// Why a slot does not count. It is passed over.
@@ -68,7 +70,7 @@ impl End {
             return Err(first("only the first custodian begins an agent, with its owner's signature"));
         }
         object.linked(Chain::begin(object.agent))?;
-        Ok(Counts { end: object.end(bytes), change: None })
+        Ok(Counts { end: object.end(bytes, object.number), change: None })
     }
 
     /// Judges what stands in the next slot. `held` is the journal's end before it, `owner` whose agent it is.
@@ -93,7 +95,8 @@ impl End {
         };
         self.permit(object, writer, change.is_some())?;
         object.linked(Chain { epoch, ..held.chain })?;
-        Ok(Counts { end: object.end(bytes), change })
+        let run = if change.is_some() { object.number } else { self.run };
+        Ok(Counts { end: object.end(bytes, run), change })
     }
 
     fn permit(&self, object: &Object, writer: NodeId, changes: bool) -> Result<(), Void> {
@@ -109,8 +112,8 @@ impl End {
 
 impl Object {
     /// The end after it. `bytes` are its own.
-    fn end(&self, bytes: &[u8]) -> End {
-        End { next: Position { number: self.number.next(), prev: Self::hash(bytes) }, nonce: self.nonce }
+    fn end(&self, bytes: &[u8], run: Slot) -> End {
+        End { next: Position { number: self.number.next(), prev: Self::hash(bytes) }, nonce: self.nonce, run }
     }
 
     /// Whether its commits follow one another from `start`, in one epoch, with custody changed by the first entry only.
