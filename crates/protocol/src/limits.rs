@@ -8,8 +8,6 @@ pub const COMMIT_BYTES_MAX: usize = 8 << 20;
 pub const ENTRY_BYTES_MAX: usize = 4 << 20;
 /// Most entries in one commit.
 pub const COMMIT_ENTRIES_MAX: usize = 4096;
-/// Most commits in one slot of a journal on object storage.
-pub const SLOT_COMMITS_MAX: usize = 64;
 /// Bodies up to this many bytes are inline in their entry; larger ones are blobs, named by their hash.
 pub const INLINE_BYTES_MAX: usize = 4 << 10;
 /// Largest blob (program, checkpoint state, large body), in bytes.

@@ -1,7 +1,7 @@
 //! A journal on object storage: numbered slots, each written once by whoever comes first.
 //!
 //! Invariants kept here:
-//! - A slot's bytes are one writer's word: agent, number, hash of the slot before, the process that wrote it, commits,
+//! - A slot's bytes are one writer's word: agent, number, hash of the slot before, the process that wrote it, a commit,
 //!   all under its signature. Two processes never make the same bytes, for each draws a [`Nonce`] of its own; so whoever
 //!   reads its own bytes back knows that it was first.
 //! - Which slots count depends on nothing but the slots before them ([`End::judge`]): all readers agree, for ever. What
@@ -9,20 +9,20 @@
 //! - Of one epoch all slots are by one process: a change of custody is the first entry of a slot, and what an earlier
 //!   process still writes does not link to it.
 //!
-//! A slot's bytes: `[version, agent, number, prev, nonce, writer, [commit...], signature]`, deterministic CBOR.
+//! A slot's bytes: `[version, agent, number, prev, nonce, writer, commit, signature]`, deterministic CBOR.
 
 mod bundle;
 mod judge;
 mod writer;
 
-pub use bundle::{BUNDLE_BYTES_MAX, BUNDLE_SLOTS_MAX, Bundle};
+pub use bundle::{BUNDLE_BYTES_MAX, Bundle, PACK_BYTES_MAX, PACK_SLOTS_MAX, Pack};
 pub use judge::{Counts, End, Void};
-pub use writer::{Found, Position, Sealed, Ticket, Turn, Writer};
+pub use writer::{Found, Landed, Position, Sealed, Ticket, Turn, Writer};
 
 use crate::{
     AgentId, Commit, Hash, KeyPair, NodeId, Signature, codec,
     hash::Domain,
-    limits::{COMMIT_BYTES_MAX, SLOT_COMMITS_MAX},
+    limits::COMMIT_BYTES_MAX,
     units::Slot,
 };
 use minicbor::{Decode, Decoder, Encode, Encoder};
@@ -50,18 +50,17 @@ pub struct Object {
     pub nonce: Nonce,
     /// Which node wrote it, and signs.
     pub writer: NodeId,
-    /// What it adds to the journal, in order.
-    pub commits: Vec<Commit>,
+    /// What it adds to the journal.
+    pub commit: Commit,
     /// The writer's signature over all before it.
     pub signature: Signature,
 }
 
 impl Object {
-    /// A slot of this node's own. There must be a commit, and at most [`SLOT_COMMITS_MAX`].
-    pub fn sign(agent: AgentId, at: Position, nonce: Nonce, commits: Vec<Commit>, node: &KeyPair) -> Self {
-        let unsigned = Signature([0; 64]);
-        let writer = node.public();
-        let mut object = Self { agent, number: at.number, prev: at.prev, nonce, writer, commits, signature: unsigned };
+    /// A slot of this node's own.
+    pub fn sign(at: Position, nonce: Nonce, commit: Commit, node: &KeyPair) -> Self {
+        let (agent, writer, unsigned) = (commit.agent(), node.public(), Signature([0; 64]));
+        let mut object = Self { agent, number: at.number, prev: at.prev, nonce, writer, commit, signature: unsigned };
         object.signature = node.sign(Domain::SLOT, &[&object.content()]);
         object
     }
@@ -87,22 +86,19 @@ impl Object {
 
     /// All but the signature.
     fn content(&self) -> Vec<u8> {
-        let commits: Vec<Vec<u8>> = self.commits.iter().map(Commit::encode).collect();
-        let mut bytes = Vec::with_capacity(commits.iter().map(|commit| commit.len() + 9).sum::<usize>() + 256);
+        let commit = self.commit.encode();
+        let mut bytes = Vec::with_capacity(commit.len() + 256);
         let written = (|| {
             let mut e = Encoder::new(&mut bytes);
             e.array(8)?.u8(VERSION)?.encode(self.agent)?.encode(self.number)?.encode(self.prev)?;
-            e.encode(self.nonce)?.encode(self.writer)?.array(commits.len() as u64)?;
-            for commit in &commits {
-                e.bytes(commit)?;
-            }
+            e.encode(self.nonce)?.encode(self.writer)?.bytes(&commit)?;
             Ok::<_, minicbor::encode::Error<std::convert::Infallible>>(())
         })();
         debug_assert!(written.is_ok(), "encoding into memory does not fail");
         bytes
     }
 
-    /// Decodes what stands in a slot. Commits are checked to link within themselves; whether the slot counts is for
+    /// Decodes what stands in a slot. Its commit is checked to link within itself; whether the slot counts is for
     /// [`End::judge`] to say.
     pub fn decode(bytes: &[u8]) -> Result<Self, codec::Error> {
         if bytes.len() > SLOT_BYTES_MAX {
@@ -122,16 +118,8 @@ impl Object {
             }
             let (agent, number, prev) = (d.decode()?, d.decode()?, d.decode()?);
             let (nonce, writer) = (d.decode()?, d.decode()?);
-            let count = d.array()?.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
-            if !(1..=SLOT_COMMITS_MAX).contains(&count) {
-                return Err(minicbor::decode::Error::message("a slot has 1 to 64 commits"));
-            }
-            let mut commits = Vec::with_capacity(count);
-            for _ in 0..count {
-                let commit = Commit::decode(d.bytes()?).map_err(|e| minicbor::decode::Error::message(e.to_string()))?;
-                commits.push(commit);
-            }
-            Ok(Self { agent, number, prev, nonce, writer, commits, signature: d.decode()? })
+            let commit = Commit::decode(d.bytes()?).map_err(|e| minicbor::decode::Error::message(e.to_string()))?;
+            Ok(Self { agent, number, prev, nonce, writer, commit, signature: d.decode()? })
         })();
         let object = read.map_err(|e| malformed(e.to_string()))?;
         // Catches trailing bytes, and lengths in more bytes than needed.

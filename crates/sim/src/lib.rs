@@ -4,6 +4,7 @@
 //! - One thread, virtual time, no ambient clock or randomness: the same seed gives the same run, step by step.
 //! - What is simulated is the world; protocol, store and spine are the real ones.
 
+pub mod bucket;
 pub mod cluster;
 pub mod disk;
 pub mod executor;

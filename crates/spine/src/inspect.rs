@@ -9,9 +9,7 @@ use igor_protocol::{
     ledger::{Book, Fault, Remembered},
     verify::Blobs,
 };
-
-/// Entries that the search for the last checkpoint reads first; it goes back four times as far each time.
-const SEARCH_ENTRIES: u64 = 32;
+use igor_store::search::last_with_checkpoint;
 
 /// Why a journal cannot be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -73,24 +71,7 @@ pub(crate) fn last_checkpoint<E, I: Iterator<Item = Result<Commit, E>>>(
     read: &impl Fn(Seq) -> Result<I, E>,
     end: Seq,
 ) -> Result<Option<Last>, Error<E>> {
-    let mut back = SEARCH_ENTRIES;
-    loop {
-        let from = Seq(end.0.saturating_sub(back));
-        let mut last = None;
-        for commit in read(from)? {
-            let commit = commit?;
-            if commit.first() >= end {
-                break;
-            }
-            if commit.entries().any(|(_, _, bytes)| Entry::is_checkpoint(bytes)) {
-                last = Some(commit);
-            }
-        }
-        if last.is_some() || from == Seq(0) {
-            return last.map_or(Ok(None), checkpoint_in);
-        }
-        back = back.saturating_mul(4);
-    }
+    last_with_checkpoint(read, end)?.map_or(Ok(None), checkpoint_in)
 }
 
 /// The last checkpoint of a commit.

@@ -1,6 +1,7 @@
 //! What can go wrong, by what the caller must do.
 
-use igor_protocol::{AgentId, Chain, Epoch, Seq};
+use crate::bucket::Failure;
+use igor_protocol::{AgentId, Chain, Epoch, Seq, entry::StoreId, ledger::Fault};
 use std::{io, path::PathBuf};
 
 /// Why the store refused or failed.
@@ -120,6 +121,44 @@ pub enum Error {
         /// The home.
         path: PathBuf,
     },
+    /// Its journal is in a bucket that this node does not have.
+    #[error("the journal of agent {agent} is in the bucket with id {store}, which this node does not use; name it in node.toml ([store] url)")]
+    NoBucket {
+        /// Whose journal.
+        agent: AgentId,
+        /// Which bucket.
+        store: StoreId,
+    },
+    /// The bucket failed in a way that asking again does not mend.
+    #[error("the bucket of agent {agent}: {failure}")]
+    Bucket {
+        /// Whose journal.
+        agent: AgentId,
+        /// What it said.
+        failure: Failure,
+    },
+    /// The journal has to be read from its bucket, and custody of it made anew, before anything is appended.
+    #[error("agent {agent}: what is known of its journal is behind the bucket; it is read again first")]
+    Behind {
+        /// Whose journal.
+        agent: AgentId,
+    },
+    /// The commit cannot stand there.
+    #[error("agent {agent}: this cannot be appended: {why}")]
+    NotAdmitted {
+        /// Whose journal.
+        agent: AgentId,
+        /// Why.
+        why: Fault,
+    },
+    /// The bucket lacks what was there before.
+    #[error("agent {agent}: the bucket does not have {what}, which was there before: it was rolled back, emptied, or is another one; see docs/guides/failover.md")]
+    RolledBack {
+        /// Whose journal.
+        agent: AgentId,
+        /// What is missing.
+        what: String,
+    },
     /// Longer than it may be.
     #[error("{what} is too large: {bytes} bytes, at most {max} are allowed")]
     TooLarge {
@@ -148,6 +187,9 @@ impl Error {
                 | Self::Full { .. }
                 | Self::TooLarge { .. }
                 | Self::BadName { .. }
+                | Self::NoBucket { .. }
+                | Self::NotAdmitted { .. }
+                | Self::Behind { .. }
         )
     }
 }

@@ -1,6 +1,7 @@
 //! What is durable: journals, programs, manifests and checkpoint states.
 //!
-//! One trait, [`Store`], with one implementation so far: [`disk`], a directory of this machine.
+//! One trait, [`Store`], with two implementations: [`disk`], a directory of this machine, and [`shared`], a bucket that
+//! several machines reach, with a disk as its cache.
 //!
 //! Invariants kept here:
 //! - An append that returned survives whatever its store's documentation says that it survives.
@@ -11,7 +12,7 @@
 //! - What was once durable is either read back as it was or reported as damage, never skipped over.
 //! - This crate reads no clock and draws no randomness.
 
-use igor_protocol::{AgentId, Chain, Commit, Hash, Seq};
+use igor_protocol::{AgentId, Chain, Commit, Hash, Seq, entry::StoreKind};
 use std::future::Future;
 
 pub mod bucket;
@@ -20,6 +21,8 @@ mod error;
 pub mod files;
 pub mod fuzz;
 mod pipeline;
+pub mod search;
+pub mod shared;
 
 pub use error::Error;
 pub use pipeline::append_all;
@@ -55,6 +58,32 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns once whatever was asked for before is durable, or was refused: also what nobody waits for any more.
     fn settle(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Where a journal that is here is durable.
+    fn kind(&self, agent: AgentId) -> StoreKind {
+        let _ = agent;
+        StoreKind::Disk
+    }
+
+    /// Reads on, where others may have appended: what is here of the journal is then what was durable when this was
+    /// asked for. It waits for as long as the shared store does not answer.
+    fn refresh(&self, agent: AgentId) -> impl Future<Output = Result<(), Error>> + Send {
+        let _ = agent;
+        std::future::ready(Ok(()))
+    }
+
+    /// Puts what is before the last checkpoint together, where that saves objects. Only who appends does it; nothing of
+    /// the journal is lost by it.
+    fn collect(&self, agent: AgentId) -> impl Future<Output = Result<(), Error>> + Send {
+        let _ = agent;
+        std::future::ready(Ok(()))
+    }
+
+    /// Reads a journal that only a shared store may have; where that has none, nothing happens.
+    fn attach(&self, agent: AgentId) -> impl Future<Output = Result<(), Error>> + Send {
+        let _ = agent;
+        std::future::ready(Ok(()))
+    }
 
     /// The end of a journal, or nothing if there is no such agent.
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, Error>;

@@ -8,7 +8,7 @@ use crate::{
     custody::Held,
     entry::{Body, Custody, StoreKind},
     ledger::Fault,
-    units::{Seq, Slot},
+    units::Slot,
 };
 
 /// The end of a journal on object storage, after some slot that counts.
@@ -55,11 +55,10 @@ impl End {
     /// Judges the first slot: what stands there counts if it begins this agent by its Genesis, on this store.
     pub fn judge_first(object: &Object, bytes: &[u8], store: StoreKind) -> Result<Counts, Void> {
         let first = |why: &str| Void::NotPermitted(why.to_owned());
-        let Some(commit) = object.commits.first() else { return Err(Void::Misplaced) };
-        if object.number != Slot(0) || object.prev != Hash::ZERO || commit.start() != Chain::begin(object.agent) {
+        if object.number != Slot(0) || object.prev != Hash::ZERO {
             return Err(Void::Misplaced);
         }
-        let genesis = match first_entry(object, 0)? {
+        let genesis = match first_entry(object)? {
             Body::Genesis(genesis) => genesis,
             _ => return Err(first("a journal begins with its Genesis")),
         };
@@ -82,7 +81,7 @@ impl End {
             return Err(Void::Unlinked);
         }
         let forbidden = |fault: Fault| Void::NotPermitted(fault.to_string());
-        let (writer, epoch, change) = match first_entry(object, 0)? {
+        let (writer, epoch, change) = match first_entry(object)? {
             Body::Custody(record) => {
                 held.admit(&record.phase).map_err(forbidden)?;
                 record.check(owner).map_err(forbidden)?;
@@ -116,31 +115,21 @@ impl Object {
         End { next: Position { number: self.number.next(), prev: Self::hash(bytes) }, nonce: self.nonce, run }
     }
 
-    /// Whether its commits follow one another from `start`, in one epoch, with custody changed by the first entry only.
+    /// Whether its commit goes on from `start`.
     fn linked(&self, start: Chain) -> Result<(), Void> {
-        let mut end = start;
-        for (index, commit) in self.commits.iter().enumerate() {
-            if commit.start() != end {
-                return Err(Void::Unlinked);
-            }
-            if index > 0 && matches!(first_entry(self, index)?, Body::Custody(_)) {
-                return Err(Void::NotPermitted("a change of custody begins a slot".into()));
-            }
-            end = commit.end();
+        if self.commit.agent() == self.agent && self.commit.start() == start && self.commit.next().0 <= PLACES_MAX {
+            Ok(())
+        } else {
+            Err(Void::Unlinked)
         }
-        if end.next == start.next || end.next.0 > PLACES_MAX {
-            return Err(Void::Unlinked);
-        }
-        Ok(())
     }
 }
 
 /// No journal comes so far.
 const PLACES_MAX: u64 = 1 << 62;
 
-/// The first entry of one of its commits.
-fn first_entry(object: &Object, index: usize) -> Result<Body, Void> {
-    let encoded = object.commits.get(index).and_then(|commit| commit.entries().next());
-    let (_, _, bytes): (Seq, Hash, &[u8]) = encoded.ok_or(Void::Misplaced)?;
+/// The first entry of its commit, which is the only one that can change custody.
+fn first_entry(object: &Object) -> Result<Body, Void> {
+    let (_, _, bytes) = object.commit.entries().next().ok_or(Void::Misplaced)?;
     Entry::decode(bytes).map(|entry| entry.body).map_err(|e| Void::Malformed(e.to_string()))
 }

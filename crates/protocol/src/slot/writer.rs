@@ -50,6 +50,17 @@ pub enum Turn<O> {
     Lost,
 }
 
+/// An append that is confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Landed<P> {
+    /// What was appended.
+    pub payload: P,
+    /// Its slot.
+    pub at: Slot,
+    /// What the next slot is to link to.
+    pub next: Position,
+}
+
 /// What stands in a slot that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -129,6 +140,11 @@ impl<P, O: Clone> Writer<P, O> {
         self.lost
     }
 
+    /// What is sent for an append that is not confirmed.
+    pub fn sent(&self, ticket: Ticket) -> Option<&O> {
+        self.flights.iter().find(|flight| flight.ticket == ticket).map(|flight| &flight.sealed.object)
+    }
+
     /// What is to be done about an append now.
     pub fn turn(&self, ticket: Ticket) -> Turn<O> {
         let Some(index) = self.flights.iter().position(|flight| flight.ticket == ticket) else {
@@ -143,7 +159,7 @@ impl<P, O: Clone> Writer<P, O> {
     }
 
     /// What was sent for an append created its slot, or found it taken. Says what became confirmed, in order.
-    pub fn answered(&mut self, ticket: Ticket, at: Slot, created: bool) -> Vec<P> {
+    pub fn answered(&mut self, ticket: Ticket, at: Slot, created: bool) -> Vec<Landed<P>> {
         let flight = self.flights.iter_mut().find(|flight| flight.ticket == ticket && flight.at == at);
         if let Some(flight) = flight.filter(|flight| flight.fate == Fate::Sent) {
             flight.fate = if created { Fate::There } else { Fate::Taken };
@@ -153,7 +169,7 @@ impl<P, O: Clone> Writer<P, O> {
 
     /// What stands in the slot of the first append, which was taken. Says what became confirmed, in order. `seal` makes
     /// the bytes again of all that has to go elsewhere.
-    pub fn found(&mut self, at: Slot, found: Found, seal: impl Fn(Position, &P) -> Sealed<O>) -> Vec<P> {
+    pub fn found(&mut self, at: Slot, found: Found, seal: impl Fn(Position, &P) -> Sealed<O>) -> Vec<Landed<P>> {
         let Some(first) = self.flights.front_mut().filter(|first| first.at == at && first.fate == Fate::Taken) else {
             return Vec::new();
         };
@@ -179,12 +195,12 @@ impl<P, O: Clone> Writer<P, O> {
         }
     }
 
-    fn confirm(&mut self) -> Vec<P> {
+    fn confirm(&mut self) -> Vec<Landed<P>> {
         let mut confirmed = Vec::new();
         while self.flights.front().is_some_and(|flight| flight.fate == Fate::There) {
             if let Some(flight) = self.flights.pop_front() {
                 self.end = Position { number: flight.at.next(), prev: flight.sealed.hash };
-                confirmed.push(flight.payload);
+                confirmed.push(Landed { payload: flight.payload, at: flight.at, next: self.end });
             }
         }
         confirmed

@@ -249,13 +249,13 @@ pub(crate) fn slots() -> Vec<(&'static str, Object)> {
     let agent = body.agent_id();
     let first = Commit::new(Chain::begin(agent), [&Entry { at: START, body: Body::Genesis(shared_genesis()) }]);
     let at = Position { number: Slot(0), prev: Hash::ZERO };
-    let begun = Object::sign(agent, at, Nonce([6; 16]), vec![first.clone()], &node());
+    let begun = Object::sign(at, Nonce([6; 16]), first.clone(), &node());
     let at = Position { number: Slot(1), prev: Object::hash(&begun.encode()) };
     let held = custody::held_after(&body, first.end());
     let record = held.fence(host().public(), HOST_TERMS, START).unwrap().sign(&host());
     let chain = Chain { epoch: record.phase.epoch(), ..first.end() };
     let fence = Commit::new(chain, [&Entry { at: START, body: Body::Custody(record) }]);
-    let fenced = Object::sign(agent, at, Nonce([7; 16]), vec![fence], &host());
+    let fenced = Object::sign(at, Nonce([7; 16]), fence, &host());
     vec![("first", begun), ("fence", fenced)]
 }
 

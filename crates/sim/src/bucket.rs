@@ -1,0 +1,224 @@
+//! Object storage that loses requests and answers, and does some of what it was asked for much later.
+//!
+//! Invariants kept here: of all creates of a key one takes effect, as long as nobody deletes it; who reads after an answer
+//! sees what it was about. All else is up to the seed.
+
+use crate::{executor::point, random::Random};
+use bytes::Bytes;
+use igor_store::bucket::{Bucket, Created, Failure, PAGE_KEYS_MAX};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// How often what goes wrong, in a thousand requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// A request that never arrives.
+    pub lost: u64,
+    /// An answer that never arrives.
+    pub unanswered: u64,
+    /// A request that arrives long after nobody waits for it any more.
+    pub late: u64,
+    /// A request that arrives, and once more long after.
+    pub twice: u64,
+}
+
+/// A bucket. Clones are the same one.
+#[derive(Clone)]
+pub struct SimBucket(Arc<Mutex<State>>);
+
+struct State {
+    objects: BTreeMap<String, Bytes>,
+    /// What stood first under each key, whatever became of it.
+    first: BTreeMap<String, Bytes>,
+    late: Vec<Late>,
+    faults: Faults,
+    random: Random,
+}
+
+enum Late {
+    Create(String, Bytes),
+    Delete(String),
+}
+
+impl SimBucket {
+    /// An empty one.
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        let (objects, first, late) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self(Arc::new(Mutex::new(State { objects, first, late, faults, random: Random::new(seed) })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on this goes wrong.
+    pub fn set_faults(&self, faults: Faults) {
+        self.lock().faults = faults;
+    }
+
+    /// All that stands under keys that begin like this, now.
+    pub fn objects(&self, prefix: &str) -> Vec<(String, Bytes)> {
+        let all = |(key, bytes): (&String, &Bytes)| (key.clone(), bytes.clone());
+        self.lock().objects.iter().filter(|(key, _)| key.starts_with(prefix)).map(all).collect()
+    }
+
+    /// What stood first under a key, also where it was deleted.
+    pub fn first(&self, key: &str) -> Option<Bytes> {
+        self.lock().first.get(key).cloned()
+    }
+
+    /// Writes what no honest node would.
+    pub fn plant(&self, key: &str, bytes: Bytes) {
+        self.lock().create(key, &bytes);
+    }
+
+    /// Deletes as an operator of the bucket would.
+    pub fn lose(&self, key: &str) {
+        self.lock().objects.remove(key);
+    }
+
+    /// Others have their turn while a request is on its way; what is late may arrive.
+    async fn travel(&self) {
+        let points = self.lock().random.below(4);
+        for _ in 0..points {
+            point().await;
+        }
+        self.lock().some_late();
+    }
+
+    /// What becomes of a request: whether it has its effect now, whether its answer arrives, and whether it comes again.
+    fn fate(&self) -> Fate {
+        let mut state = self.lock();
+        let Faults { lost, unanswered, late, twice } = state.faults;
+        let dice = state.random.below(1000);
+        if dice < lost {
+            Fate::Lost
+        } else if dice < lost + unanswered {
+            Fate::Unanswered
+        } else if dice < lost + unanswered + late {
+            Fate::Late
+        } else if dice < lost + unanswered + late + twice {
+            Fate::Twice
+        } else {
+            Fate::Well
+        }
+    }
+}
+
+enum Fate {
+    Well,
+    Lost,
+    Unanswered,
+    Late,
+    Twice,
+}
+
+impl State {
+    fn create(&mut self, key: &str, bytes: &Bytes) -> Created {
+        if self.objects.contains_key(key) {
+            return Created::Exists;
+        }
+        self.objects.insert(key.to_owned(), bytes.clone());
+        self.first.entry(key.to_owned()).or_insert_with(|| bytes.clone());
+        Created::New
+    }
+
+    fn some_late(&mut self) {
+        if self.late.is_empty() || !self.random.one_in(6) {
+            return;
+        }
+        let index = self.random.index(self.late.len());
+        match self.late.swap_remove(index) {
+            Late::Create(key, bytes) => drop(self.create(&key, &bytes)),
+            Late::Delete(key) => drop(self.objects.remove(&key)),
+        }
+    }
+}
+
+fn unknown(why: &str) -> Failure {
+    Failure::Unknown { why: why.to_owned() }
+}
+
+impl Bucket for SimBucket {
+    async fn create(&self, key: &str, bytes: Bytes) -> Result<Created, Failure> {
+        self.travel().await;
+        let fate = self.fate();
+        let done = match fate {
+            Fate::Lost => Err(unknown("it was lost")),
+            Fate::Late => {
+                self.lock().late.push(Late::Create(key.to_owned(), bytes));
+                Err(unknown("it is late"))
+            }
+            Fate::Unanswered => {
+                self.lock().create(key, &bytes);
+                Err(unknown("its answer was lost"))
+            }
+            Fate::Twice => {
+                let mut state = self.lock();
+                state.late.push(Late::Create(key.to_owned(), bytes.clone()));
+                Ok(state.create(key, &bytes))
+            }
+            Fate::Well => Ok(self.lock().create(key, &bytes)),
+        };
+        self.travel().await;
+        done
+    }
+
+    async fn replace(&self, key: &str, bytes: Bytes) -> Result<(), Failure> {
+        self.travel().await;
+        self.lock().objects.insert(key.to_owned(), bytes);
+        Ok(())
+    }
+
+    async fn get(&self, key: &str, bytes_max: u64) -> Result<Option<Bytes>, Failure> {
+        self.travel().await;
+        if matches!(self.fate(), Fate::Lost | Fate::Unanswered) {
+            return Err(unknown("nothing came back"));
+        }
+        let found = self.lock().objects.get(key).cloned();
+        self.travel().await;
+        match found {
+            Some(bytes) if bytes.len() as u64 > bytes_max => {
+                Err(Failure::TooLarge { key: key.to_owned(), bytes: bytes.len() as u64, max: bytes_max })
+            }
+            found => Ok(found),
+        }
+    }
+
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, Failure> {
+        self.travel().await;
+        let state = self.lock();
+        let keys = state.objects.keys().filter(|key| key.starts_with(prefix) && key.as_str() > after);
+        Ok(keys.take(PAGE_KEYS_MAX).cloned().collect())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), Failure> {
+        self.travel().await;
+        let fate = self.fate();
+        let done = match fate {
+            Fate::Lost => Err(unknown("it was lost")),
+            Fate::Late => {
+                self.lock().late.push(Late::Delete(key.to_owned()));
+                Err(unknown("it is late"))
+            }
+            Fate::Unanswered => {
+                self.lock().objects.remove(key);
+                Err(unknown("its answer was lost"))
+            }
+            Fate::Twice | Fate::Well => {
+                self.lock().objects.remove(key);
+                Ok(())
+            }
+        };
+        self.travel().await;
+        done
+    }
+
+    async fn pause(&self, attempt: u32) {
+        for _ in 0..=attempt.min(5) {
+            point().await;
+        }
+    }
+}

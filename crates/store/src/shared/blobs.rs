@@ -1,0 +1,120 @@
+//! Blobs of journals in a bucket: there before the entry that names them.
+//!
+//! Invariant kept here: what is read from the bucket is kept only if its hash is the one that was asked for.
+
+use super::{Wing, keys, log::get};
+use crate::{
+    Error, Store,
+    bucket::{Bucket, Created, Failure},
+};
+use bytes::Bytes;
+use igor_protocol::{
+    AgentId, Commit, Entry, Hash,
+    entry::{Body, Content, Request},
+    limits::PROGRAM_BYTES_MAX,
+    units::Epoch,
+};
+
+/// Longest manifest, in bytes.
+const MANIFEST_BYTES_MAX: u64 = 64 << 10;
+
+/// A blob that an entry names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) hash: Hash,
+    /// How long it may be.
+    bytes_max: u64,
+    /// The epoch of the entry.
+    epoch: Epoch,
+    /// The state of a checkpoint: only that of the last one is needed.
+    pub(super) is_state: bool,
+}
+
+/// The blobs that a commit names.
+pub(super) fn named(commit: &Commit) -> Result<Vec<Named>, Error> {
+    let (agent, epoch) = (commit.agent(), commit.epoch());
+    let mut all = Vec::new();
+    let mut add = |hash, bytes_max, is_state| all.push(Named { hash, bytes_max, epoch, is_state });
+    for (_, _, bytes) in commit.entries() {
+        let entry = Entry::decode(bytes).map_err(|e| Error::NotAdmitted { agent, why: e.into() })?;
+        match &entry.body {
+            Body::Genesis(genesis) => {
+                add(genesis.body.program, PROGRAM_BYTES_MAX as u64, false);
+                add(genesis.body.manifest, MANIFEST_BYTES_MAX, false);
+            }
+            Body::Message(message) => {
+                if let Content::Blob { hash, bytes } = message.body {
+                    add(hash, bytes, false);
+                }
+            }
+            Body::Run(run) => {
+                for request in &run.requests {
+                    if let Request::Reply { body: Content::Blob { hash, bytes }, .. } = request {
+                        add(*hash, *bytes, false);
+                    }
+                }
+            }
+            Body::Checkpoint(checkpoint) => {
+                if let Content::Blob { hash, bytes } = checkpoint.remembered {
+                    add(hash, bytes, false);
+                }
+                add(checkpoint.root, checkpoint.bytes, true);
+            }
+            Body::Order(_) | Body::Custody(_) | Body::Seal(_) | Body::End(_) => {}
+        }
+    }
+    Ok(all)
+}
+
+/// Makes everything that a commit names durable in the bucket. It is on the disk already.
+pub(super) async fn upload<D: Store, B: Bucket>(wing: &Wing<B>, disk: &D, commit: &Commit) -> Result<(), Error> {
+    for named in named(commit)? {
+        let agent = commit.agent();
+        let missing = || Error::Damaged {
+            path: format!("blobs/{}", named.hash).into(),
+            at: 0,
+            why: "an entry that is to be appended names it, and it is not here".into(),
+        };
+        let bytes: Bytes = disk.get_blob(named.hash, named.bytes_max)?.ok_or_else(missing)?.into();
+        put(wing, agent, &keys::blob(agent, named.epoch, named.hash), bytes).await?;
+    }
+    Ok(())
+}
+
+async fn put<B: Bucket>(wing: &Wing<B>, agent: AgentId, key: &str, bytes: Bytes) -> Result<(), Error> {
+    let mut attempt = 0;
+    loop {
+        match wing.bucket.create(key, bytes.clone()).await {
+            Ok(Created::New) => return Ok(()),
+            // By an attempt before, as a rule: what it is, its name says.
+            Ok(Created::Exists) => match get(wing, agent, key, bytes.len() as u64).await? {
+                Some(there) if there == bytes => return Ok(()),
+                Some(_) => return Err(Error::RolledBack { agent, what: format!("what {key} says that it is") }),
+                None => {}
+            },
+            Err(Failure::Unknown { .. }) => {
+                wing.bucket.pause(attempt).await;
+                attempt += 1;
+            }
+            Err(failure) => return Err(Error::Bucket { agent, failure }),
+        }
+    }
+}
+
+/// Brings a blob to the disk, if it is not there.
+pub(super) async fn fetch<D: Store, B: Bucket>(
+    wing: &Wing<B>,
+    disk: &D,
+    agent: AgentId,
+    named: &Named,
+) -> Result<(), Error> {
+    if disk.has_blob(named.hash)? {
+        return Ok(());
+    }
+    let key = keys::blob(agent, named.epoch, named.hash);
+    match get(wing, agent, &key, named.bytes_max).await? {
+        Some(bytes) if Hash::of_blob(&bytes) == named.hash => disk.put_blob(bytes.to_vec()).await.map(drop),
+        Some(_) => Err(Error::RolledBack { agent, what: format!("what {key} says that it is") }),
+        None => Err(Error::RolledBack { agent, what: key }),
+    }
+}

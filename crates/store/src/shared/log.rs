@@ -1,0 +1,419 @@
+//! One journal in a bucket: what this process knows of it, and how it appends.
+//!
+//! Invariants kept here:
+//! - What is known is either the bucket's end, as far as anybody could tell when it was read, or nothing: whatever makes
+//!   that doubtful forgets it, and it is read again.
+//! - An append that nobody waits for any more, or that failed, leaves nothing known: it may still come to stand there.
+//! - Confirmed commits go to the disk in their order, one writer at a time.
+
+use super::{
+    Wing, blobs, keys,
+    note::{self, Note, Place},
+};
+use crate::{
+    Error, Store,
+    bucket::{Bucket, Created, Failure},
+};
+use bytes::Bytes;
+use igor_protocol::{
+    AgentId, Commit, Entry, Hash, OwnerId,
+    custody::Held,
+    entry::{Body, Custody, Genesis, StoreId, StoreKind},
+    slot::{
+        BUNDLE_BYTES_MAX, Bundle, Counts, End, Found, Landed, Nonce, Object, Pack, Position, SLOT_BYTES_MAX, Sealed,
+        Ticket, Turn, Void, Writer,
+    },
+    units::Slot,
+};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::Notify;
+
+/// One journal.
+pub(super) struct Log {
+    /// The bucket that it is in.
+    pub(super) store: StoreId,
+    state: Mutex<State>,
+    /// Something was confirmed, lost or forgotten.
+    changed: Notify,
+    /// Who has it reads on, or writes to the disk.
+    pub(super) turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Which knowledge this is: tickets of another count for nothing.
+    generation: u64,
+    known: Option<Known>,
+}
+
+/// A journal as far as it was read, and what is on its way there.
+pub(super) struct Known {
+    pub(super) owner: OwnerId,
+    /// After the last slot that was read or confirmed.
+    pub(super) place: Place,
+    pub(super) held: Held,
+    /// The slot of the last checkpoint that this process appended.
+    pub(super) checkpoint: Option<Slot>,
+    /// With all that is on its way.
+    staged: Held,
+    writer: Writer<Commit, Bytes>,
+    /// The last change of custody was made by this process, since it read the journal.
+    own: bool,
+    /// Confirmed, and not on the disk yet.
+    ready: VecDeque<(Commit, Note)>,
+}
+
+impl Known {
+    /// What was read, nothing of it by this process.
+    pub(super) fn read(owner: OwnerId, place: Place, held: Held) -> Self {
+        let (writer, ready) = (Writer::new(place.end.next), VecDeque::new());
+        Self { owner, place, staged: held.clone(), held, checkpoint: None, writer, own: false, ready }
+    }
+
+    /// Whether this process appends to it.
+    pub(super) const fn is_own(&self) -> bool {
+        self.own
+    }
+
+    fn confirm(&mut self, store: StoreId, landed: Vec<Landed<Commit>>, nonce: Nonce) -> Result<(), Error> {
+        for Landed { payload: commit, at, next } in landed {
+            let begins = change(&commit).is_some() || at == Slot(0);
+            let run = if begins { at } else { self.place.end.run };
+            self.place = self.place.after(at, End { next, nonce, run });
+            if commit.entries().any(|(_, _, bytes)| Entry::is_checkpoint(bytes)) {
+                self.checkpoint = Some(at);
+            }
+            let agent = commit.agent();
+            self.held.follow(&commit).map_err(|why| Error::NotAdmitted { agent, why })?;
+            let note = Note::new(agent, store, self.held.chain.next, self.place);
+            self.ready.push_back((commit, note));
+        }
+        Ok(())
+    }
+}
+
+/// The change of custody that a commit begins with.
+pub(super) fn change(commit: &Commit) -> Option<Custody> {
+    let (_, _, bytes) = commit.entries().next()?;
+    match Entry::decode(bytes).ok()?.body {
+        Body::Custody(record) => Some(record),
+        _ => None,
+    }
+}
+
+/// Forgets what is known unless the append came to its end.
+struct Pending<'a> {
+    log: &'a Log,
+    generation: u64,
+    done: bool,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.log.forget_if(self.generation);
+        }
+    }
+}
+
+impl Log {
+    pub(super) fn new(store: StoreId) -> Self {
+        let (state, changed) = (Mutex::default(), Notify::new());
+        Self { store, state, changed, turn: tokio::sync::Mutex::new(()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No update can fail in the middle.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known counts no more: it is read again before anything else.
+    pub(super) fn forget(&self) {
+        let generation = self.lock().generation;
+        self.forget_if(generation);
+    }
+
+    fn forget_if(&self, generation: u64) {
+        let mut state = self.lock();
+        if state.generation == generation {
+            state.known = None;
+            state.generation += 1;
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Looks at what is known.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Known) -> T) -> Option<T> {
+        self.lock().known.as_ref().map(look)
+    }
+
+    /// Changes what is known. Says whether there was anything.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Known)) -> bool {
+        self.lock().known.as_mut().map(change).is_some()
+    }
+
+    /// Which knowledge this is, and whether this process has appends on their way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.look(|known| known.writer.in_flight() > 0 || !known.ready.is_empty()).unwrap_or(false)
+    }
+
+    /// Puts what was read in place of what was known, unless that moved on meanwhile.
+    pub(super) fn learn(&self, before: Option<Position>, known: Known) -> bool {
+        let mut state = self.lock();
+        let is_same = match &state.known {
+            None => before.is_none(),
+            Some(now) => now.writer.in_flight() == 0 && now.ready.is_empty() && before == Some(now.place.end.next),
+        };
+        if is_same {
+            state.known = Some(known);
+            state.generation += 1;
+        }
+        is_same
+    }
+
+    /// An agent begins: nothing of it is anywhere.
+    pub(super) fn begin<D: Store, B>(&self, wing: &Wing<B>, disk: &D, commit: &Commit) -> Result<(), Error> {
+        let agent = commit.agent();
+        if let Some(tail) = disk.tail(agent)? {
+            return Err(Error::Conflict { agent, tail: Some(Box::new(tail)), offered: commit.first() });
+        }
+        let genesis = genesis_of(commit).ok_or(Error::Unknown { agent })?;
+        let held = Held::before(&genesis.body);
+        let mut state = self.lock();
+        state.generation += 1;
+        // Whoever begins it is the first custodian, or its slot does not count.
+        let known = Known::read(genesis.body.owner, Place::first(wing.nonce), held);
+        state.known = Some(Known { own: true, ..known });
+        Ok(())
+    }
+
+    /// Asks for an append, in its place after all others.
+    fn push<B>(&self, wing: &Wing<B>, commit: &Commit) -> Result<(u64, Ticket), Error> {
+        let agent = commit.agent();
+        let mut state = self.lock();
+        let generation = state.generation;
+        let known = state.known.as_mut().filter(|known| !known.writer.is_lost()).ok_or(Error::Behind { agent })?;
+        let staged = &known.staged.chain;
+        let conflict = || Error::Conflict { agent, tail: Some(Box::new(*staged)), offered: commit.first() };
+        if (commit.first(), commit.prev()) != (staged.next, staged.head) {
+            return Err(conflict());
+        }
+        if commit.epoch() < staged.epoch {
+            return Err(Error::Fenced { agent, epoch: staged.epoch, offered: commit.epoch() });
+        }
+        let changes = change(commit).is_some();
+        // A change is decided on what is confirmed, and nothing goes after it before it is.
+        if changes && (known.writer.in_flight() > 0 || !known.ready.is_empty()) {
+            return Err(conflict());
+        }
+        if !changes && (!known.own || known.staged.standing.custodian != wing.key.public()) {
+            return Err(Error::Behind { agent });
+        }
+        known.staged.follow(commit).map_err(|why| Error::NotAdmitted { agent, why })?;
+        if changes {
+            known.own = false;
+        }
+        let ticket = known.writer.push(commit.clone(), |at, commit| seal(wing, at, commit));
+        Ok((generation, ticket))
+    }
+
+    /// Appends, and returns once that is in the bucket and on the disk.
+    pub(super) async fn append<D: Store, B: Bucket>(&self, wing: &Wing<B>, disk: &D, commit: Commit) -> Result<(), Error> {
+        let agent = commit.agent();
+        let before = self.look(|known| known.place);
+        let (generation, ticket) = self.push(wing, &commit)?;
+        let mut pending = Pending { log: self, generation, done: false };
+        blobs::upload(wing, disk, &commit).await?;
+        self.settle(wing, agent, generation, ticket).await?;
+        if let (Some(record), Some(before)) = (change(&commit), before) {
+            if went_on(wing, agent, before).await? {
+                return Err(Error::Behind { agent });
+            }
+            let mut state = self.lock();
+            let known = state.known.as_mut().ok_or(Error::Behind { agent })?;
+            known.own = record.phase.writer() == wing.key.public();
+        }
+        self.drain(disk, generation, agent).await?;
+        pending.done = true;
+        Ok(())
+    }
+
+    /// Puts an append into its slot, and waits until it is confirmed.
+    async fn settle<B: Bucket>(
+        &self,
+        wing: &Wing<B>,
+        agent: AgentId,
+        generation: u64,
+        ticket: Ticket,
+    ) -> Result<(), Error> {
+        let mut attempt = 0;
+        loop {
+            // Before it is looked at: what changes afterwards wakes this.
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            match self.turn_of(agent, generation, ticket)? {
+                Turn::Put(at, bytes) => match wing.bucket.create(&keys::slot(agent, at), bytes).await {
+                    Ok(created) => self.update(agent, generation, |known| {
+                        known.writer.answered(ticket, at, created == Created::New)
+                    }, wing)?,
+                    Err(Failure::Unknown { .. }) => {
+                        wing.bucket.pause(attempt).await;
+                        attempt += 1;
+                    }
+                    Err(failure) => return Err(Error::Bucket { agent, failure }),
+                },
+                Turn::Read(at) => {
+                    let bytes = get(wing, agent, &keys::slot(agent, at), SLOT_BYTES_MAX as u64).await?;
+                    self.update(agent, generation, |known| {
+                        let found = compare(known, self.store, ticket, at, bytes.as_deref());
+                        known.writer.found(at, found, |at, commit| seal(wing, at, commit))
+                    }, wing)?;
+                }
+                Turn::Wait => changed.await,
+                Turn::Confirmed => return Ok(()),
+                Turn::Lost => return Err(self.lost(agent)),
+            }
+        }
+    }
+
+    fn turn_of(&self, agent: AgentId, generation: u64, ticket: Ticket) -> Result<Turn<Bytes>, Error> {
+        let state = self.lock();
+        let known = state.known.as_ref().filter(|_| state.generation == generation);
+        known.map(|known| known.writer.turn(ticket)).ok_or(Error::Behind { agent })
+    }
+
+    fn update<B>(
+        &self,
+        agent: AgentId,
+        generation: u64,
+        update: impl FnOnce(&mut Known) -> Vec<Landed<Commit>>,
+        wing: &Wing<B>,
+    ) -> Result<(), Error> {
+        let mut state = self.lock();
+        if state.generation != generation {
+            return Err(Error::Behind { agent });
+        }
+        let known = state.known.as_mut().ok_or(Error::Behind { agent })?;
+        let landed = update(known);
+        let confirmed = known.confirm(self.store, landed, wing.nonce);
+        drop(state);
+        self.changed.notify_waiters();
+        confirmed
+    }
+
+    fn lost(&self, agent: AgentId) -> Error {
+        let epoch = self.look(|known| known.held.chain.epoch).unwrap_or_default();
+        Error::Fenced { agent, epoch: epoch.raised().unwrap_or(epoch), offered: epoch }
+    }
+
+    /// Writes what is confirmed to the disk.
+    async fn drain<D: Store>(&self, disk: &D, generation: u64, agent: AgentId) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        let next = || {
+            let state = self.lock();
+            let known = state.known.as_ref().filter(|_| state.generation == generation);
+            known.map(|known| known.ready.front().cloned()).ok_or(Error::Behind { agent })
+        };
+        while let Some((commit, note)) = next()? {
+            disk.append_noting(commit, &note::name(agent), note.encode()).await?;
+            let mut state = self.lock();
+            if state.generation == generation && let Some(known) = &mut state.known {
+                known.ready.pop_front();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether slots were collected from this place on: then it was not the end, and what was put there is a ghost.
+async fn went_on<B: Bucket>(wing: &Wing<B>, agent: AgentId, place: Place) -> Result<bool, Error> {
+    let End { next, run, .. } = place.end;
+    for index in place.bundles.. {
+        let Some(found) = get(wing, agent, &keys::bundle(agent, run, index), BUNDLE_BYTES_MAX as u64).await? else {
+            break;
+        };
+        let bundle = Bundle::decode(&found, agent, run, index).filter(|bundle| bundle.next > next.number);
+        let Some(pack) = open(wing, agent, bundle).await? else { continue };
+        let mut slots = pack.slots().filter_map(|bytes| Object::decode(bytes).ok());
+        if slots.any(|object| object.prev == next.prev && object.number >= next.number) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The slots of a bundle; nothing where it is none.
+pub(super) async fn open<B: Bucket>(
+    wing: &Wing<B>,
+    agent: AgentId,
+    bundle: Option<Bundle>,
+) -> Result<Option<Pack>, Error> {
+    let Some(bundle) = bundle else { return Ok(None) };
+    let found = get(wing, agent, &keys::pack(agent, bundle.pack), bundle.bytes).await?;
+    let found = found.filter(|bytes| Hash::of_blob(bytes) == bundle.pack);
+    Ok(found.and_then(|bytes| Pack::decode(&bytes).ok()))
+}
+
+fn seal<B>(wing: &Wing<B>, at: Position, commit: &Commit) -> Sealed<Bytes> {
+    let bytes = Object::sign(at, wing.nonce, commit.clone(), &wing.key).encode();
+    Sealed { hash: Object::hash(&bytes), object: bytes.into() }
+}
+
+/// What stands in the slot of the first append that is not confirmed.
+fn compare(known: &Known, store: StoreId, ticket: Ticket, at: Slot, bytes: Option<&[u8]>) -> Found {
+    let Some(bytes) = bytes else { return Found::Nothing };
+    if known.writer.sent(ticket).is_some_and(|sent| sent == bytes) {
+        return Found::Same;
+    }
+    // The first that is not confirmed may stand further than the last that is: void slots are between them.
+    let end = End { next: Position { number: at, ..known.place.end.next }, ..known.place.end };
+    match judge(&end, Some((&known.owner, &known.held)), store, bytes) {
+        Ok(_) => Found::Another,
+        Err(_) => Found::Void,
+    }
+}
+
+/// Judges what stands in the slot after `end`. Before the first one nothing is known of whose journal it is.
+pub(super) fn judge(
+    end: &End,
+    at: Option<(&OwnerId, &Held)>,
+    store: StoreId,
+    bytes: &[u8],
+) -> Result<(Object, Counts), Void> {
+    let object = Object::decode(bytes).map_err(|e| Void::Malformed(e.to_string()))?;
+    let counts = match at {
+        Some((owner, held)) if end.next.number > Slot(0) => end.judge(&object, bytes, held, owner)?,
+        _ => End::judge_first(&object, bytes, StoreKind::Bucket(store))?,
+    };
+    Ok((object, counts))
+}
+
+/// Reads an object, for as long as that takes.
+pub(super) async fn get<B: Bucket>(wing: &Wing<B>, agent: AgentId, key: &str, max: u64) -> Result<Option<Bytes>, Error> {
+    let mut attempt = 0;
+    loop {
+        match wing.bucket.get(key, max).await {
+            Ok(found) => return Ok(found),
+            // Whatever it is, it is not what stands there by right.
+            Err(Failure::TooLarge { .. }) => return Ok(Some(Bytes::new())),
+            Err(Failure::Unknown { .. }) => {
+                wing.bucket.pause(attempt).await;
+                attempt += 1;
+            }
+            Err(failure) => return Err(Error::Bucket { agent, failure }),
+        }
+    }
+}
+
+/// The Genesis that a journal begins with.
+pub(super) fn genesis_of(first: &Commit) -> Option<Genesis> {
+    let (_, _, bytes) = first.entries().next()?;
+    match Entry::decode(bytes).ok()?.body {
+        Body::Genesis(genesis) => Some(genesis),
+        _ => None,
+    }
+}

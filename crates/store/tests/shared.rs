@@ -1,0 +1,473 @@
+//! Journals in a bucket: several machines append to one, fence each other off, die, sleep and wake, while requests are
+//! lost, late and doubled.
+//!
+//! `IGOR_SHARED_SEEDS` says how many stories (1,500 by default), `IGOR_SHARED_SEED` which one alone.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which it does not know helpers of tests to be
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use igor_protocol::{
+    AgentId, Chain, Commit, Entry, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Signature, Slot, Terms, Tick, Timestamp,
+    custody::Held,
+    entry::{
+        Body, Checkpoint, CheckpointKind, Content, Genesis, GenesisBody, Policy, Receipt, Seal, Standby, StoreId,
+        StoreKind,
+    },
+    slot::{End, Nonce, Object, Position},
+};
+use igor_sim::{
+    bucket::{Faults, SimBucket},
+    executor::{self, Run, point},
+    memory::MemoryStore,
+    random::Random,
+    world::SimWorld,
+};
+use igor_store::{
+    Error, Store,
+    shared::{Shared, Wing, slot_key},
+};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+const STORE: StoreId = StoreId([7; 16]);
+const NODES: usize = 3;
+const TERMS: Terms = Terms { price_per_ns: 1, price_per_fuel: 0 };
+const START: Timestamp = Timestamp(1_767_225_600_000_000_000);
+
+fn key(node: usize) -> KeyPair {
+    KeyPair::from_seed(&[u8::try_from(node).unwrap() + 10; 32])
+}
+
+fn genesis() -> Genesis {
+    let owner = KeyPair::from_seed(&[1; 32]);
+    let nodes = (0..NODES).map(|node| key(node).public()).collect();
+    let body = GenesisBody {
+        owner: owner.public(),
+        nonce: [3; 16],
+        name: "shared".into(),
+        program: Hash::of_blob(b"the program"),
+        manifest: Manifest::default().hash(),
+        runtime: "none".into(),
+        custodian: key(0).public(),
+        terms: TERMS,
+        budget: "1".parse().unwrap(),
+        issuer: owner.public(),
+        policy: Policy { standby: Standby { nodes, ..Standby::default() }, ..Policy::default() },
+        expires: Timestamp(u64::MAX),
+        store: StoreKind::Bucket(STORE),
+    };
+    body.sign(&owner, &key(0))
+}
+
+/// One entry as a commit.
+fn commit(held: &Held, at: Timestamp, body: Body) -> Commit {
+    let epoch = if let Body::Custody(record) = &body { record.phase.epoch() } else { held.chain.epoch };
+    Commit::new(Chain { epoch, ..held.chain }, [&Entry { at, body }])
+}
+
+fn seal(held: &Held, at: Timestamp, node: &KeyPair) -> Commit {
+    let last = Seq(held.chain.next.0 - 1);
+    let seal = Seal::sign(node, &held.chain.agent, held.chain.epoch, last, &held.chain.head);
+    commit(held, at, Body::Seal(seal))
+}
+
+fn checkpoint(held: &Held, at: Timestamp, state: &[u8]) -> Commit {
+    let ledger = Ledger { custody: Some(Box::new(held.standing.clone())), at: held.at, ..Ledger::default() };
+    let receipt = Receipt {
+        agent: held.chain.agent,
+        from: Tick(1),
+        to: Tick(1),
+        cost: "0".parse().unwrap(),
+        balance: "0".parse().unwrap(),
+        head: held.chain.head,
+        signature: Signature([0; 64]),
+    };
+    let checkpoint = Checkpoint {
+        kind: CheckpointKind::State,
+        tick: Tick(0),
+        root: Hash::of_blob(state),
+        bytes: state.len() as u64,
+        ledger,
+        remembered: Content::Inline(vec![0x80]),
+        receipt,
+    };
+    commit(held, at, Body::Checkpoint(checkpoint))
+}
+
+/// What is known of what happened, apart from all machines.
+#[derive(Default)]
+struct Seen {
+    /// Appends that returned: position after them, and head.
+    acknowledged: Vec<(Seq, Hash)>,
+    boots: u8,
+    now: u64,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Clone)]
+struct Story {
+    bucket: SimBucket,
+    disks: Vec<Arc<MemoryStore>>,
+    seen: Rc<RefCell<Seen>>,
+    agent: AgentId,
+}
+
+/// The whole journal as a disk has it.
+fn journal<S: Store>(store: &S, agent: AgentId) -> Vec<Commit> {
+    if store.tail(agent).unwrap().is_none() {
+        return Vec::new();
+    }
+    store.read(agent, Seq(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn held<S: Store>(store: &S, agent: AgentId) -> Option<Held> {
+    let commits = journal(store, agent);
+    let mut held = commits.first().map(|_| Held::before(&genesis().body))?;
+    commits.iter().for_each(|commit| held.follow(commit).unwrap());
+    Some(held)
+}
+
+impl Story {
+    fn count(&self, what: &'static str) {
+        *self.seen.borrow_mut().counts.entry(what).or_default() += 1;
+    }
+
+    fn now(&self) -> Timestamp {
+        let mut seen = self.seen.borrow_mut();
+        seen.now += 1;
+        START.after(Nanos(seen.now))
+    }
+
+    fn acknowledge(&self, commit: &Commit) {
+        self.seen.borrow_mut().acknowledged.push((commit.next(), commit.head()));
+    }
+
+    fn open(&self, node: usize) -> Shared<MemoryStore, SimBucket> {
+        let nonce = {
+            let mut seen = self.seen.borrow_mut();
+            seen.boots += 1;
+            Nonce([seen.boots; 16])
+        };
+        let wing = Wing { bucket: self.bucket.clone(), id: STORE, key: Arc::new(key(node)), nonce, bundle_slots_min: 3 };
+        Shared::open(self.disks[node].clone(), Some(wing)).unwrap()
+    }
+
+    /// One process of a node: it reads, goes on with the agent where it may, and appends until something stops it.
+    async fn process(self, node: usize, mut random: Random) {
+        let store = self.open(node);
+        let me = key(node);
+        loop {
+            for _ in 0..random.below(12) {
+                point().await;
+            }
+            match store.attach(self.agent).await {
+                Ok(()) => {}
+                Err(e) => panic!("node {node} cannot read: {e}"),
+            }
+            let Some(held) = held(&store, self.agent) else {
+                if node == 0 && self.begin(&store).await.is_err() {
+                    self.count("begin failed");
+                }
+                continue;
+            };
+            // Who has it goes on at once; others suspect now and then, mostly wrongly.
+            let mine = held.standing.custodian == me.public();
+            if !mine && !random.one_in(6) {
+                continue;
+            }
+            let terms = if mine { held.standing.terms } else { TERMS };
+            let Ok(fence) = held.fence(me.public(), terms, self.now()) else { continue };
+            let fence = commit(&held, fence.place().unwrap().at, Body::Custody(fence.sign(&me)));
+            match store.append(fence.clone()).await {
+                Ok(()) => self.acknowledge(&fence),
+                Err(e) => {
+                    assert!(!matches!(e, Error::RolledBack { .. }), "{e}");
+                    self.count("fence lost");
+                    continue;
+                }
+            }
+            self.count(if mine { "fenced itself" } else { "took over" });
+            self.run(&store, node, &mut random).await;
+        }
+    }
+
+    async fn begin(&self, store: &Shared<MemoryStore, SimBucket>) -> Result<(), Error> {
+        store.put_blob(b"the program".to_vec()).await?;
+        store.put_blob(Manifest::default().encode()).await?;
+        let entry = Entry { at: START, body: Body::Genesis(genesis()) };
+        let first = Commit::new(Chain::begin(self.agent), [&entry]);
+        store.create(first.clone()).await?;
+        self.acknowledge(&first);
+        self.count("began");
+        Ok(())
+    }
+
+    /// Appends, several at once, until an append fails.
+    async fn run(&self, store: &Shared<MemoryStore, SimBucket>, node: usize, random: &mut Random) {
+        let me = key(node);
+        for _ in 0..random.below(12) {
+            let mut end = held(store, self.agent).unwrap();
+            let mut commits = Vec::new();
+            for _ in 0..=random.below(3) {
+                let at = self.now();
+                let next = if random.one_in(4) {
+                    let state = format!("state {} of {node}", random.below(3)).into_bytes();
+                    let next = checkpoint(&end, at, &state);
+                    store.put_blob(state).await.unwrap();
+                    next
+                } else {
+                    seal(&end, at, &me)
+                };
+                end.follow(&next).unwrap();
+                commits.push(next);
+            }
+            let appended = join_all(commits.iter().map(|commit| store.append(commit.clone()))).await;
+            for (commit, appended) in commits.iter().zip(&appended) {
+                if appended.is_ok() {
+                    self.acknowledge(commit);
+                    self.count("appended");
+                }
+            }
+            if let Some(Err(e)) = appended.into_iter().find(Result::is_err) {
+                assert!(!matches!(e, Error::RolledBack { .. } | Error::NotAdmitted { .. }), "{e}");
+                self.count("fenced off");
+                return;
+            }
+            if random.one_in(2) && store.collect(self.agent).await.is_ok() {
+                self.count("collected");
+            }
+            if random.one_in(8) {
+                // Nobody waits for an append any more.
+                let next = seal(&held(store, self.agent).unwrap(), self.now(), &me);
+                let mut cut = Cut { of: Box::pin(store.append(next)), polls: random.below(12) };
+                if (&mut cut).await.is_none() {
+                    self.count("abandoned");
+                }
+                return;
+            }
+        }
+    }
+
+    /// Processes of one machine, one after the other: each is killed or put to sleep at some point.
+    async fn machine(self, node: usize, mut random: Random) {
+        let lives = 2 + random.below(4);
+        for _ in 0..lives {
+            let polls = random.below(400);
+            let sleeps = random.one_in(3).then(|| (random.below(200), random.below(600)));
+            let seed = Random::new(random.number());
+            let process = Box::pin(self.clone().process(node, seed));
+            Mortal { of: process, polls, sleeps, asleep: 0 }.await;
+            self.count("killed");
+        }
+    }
+}
+
+/// A future that is dropped after so many polls.
+struct Cut<'a, T> {
+    of: Pin<Box<dyn Future<Output = T> + 'a>>,
+    polls: u64,
+}
+
+impl<T> Future for Cut<'_, T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        if self.polls == 0 {
+            return Poll::Ready(None);
+        }
+        self.polls -= 1;
+        context.waker().wake_by_ref();
+        self.of.as_mut().poll(context).map(Some)
+    }
+}
+
+/// A process that is killed after so many polls, and before may sleep for a while.
+struct Mortal<'a> {
+    of: Pin<Box<dyn Future<Output = ()> + 'a>>,
+    polls: u64,
+    sleeps: Option<(u64, u64)>,
+    asleep: u64,
+}
+
+impl Future for Mortal<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        context.waker().wake_by_ref();
+        if self.asleep > 0 {
+            self.asleep -= 1;
+            return Poll::Pending;
+        }
+        if let Some((at, long)) = self.sleeps
+            && self.polls <= at
+        {
+            (self.sleeps, self.asleep) = (None, long);
+            return Poll::Pending;
+        }
+        if self.polls == 0 {
+            return Poll::Ready(());
+        }
+        self.polls -= 1;
+        self.of.as_mut().poll(context)
+    }
+}
+
+/// The journal as it is by all that ever stood in the slots first.
+fn canon(bucket: &SimBucket, agent: AgentId) -> (Vec<Commit>, Vec<(String, Nonce)>) {
+    let (mut commits, mut writers) = (Vec::new(), Vec::new());
+    let owner = genesis().body.owner;
+    let mut held = Held::before(&genesis().body);
+    let mut end: Option<End> = None;
+    let mut number = Slot(0);
+    while let Some(bytes) = bucket.first(&slot_key(agent, number)) {
+        let judged = Object::decode(&bytes).ok().and_then(|object| {
+            let counts = match end {
+                None => End::judge_first(&object, &bytes, StoreKind::Bucket(STORE)),
+                Some(end) => {
+                    let end = End { next: Position { number, ..end.next }, ..end };
+                    end.judge(&object, &bytes, &held, &owner)
+                }
+            };
+            counts.ok().map(|counts| (object, counts))
+        });
+        if let Some((object, counts)) = judged {
+            held.follow(&object.commit).unwrap();
+            end = Some(counts.end);
+            writers.push((object.commit.epoch().to_string(), object.nonce));
+            commits.push(object.commit);
+        }
+        number = number.next();
+    }
+    (commits, writers)
+}
+
+fn story(seed: u64, totals: &mut BTreeMap<&'static str, u64>) {
+    let mut random = Random::new(seed);
+    let agent = genesis().body.agent_id();
+    let mut often = |most| random.below(most);
+    let faults = Faults { lost: often(60), unanswered: often(80), late: often(60), twice: often(60) };
+    let bucket = SimBucket::new(random.number(), faults);
+    let disks = (0..NODES).map(|_| Arc::new(MemoryStore::default())).collect();
+    let story = Story { bucket: bucket.clone(), disks, seen: Rc::default(), agent };
+    let world = SimWorld::new(seed, START);
+    let machines = (0..NODES).map(|node| story.clone().machine(node, Random::new(random.number())));
+    let (run, _) = executor::run(&world, Some(200_000), join_all(machines), &mut []);
+    assert!(matches!(run, Run::Done(_)), "seed {seed}: it does not end");
+
+    bucket.set_faults(Faults::default());
+    let (commits, writers) = canon(&bucket, agent);
+    let places: Vec<(Seq, Hash)> = commits.iter().map(|commit| (commit.next(), commit.head())).collect();
+    for acknowledged in &story.seen.borrow().acknowledged {
+        assert!(places.contains(acknowledged), "seed {seed}: {acknowledged:?} was acknowledged, and is not in the journal");
+    }
+    for (node, disk) in story.disks.iter().enumerate() {
+        let there = journal(&**disk, agent);
+        assert!(there.len() <= commits.len() && there == commits[..there.len()], "seed {seed}: node {node} has another journal");
+    }
+    for pair in writers.windows(2) {
+        assert!(pair[0].0 != pair[1].0 || pair[0].1 == pair[1].1, "seed {seed}: two processes wrote in epoch {}", pair[0].0);
+    }
+    // Somebody who has nothing yet reads the same, whatever was collected.
+    let fresh = Story { disks: vec![Arc::new(MemoryStore::default())], ..story.clone() };
+    let (run, _) = executor::run(&world, None, async { fresh.open(0).attach(agent).await }, &mut []);
+    match run {
+        Run::Done(Ok(())) => {}
+        Run::Done(Err(e)) => panic!("seed {seed}: a new reader: {e}"),
+        Run::Crashed => unreachable!("nothing stops it"),
+    }
+    let read = journal(&*fresh.disks[0], agent);
+    assert_eq!(read.len(), commits.len(), "seed {seed}: a new reader does not see all");
+    assert!(read == commits, "seed {seed}: a new reader sees another journal");
+    for (what, count) in &story.seen.borrow().counts {
+        *totals.entry(what).or_default() += count;
+    }
+    *totals.entry("commits").or_default() += commits.len() as u64;
+    let bundles = bucket.objects(&format!("agents/{}/bundles/", agent.0)).len() as u64;
+    *totals.entry("bundles").or_default() += bundles;
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+#[test]
+fn whatever_happens_there_is_one_journal_and_it_has_all_that_was_acknowledged() {
+    let mut totals = BTreeMap::new();
+    let seeds = match number("IGOR_SHARED_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("IGOR_SHARED_SEEDS").unwrap_or(1_500),
+    };
+    let all = seeds.clone().count();
+    seeds.for_each(|seed| story(seed, &mut totals));
+    println!("{totals:?}");
+    if all > 100 {
+        let needed =
+            ["began", "fenced itself", "took over", "fence lost", "appended", "fenced off", "abandoned", "collected", "bundles", "killed"];
+        for what in needed {
+            assert!(totals.get(what).is_some_and(|count| *count > 0), "{what} never happened: {totals:?}");
+        }
+    }
+}
+
+/// Garbage in the way of a writer is passed over, by it and by whoever reads.
+#[test]
+fn slots_that_count_for_nothing_are_passed_over() {
+    let agent = genesis().body.agent_id();
+    let bucket = SimBucket::new(1, Faults::default());
+    let story = Story {
+        bucket: bucket.clone(),
+        disks: vec![Arc::new(MemoryStore::default())],
+        seen: Rc::default(),
+        agent,
+    };
+    for number in [1, 3, 4] {
+        bucket.plant(&slot_key(agent, Slot(number)), Bytes::from_static(b"garbage"));
+    }
+    bucket.plant(&slot_key(agent, Slot(6)), Bytes::from(vec![0; 9 << 20]));
+    let store = story.open(0);
+    let work = async {
+        story.begin(&store).await.unwrap();
+        for _ in 0..4 {
+            let next = seal(&held(&store, agent).unwrap(), story.now(), &key(0));
+            store.append(next.clone()).await.unwrap();
+        }
+    };
+    assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
+    let other = Story { disks: vec![Arc::new(MemoryStore::default())], ..story.clone() };
+    let read = async { other.open(0).attach(agent).await.unwrap() };
+    assert!(matches!(executor::run(&SimWorld::new(1, START), None, read, &mut []).0, Run::Done(())));
+    assert_eq!(journal(&*other.disks[0], agent), journal(&*story.disks[0], agent));
+    assert_eq!(journal(&*other.disks[0], agent).len(), 5);
+}
+
+/// A bucket that lacks what was read from it is refused, and nothing is written.
+#[test]
+fn a_bucket_that_was_rolled_back_is_refused() {
+    let agent = genesis().body.agent_id();
+    let bucket = SimBucket::new(1, Faults::default());
+    let disks = vec![Arc::new(MemoryStore::default())];
+    let story = Story { bucket: bucket.clone(), disks, seen: Rc::default(), agent };
+    let work = async {
+        let store = story.open(0);
+        story.begin(&store).await.unwrap();
+        let next = seal(&held(&store, agent).unwrap(), story.now(), &key(0));
+        store.append(next).await.unwrap();
+        drop(store);
+        bucket.lose(&slot_key(agent, Slot(1)));
+        let again = story.open(0);
+        let refused = again.refresh(agent).await.unwrap_err();
+        assert!(matches!(refused, Error::RolledBack { .. }), "{refused}");
+        let next = seal(&held(&again, agent).unwrap(), story.now(), &key(0));
+        let refused = again.append(next).await.unwrap_err();
+        assert!(matches!(refused, Error::Behind { .. }), "{refused}");
+    };
+    assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
+    assert_eq!(bucket.objects(&format!("agents/{}/log/", agent.0)).len(), 1);
+}
