@@ -20,10 +20,7 @@ pub use judge::{Counts, End, Void};
 pub use writer::{Found, Landed, Position, Sealed, Ticket, Turn, Writer};
 
 use crate::{
-    AgentId, Commit, Hash, KeyPair, NodeId, Signature, codec,
-    hash::Domain,
-    limits::COMMIT_BYTES_MAX,
-    units::Slot,
+    AgentId, Commit, Hash, KeyPair, NodeId, Signature, codec, hash::Domain, limits::COMMIT_BYTES_MAX, units::Slot,
 };
 use minicbor::{Decode, Decoder, Encode, Encoder};
 

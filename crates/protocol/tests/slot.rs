@@ -104,7 +104,8 @@ fn a_slot_counts_by_who_wrote_it_and_what_it_links_to() {
     }
     let pretended = Object { writer: node().public(), ..write(end.next, NONCE, &stranger()) };
     assert_eq!(why(&pretended), Void::Forged);
-    let elsewhere = Commit::new(Chain { head: Hash::ZERO, ..held.chain }, [&Entry { at: held.at, body: recall(&held) }]);
+    let elsewhere =
+        Commit::new(Chain { head: Hash::ZERO, ..held.chain }, [&Entry { at: held.at, body: recall(&held) }]);
     assert_eq!(why(&Object::sign(end.next, NONCE, elsewhere, &node())), Void::Unlinked);
 }
 

@@ -58,6 +58,14 @@ impl SimBucket {
         self.lock().faults = faults;
     }
 
+    /// All that is late arrives.
+    pub fn settle(&self) {
+        let mut state = self.lock();
+        for late in std::mem::take(&mut state.late) {
+            state.arrive(late);
+        }
+    }
+
     /// All that stands under keys that begin like this, now.
     pub fn objects(&self, prefix: &str) -> Vec<(String, Bytes)> {
         let all = |(key, bytes): (&String, &Bytes)| (key.clone(), bytes.clone());
@@ -130,9 +138,18 @@ impl State {
             return;
         }
         let index = self.random.index(self.late.len());
-        match self.late.swap_remove(index) {
-            Late::Create(key, bytes) => drop(self.create(&key, &bytes)),
-            Late::Delete(key) => drop(self.objects.remove(&key)),
+        let late = self.late.swap_remove(index);
+        self.arrive(late);
+    }
+
+    fn arrive(&mut self, late: Late) {
+        match late {
+            Late::Create(key, bytes) => {
+                self.create(&key, &bytes);
+            }
+            Late::Delete(key) => {
+                self.objects.remove(&key);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use harness::{TERMS, book_of, keys, world};
 use igor_protocol::{
     AgentId, Chain, Commit, Hash, KeyPair, Manifest, NodeId, Seq, Timestamp,
     custody::{Event, Refusal as NotAllowed, Status, Tidings},
-    entry::{Action, Custody, GenesisBody, Order, OrderBody, Policy},
+    entry::{Action, Custody, GenesisBody, Order, OrderBody, Policy, StoreKind},
     transfer::{Manner, Offer, Reason, Refusal},
 };
 use igor_sim::{
@@ -233,6 +233,7 @@ impl Stage {
             issuer: owner.public(),
             policy: Policy::default(),
             expires: Timestamp(u64::MAX),
+            store: StoreKind::Disk,
         };
         let agent = genesis.agent_id();
         let stage = Self { world, store, host, steward, agent };

@@ -122,7 +122,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// Its journal is in a bucket that this node does not have.
-    #[error("the journal of agent {agent} is in the bucket with id {store}, which this node does not use; name it in node.toml ([store] url)")]
+    #[error(
+        "the journal of agent {agent} is in the bucket with id {store}, which this node does not use; name it in node.toml ([store] url)"
+    )]
     NoBucket {
         /// Whose journal.
         agent: AgentId,
@@ -152,7 +154,9 @@ pub enum Error {
         why: Fault,
     },
     /// The bucket lacks what was there before.
-    #[error("agent {agent}: the bucket does not have {what}, which was there before: it was rolled back, emptied, or is another one; see docs/guides/failover.md")]
+    #[error(
+        "agent {agent}: the bucket does not have {what}, which was there before: it was rolled back, emptied, or is another one; see docs/guides/failover.md"
+    )]
     RolledBack {
         /// Whose journal.
         agent: AgentId,

@@ -29,10 +29,7 @@ mod reading;
 
 pub use keys::slot as slot_key;
 
-use crate::{
-    Commits, Error, Store,
-    bucket::Bucket,
-};
+use crate::{Commits, Error, Store, bucket::Bucket};
 use igor_protocol::{
     AgentId, Chain, Commit, Entry, Hash, KeyPair, Seq,
     entry::{Body, StoreId, StoreKind},

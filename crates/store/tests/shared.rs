@@ -7,7 +7,8 @@
 use bytes::Bytes;
 use futures_util::future::join_all;
 use igor_protocol::{
-    AgentId, Chain, Commit, Entry, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Signature, Slot, Terms, Tick, Timestamp,
+    AgentId, Chain, Commit, Entry, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Signature, Slot, Terms, Tick,
+    Timestamp,
     custody::Held,
     entry::{
         Body, Checkpoint, CheckpointKind, Content, Genesis, GenesisBody, Policy, Receipt, Seal, Standby, StoreId,
@@ -155,7 +156,8 @@ impl Story {
             seen.boots += 1;
             Nonce([seen.boots; 16])
         };
-        let wing = Wing { bucket: self.bucket.clone(), id: STORE, key: Arc::new(key(node)), nonce, bundle_slots_min: 3 };
+        let wing =
+            Wing { bucket: self.bucket.clone(), id: STORE, key: Arc::new(key(node)), nonce, bundle_slots_min: 3 };
         Shared::open(self.disks[node].clone(), Some(wing)).unwrap()
     }
 
@@ -362,17 +364,28 @@ fn story(seed: u64, totals: &mut BTreeMap<&'static str, u64>) {
     assert!(matches!(run, Run::Done(_)), "seed {seed}: it does not end");
 
     bucket.set_faults(Faults::default());
+    bucket.settle();
     let (commits, writers) = canon(&bucket, agent);
     let places: Vec<(Seq, Hash)> = commits.iter().map(|commit| (commit.next(), commit.head())).collect();
     for acknowledged in &story.seen.borrow().acknowledged {
-        assert!(places.contains(acknowledged), "seed {seed}: {acknowledged:?} was acknowledged, and is not in the journal");
+        assert!(
+            places.contains(acknowledged),
+            "seed {seed}: {acknowledged:?} was acknowledged, and is not in the journal"
+        );
     }
     for (node, disk) in story.disks.iter().enumerate() {
         let there = journal(&**disk, agent);
-        assert!(there.len() <= commits.len() && there == commits[..there.len()], "seed {seed}: node {node} has another journal");
+        assert!(
+            there.len() <= commits.len() && there == commits[..there.len()],
+            "seed {seed}: node {node} has another journal"
+        );
     }
     for pair in writers.windows(2) {
-        assert!(pair[0].0 != pair[1].0 || pair[0].1 == pair[1].1, "seed {seed}: two processes wrote in epoch {}", pair[0].0);
+        assert!(
+            pair[0].0 != pair[1].0 || pair[0].1 == pair[1].1,
+            "seed {seed}: two processes wrote in epoch {}",
+            pair[0].0
+        );
     }
     // Somebody who has nothing yet reads the same, whatever was collected.
     let fresh = Story { disks: vec![Arc::new(MemoryStore::default())], ..story.clone() };
@@ -408,8 +421,18 @@ fn whatever_happens_there_is_one_journal_and_it_has_all_that_was_acknowledged() 
     seeds.for_each(|seed| story(seed, &mut totals));
     println!("{totals:?}");
     if all > 100 {
-        let needed =
-            ["began", "fenced itself", "took over", "fence lost", "appended", "fenced off", "abandoned", "collected", "bundles", "killed"];
+        let needed = [
+            "began",
+            "fenced itself",
+            "took over",
+            "fence lost",
+            "appended",
+            "fenced off",
+            "abandoned",
+            "collected",
+            "bundles",
+            "killed",
+        ];
         for what in needed {
             assert!(totals.get(what).is_some_and(|count| *count > 0), "{what} never happened: {totals:?}");
         }
@@ -421,12 +444,8 @@ fn whatever_happens_there_is_one_journal_and_it_has_all_that_was_acknowledged() 
 fn slots_that_count_for_nothing_are_passed_over() {
     let agent = genesis().body.agent_id();
     let bucket = SimBucket::new(1, Faults::default());
-    let story = Story {
-        bucket: bucket.clone(),
-        disks: vec![Arc::new(MemoryStore::default())],
-        seen: Rc::default(),
-        agent,
-    };
+    let story =
+        Story { bucket: bucket.clone(), disks: vec![Arc::new(MemoryStore::default())], seen: Rc::default(), agent };
     for number in [1, 3, 4] {
         bucket.plant(&slot_key(agent, Slot(number)), Bytes::from_static(b"garbage"));
     }

@@ -210,6 +210,7 @@ impl Oracle {
                 Phase::Decline(_) => "decline",
                 Phase::Return(_) => "return",
                 Phase::Takeover(_) => "takeover",
+                Phase::Fence(_) => "fence",
             });
             if let Phase::Takeover(takeover) = &signed.phase {
                 let order = &takeover.order.body;

@@ -12,7 +12,7 @@ use super::{
 };
 use igor_protocol::{
     AgentId, Credits, Fuel, Hash, KeyPair, Manifest, Nanos, Terms, Timestamp,
-    entry::{Genesis, GenesisBody, Policy},
+    entry::{Genesis, GenesisBody, Policy, StoreKind},
 };
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -241,6 +241,7 @@ impl Agent {
             issuer: owner.public(),
             policy: Policy::default(),
             expires: Timestamp(u64::MAX),
+            store: StoreKind::Disk,
         };
         let id = body.agent_id();
         let genesis = body.sign(&owner, &host.key);

@@ -149,6 +149,8 @@ fn record(phase: &Phase) -> Option<Record> {
             prev: head(takeover.place.prev),
             by: ix(takeover.custodian),
         }),
+        // Of agents on a shared store: this model is of those on disks.
+        Phase::Fence(_) => return None,
     };
     (real(small).phase == *phase).then_some(small)
 }
@@ -164,6 +166,7 @@ pub(super) fn fold(journal: &[Entry]) -> (Held, bool) {
         order_counter: 0,
         first: key(0),
         policy: Policy::default(),
+        store: StoreKind::Disk,
     };
     let mut right = true;
     for entry in journal {

@@ -6,7 +6,7 @@ pub mod stage;
 
 use igor_protocol::{
     AgentId, Body, Commit, Credits, Entry, Fuel, Hash, KeyPair, Manifest, Nanos, Seq, Terms, Tick, Timestamp,
-    entry::{Action, GenesisBody, MessageId, OrderBody, Policy, Sender},
+    entry::{Action, GenesisBody, MessageId, OrderBody, Policy, Sender, StoreKind},
     ledger::{Book, Fault},
     verify::{Blobs, Verifier},
 };
@@ -181,6 +181,7 @@ pub fn live_on<S: Medium>(
         issuer: owner.public(),
         policy: Policy::default(),
         expires: Timestamp(u64::MAX),
+        store: StoreKind::Disk,
     };
     let agent = genesis.agent_id();
     let announced = Arc::new(Mutex::new(Vec::new()));

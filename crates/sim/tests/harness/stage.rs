@@ -3,7 +3,7 @@
 use super::{Medium, TERMS, book_of, keys};
 use igor_protocol::{
     AgentId, Body, Commit, Credits, Entry, Fuel, Hash, KeyPair, Manifest, Nanos, Seq, Timestamp,
-    entry::{Failure, Genesis, GenesisBody, Policy, Run},
+    entry::{Failure, Genesis, GenesisBody, Policy, Run, StoreKind},
     ledger::Book,
 };
 use igor_sim::{
@@ -146,6 +146,7 @@ impl Stage {
             issuer: owner.public(),
             policy: Policy::default(),
             expires: Timestamp(u64::MAX),
+            store: StoreKind::Disk,
         };
         let store = Arc::new(MemoryStore::slow(world.clone(), latency));
         Self { world, store, agent: genesis.agent_id(), manifest, genesis: genesis.sign(&owner, &node) }

@@ -6,7 +6,7 @@ use igor_protocol::{
     AgentId, Chain, Commit, Credits, Fuel, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Timestamp,
     archive::Part,
     custody::Tidings,
-    entry::{Genesis, GenesisBody, Policy},
+    entry::{Genesis, GenesisBody, Policy, StoreKind},
     transfer::{Frame, Manner, Offer, Reason, Refusal, Welcome},
 };
 use igor_sim::{
@@ -341,6 +341,7 @@ impl Pair {
             issuer: owner.public(),
             policy: Policy::default(),
             expires: Timestamp(u64::MAX),
+            store: StoreKind::Disk,
         };
         let genesis = body.sign(&owner, &a.key);
         let agent = genesis.body.agent_id();

@@ -12,7 +12,7 @@ use igor_protocol::{
     AgentId, Commit, Entry, Hash,
     entry::{Body, Content, Request},
     limits::PROGRAM_BYTES_MAX,
-    units::Epoch,
+    units::{Epoch, Seq},
 };
 
 /// Longest manifest, in bytes.
@@ -24,17 +24,24 @@ pub(super) struct Named {
     pub(super) hash: Hash,
     /// How long it may be.
     bytes_max: u64,
-    /// The epoch of the entry.
-    epoch: Epoch,
-    /// The state of a checkpoint: only that of the last one is needed.
+    /// The commit of the entry: its epoch, and where it begins.
+    of: (Epoch, Seq),
+    /// A checkpoint names it: only what the last one names is needed.
     pub(super) is_state: bool,
+}
+
+impl Named {
+    /// What it is called in the bucket.
+    pub(super) fn key(&self, agent: AgentId) -> String {
+        keys::blob(agent, self.of.0, self.of.1, self.hash)
+    }
 }
 
 /// The blobs that a commit names.
 pub(super) fn named(commit: &Commit) -> Result<Vec<Named>, Error> {
-    let (agent, epoch) = (commit.agent(), commit.epoch());
+    let (agent, of) = (commit.agent(), (commit.epoch(), commit.first()));
     let mut all = Vec::new();
-    let mut add = |hash, bytes_max, is_state| all.push(Named { hash, bytes_max, epoch, is_state });
+    let mut add = |hash, bytes_max, is_state| all.push(Named { hash, bytes_max, of, is_state });
     for (_, _, bytes) in commit.entries() {
         let entry = Entry::decode(bytes).map_err(|e| Error::NotAdmitted { agent, why: e.into() })?;
         match &entry.body {
@@ -56,7 +63,7 @@ pub(super) fn named(commit: &Commit) -> Result<Vec<Named>, Error> {
             }
             Body::Checkpoint(checkpoint) => {
                 if let Content::Blob { hash, bytes } = checkpoint.remembered {
-                    add(hash, bytes, false);
+                    add(hash, bytes, true);
                 }
                 add(checkpoint.root, checkpoint.bytes, true);
             }
@@ -76,7 +83,7 @@ pub(super) async fn upload<D: Store, B: Bucket>(wing: &Wing<B>, disk: &D, commit
             why: "an entry that is to be appended names it, and it is not here".into(),
         };
         let bytes: Bytes = disk.get_blob(named.hash, named.bytes_max)?.ok_or_else(missing)?.into();
-        put(wing, agent, &keys::blob(agent, named.epoch, named.hash), bytes).await?;
+        put(wing, agent, &named.key(agent), bytes).await?;
     }
     Ok(())
 }
@@ -101,20 +108,20 @@ async fn put<B: Bucket>(wing: &Wing<B>, agent: AgentId, key: &str, bytes: Bytes)
     }
 }
 
-/// Brings a blob to the disk, if it is not there.
+/// Brings a blob to the disk, if it is not there. Says whether it is there now.
 pub(super) async fn fetch<D: Store, B: Bucket>(
     wing: &Wing<B>,
     disk: &D,
     agent: AgentId,
     named: &Named,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     if disk.has_blob(named.hash)? {
-        return Ok(());
+        return Ok(true);
     }
-    let key = keys::blob(agent, named.epoch, named.hash);
+    let key = named.key(agent);
     match get(wing, agent, &key, named.bytes_max).await? {
-        Some(bytes) if Hash::of_blob(&bytes) == named.hash => disk.put_blob(bytes.to_vec()).await.map(drop),
+        Some(bytes) if Hash::of_blob(&bytes) == named.hash => disk.put_blob(bytes.to_vec()).await.map(|_| true),
         Some(_) => Err(Error::RolledBack { agent, what: format!("what {key} says that it is") }),
-        None => Err(Error::RolledBack { agent, what: key }),
+        None => Ok(false),
     }
 }

@@ -8,7 +8,7 @@
 //! - States are deleted only of the epoch that this process appends under, and only before its last checkpoint.
 
 use super::{
-    Wing, keys,
+    Wing, blobs, keys,
     log::{Known, Log, get},
 };
 use crate::{
@@ -17,12 +17,10 @@ use crate::{
 };
 use bytes::Bytes;
 use igor_protocol::{
-    AgentId, Commit, Entry, Hash,
-    entry::{Body, Content},
+    AgentId, Commit, Hash,
     slot::{Bundle, Object, PACK_SLOTS_MAX, Pack, SLOT_BYTES_MAX},
-    units::{Epoch, Slot},
+    units::Slot,
 };
-use std::collections::BTreeSet;
 
 /// Bytes of slots that one bundle has at most, but for the last slot.
 const BYTES_MAX: usize = 4 << 20;
@@ -86,30 +84,14 @@ impl Log {
     ) -> Result<(), Error> {
         let Some(last) = self.look(|known| known.held.chain.next) else { return Ok(()) };
         let newest = crate::search::last_with_checkpoint(&|from| disk.read(agent, from), last)?;
-        let kept: BTreeSet<Hash> = newest.iter().flat_map(checkpointed).map(|(_, hash)| hash).collect();
-        for (epoch, hash) in old.iter().flat_map(|slot| checkpointed(&slot.commit)) {
-            if !kept.contains(&hash) {
-                delete(wing, agent, &keys::blob(agent, epoch, hash)).await?;
+        let Some(newest) = newest else { return Ok(()) };
+        for slot in old.iter().filter(|slot| slot.commit.first() < newest.first()) {
+            for named in blobs::named(&slot.commit)?.iter().filter(|named| named.is_state) {
+                delete(wing, agent, &named.key(agent)).await?;
             }
         }
         Ok(())
     }
-}
-
-/// What the checkpoints of a commit name, and under which epoch.
-fn checkpointed(commit: &Commit) -> Vec<(Epoch, Hash)> {
-    let bodies = commit.entries().filter(|(_, _, bytes)| Entry::is_checkpoint(bytes));
-    let bodies = bodies.filter_map(|(_, _, bytes)| Entry::decode(bytes).ok());
-    let mut named = Vec::new();
-    for entry in bodies {
-        if let Body::Checkpoint(checkpoint) = entry.body {
-            named.push((commit.epoch(), checkpoint.root));
-            if let Content::Blob { hash, .. } = checkpoint.remembered {
-                named.push((commit.epoch(), hash));
-            }
-        }
-    }
-    named
 }
 
 /// The slots that count from `from` on, up to the one before `upto`, or to where the bundle is full; and the number after

@@ -2,7 +2,7 @@
 
 use igor_protocol::{
     AgentId, Hash,
-    units::{Epoch, Slot},
+    units::{Epoch, Seq, Slot},
 };
 
 /// A slot of a journal.
@@ -20,8 +20,8 @@ pub(super) fn pack(agent: AgentId, hash: Hash) -> String {
     format!("agents/{}/packs/{hash}", agent.0)
 }
 
-/// A blob that entries of an epoch name. Each epoch has copies of its own, so that whoever had custody before deletes
-/// nothing that is named since.
-pub(super) fn blob(agent: AgentId, epoch: Epoch, hash: Hash) -> String {
-    format!("agents/{}/blobs/{}.{}/{hash}", agent.0, epoch.term, epoch.n)
+/// A blob that a commit names, which begins at this position. Each commit has copies of its own: a delete of one that comes
+/// late, or from who had custody before, takes nothing that is named since.
+pub(super) fn blob(agent: AgentId, epoch: Epoch, first: Seq, hash: Hash) -> String {
+    format!("agents/{}/blobs/{}.{}/{:020}/{hash}", agent.0, epoch.term, epoch.n, first.0)
 }

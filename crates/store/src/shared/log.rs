@@ -222,7 +222,12 @@ impl Log {
     }
 
     /// Appends, and returns once that is in the bucket and on the disk.
-    pub(super) async fn append<D: Store, B: Bucket>(&self, wing: &Wing<B>, disk: &D, commit: Commit) -> Result<(), Error> {
+    pub(super) async fn append<D: Store, B: Bucket>(
+        &self,
+        wing: &Wing<B>,
+        disk: &D,
+        commit: Commit,
+    ) -> Result<(), Error> {
         let agent = commit.agent();
         let before = self.look(|known| known.place);
         let (generation, ticket) = self.push(wing, &commit)?;
@@ -257,9 +262,12 @@ impl Log {
             changed.as_mut().enable();
             match self.turn_of(agent, generation, ticket)? {
                 Turn::Put(at, bytes) => match wing.bucket.create(&keys::slot(agent, at), bytes).await {
-                    Ok(created) => self.update(agent, generation, |known| {
-                        known.writer.answered(ticket, at, created == Created::New)
-                    }, wing)?,
+                    Ok(created) => self.update(
+                        agent,
+                        generation,
+                        |known| known.writer.answered(ticket, at, created == Created::New),
+                        wing,
+                    )?,
                     Err(Failure::Unknown { .. }) => {
                         wing.bucket.pause(attempt).await;
                         attempt += 1;
@@ -268,10 +276,15 @@ impl Log {
                 },
                 Turn::Read(at) => {
                     let bytes = get(wing, agent, &keys::slot(agent, at), SLOT_BYTES_MAX as u64).await?;
-                    self.update(agent, generation, |known| {
-                        let found = compare(known, self.store, ticket, at, bytes.as_deref());
-                        known.writer.found(at, found, |at, commit| seal(wing, at, commit))
-                    }, wing)?;
+                    self.update(
+                        agent,
+                        generation,
+                        |known| {
+                            let found = compare(known, self.store, ticket, at, bytes.as_deref());
+                            known.writer.found(at, found, |at, commit| seal(wing, at, commit))
+                        },
+                        wing,
+                    )?;
                 }
                 Turn::Wait => changed.await,
                 Turn::Confirmed => return Ok(()),
@@ -321,7 +334,9 @@ impl Log {
         while let Some((commit, note)) = next()? {
             disk.append_noting(commit, &note::name(agent), note.encode()).await?;
             let mut state = self.lock();
-            if state.generation == generation && let Some(known) = &mut state.known {
+            if state.generation == generation
+                && let Some(known) = &mut state.known
+            {
                 known.ready.pop_front();
             }
         }
@@ -331,15 +346,15 @@ impl Log {
 
 /// Whether slots were collected from this place on: then it was not the end, and what was put there is a ghost.
 async fn went_on<B: Bucket>(wing: &Wing<B>, agent: AgentId, place: Place) -> Result<bool, Error> {
-    let End { next, run, .. } = place.end;
+    let (prev, run) = (place.end.next.prev, place.end.run);
     for index in place.bundles.. {
         let Some(found) = get(wing, agent, &keys::bundle(agent, run, index), BUNDLE_BYTES_MAX as u64).await? else {
             break;
         };
-        let bundle = Bundle::decode(&found, agent, run, index).filter(|bundle| bundle.next > next.number);
+        let bundle = Bundle::decode(&found, agent, run, index).filter(|bundle| bundle.next > place.last.next());
         let Some(pack) = open(wing, agent, bundle).await? else { continue };
         let mut slots = pack.slots().filter_map(|bytes| Object::decode(bytes).ok());
-        if slots.any(|object| object.prev == next.prev && object.number >= next.number) {
+        if slots.any(|object| object.prev == prev && object.number > place.last) {
             return Ok(true);
         }
     }
@@ -393,7 +408,12 @@ pub(super) fn judge(
 }
 
 /// Reads an object, for as long as that takes.
-pub(super) async fn get<B: Bucket>(wing: &Wing<B>, agent: AgentId, key: &str, max: u64) -> Result<Option<Bytes>, Error> {
+pub(super) async fn get<B: Bucket>(
+    wing: &Wing<B>,
+    agent: AgentId,
+    key: &str,
+    max: u64,
+) -> Result<Option<Bytes>, Error> {
     let mut attempt = 0;
     loop {
         match wing.bucket.get(key, max).await {

@@ -3,7 +3,8 @@
 //! Invariants kept here:
 //! - Only slots that count are written to the disk, each with the note that says so, and only after the blobs that a
 //!   successor needs of it.
-//! - Nothing is concluded from a slot that is not there before the next bundle was asked for: it may have been collected.
+//! - Nothing is concluded from a slot, there or not, before the next bundle was asked for: where one was collected another
+//!   may stand by now, put there by who had slept through that.
 //! - What the note says was there must still be, as a slot or in a bundle.
 
 use super::{
@@ -18,6 +19,19 @@ use igor_protocol::{
     slot::{BUNDLE_BYTES_MAX, Bundle, Object, SLOT_BYTES_MAX},
 };
 
+/// Slots that are read before it is asked whether they were collected meanwhile.
+const AHEAD_SLOTS: usize = 64;
+/// Bytes of them, but for the last.
+const AHEAD_BYTES: usize = 8 << 20;
+
+/// A journal after one more slot.
+struct Next {
+    /// What the slot adds, if it counts.
+    commit: Option<Commit>,
+    place: Place,
+    at: Option<(OwnerId, Held)>,
+}
+
 /// A journal while it is read.
 struct Reading<'a, D, B> {
     log: &'a Log,
@@ -27,8 +41,8 @@ struct Reading<'a, D, B> {
     /// Whose it is, and its end on the disk; nothing before its first slot.
     at: Option<(OwnerId, Held)>,
     place: Place,
-    /// The state of the last checkpoint, which is fetched once it is clear that it is the last.
-    state: Option<blobs::Named>,
+    /// What the last checkpoint names, which is fetched once it is clear that it is the last.
+    state: Vec<blobs::Named>,
 }
 
 impl Log {
@@ -46,7 +60,7 @@ impl Log {
         let before = self.look(|known| known.place.end.next);
         let mut reading = match self.look(|known| (known.owner, known.held.clone(), known.place)) {
             Some((owner, held, place)) => {
-                Reading { log: self, wing, disk, agent, at: Some((owner, held)), place, state: None }
+                Reading { log: self, wing, disk, agent, at: Some((owner, held)), place, state: Vec::new() }
             }
             None => Reading::begin(self, wing, disk, agent).await?,
         };
@@ -62,7 +76,7 @@ impl<'a, D: Store, B: Bucket> Reading<'a, D, B> {
     /// From where the disk has it.
     async fn begin(log: &'a Log, wing: &'a Wing<B>, disk: &'a D, agent: AgentId) -> Result<Self, Error> {
         let place = Place::first(wing.nonce);
-        let mut reading = Self { log, wing, disk, agent, at: None, place, state: None };
+        let mut reading = Self { log, wing, disk, agent, at: None, place, state: Vec::new() };
         let Some(tail) = disk.tail(agent)? else { return Ok(reading) };
         let note = note::read(disk, &note::name(agent))?;
         if (note.agent, note.entries, note.store) != (agent, tail.next, log.store) {
@@ -80,7 +94,8 @@ impl<'a, D: Store, B: Bucket> Reading<'a, D, B> {
         let Place { last, bundled, end, .. } = self.place;
         match self.get(&keys::slot(self.agent, last), SLOT_BYTES_MAX).await? {
             Some(bytes) if Object::hash(&bytes) == end.next.prev => return Ok(()),
-            None if last != end.run && (last < bundled || self.bundle().await?.is_some()) => return Ok(()),
+            // Whatever stands there now: it was collected.
+            _ if last != end.run && (last < bundled || self.bundle().await?.is_some()) => return Ok(()),
             _ => {}
         }
         Err(Error::RolledBack { agent: self.agent, what: format!("slot {last} of its journal") })
@@ -88,74 +103,97 @@ impl<'a, D: Store, B: Bucket> Reading<'a, D, B> {
 
     /// Reads on until there is no more. Says whether anything was read.
     async fn to_end(&mut self) -> Result<bool, Error> {
-        let mut moved = false;
+        let (mut moved, mut missing) = (false, None);
         loop {
-            let next = self.place.end.next.number;
-            if let Some(bytes) = self.get(&keys::slot(self.agent, next), SLOT_BYTES_MAX).await? {
-                self.slot(&bytes).await?;
-                moved = true;
-            } else if let Some(bundle) = self.bundle().await? {
-                self.place.bundles = self.place.bundles.saturating_add(1);
+            let ahead = self.ahead().await?;
+            // Asked for after the slots were read: if there is none, none of them was collected when it was read, so that what
+            // stood there is what was put there first.
+            if let Some(bundle) = self.bundle().await? {
                 self.take_bundle(bundle).await?;
+                // Not before: whoever reads on after a crash reads the rest of it.
+                self.place.bundles = self.place.bundles.saturating_add(1);
                 moved = true;
-            } else {
-                break;
+                continue;
             }
-        }
-        if let Some(state) = self.state.take() {
-            blobs::fetch(self.wing, self.disk, self.agent, &state).await?;
+            if ahead.is_empty() {
+                let Some(state) = self.state.last().copied() else { break };
+                if blobs::fetch(self.wing, self.disk, self.agent, &state).await? {
+                    self.state.pop();
+                } else if missing == Some(state) {
+                    let what = state.key(self.agent);
+                    return Err(Error::RolledBack { agent: self.agent, what });
+                } else {
+                    // A later checkpoint may have come, so that this one is needed no more.
+                    missing = Some(state);
+                }
+                continue;
+            }
+            moved = true;
+            for next in ahead {
+                self.keep(next).await?;
+            }
         }
         Ok(moved)
     }
 
-    /// What stands in the next slot.
-    async fn slot(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if !self.counts(bytes).await? {
-            let next = &mut self.place.end.next.number;
-            *next = next.next();
+    /// The slots that stand next, up to the end of the run, or some of them.
+    async fn ahead(&self) -> Result<Vec<Next>, Error> {
+        let (mut ahead, mut bytes, mut place, mut at) = (Vec::new(), 0, self.place, self.at.clone());
+        let run = place.end.run;
+        while ahead.len() < AHEAD_SLOTS && bytes < AHEAD_BYTES && place.end.run == run {
+            let key = keys::slot(self.agent, place.end.next.number);
+            let Some(found) = self.get(&key, SLOT_BYTES_MAX).await? else { break };
+            bytes += found.len();
+            let next = match self.judged(&place, at.as_ref(), &found)? {
+                Some(next) => next,
+                None => {
+                    let mut void = place;
+                    void.end.next.number = place.end.next.number.next();
+                    Next { commit: None, place: void, at: at.clone() }
+                }
+            };
+            (place, at) = (next.place, next.at.clone());
+            ahead.push(next);
         }
-        Ok(())
+        Ok(ahead)
     }
 
-    /// Takes in a slot, if it counts at the end.
-    async fn counts(&mut self, bytes: &[u8]) -> Result<bool, Error> {
-        let at = self.at.as_ref().map(|(owner, held)| (owner, held));
-        let Ok((object, counts)) = judge(&self.place.end, at, self.log.store, bytes) else { return Ok(false) };
+    /// What a slot is after this place; nothing if it does not count.
+    fn judged(&self, place: &Place, at: Option<&(OwnerId, Held)>, bytes: &[u8]) -> Result<Option<Next>, Error> {
+        let before = at.map(|(owner, held)| (owner, held));
+        let Ok((object, counts)) = judge(&place.end, before, self.log.store, bytes) else { return Ok(None) };
         if object.agent != self.agent {
-            return Ok(false);
+            return Ok(None);
         }
         let (number, commit) = (object.number, object.commit);
-        let wrong = |why| Error::NotAdmitted { agent: self.agent, why };
-        let at = match self.at.take() {
-            Some((owner, mut held)) => {
-                held.follow(&commit).map_err(wrong)?;
-                (owner, held)
-            }
-            None => {
-                let Some(genesis) = genesis_of(&commit) else { return Ok(false) };
-                let mut held = Held::before(&genesis.body);
-                held.follow(&commit).map_err(wrong)?;
-                (genesis.body.owner, held)
-            }
+        let (owner, mut held) = match at {
+            Some((owner, held)) => (*owner, held.clone()),
+            None => match genesis_of(&commit) {
+                Some(genesis) => (genesis.body.owner, Held::before(&genesis.body)),
+                None => return Ok(None),
+            },
         };
-        self.place = self.place.after(number, counts.end);
-        self.keep(commit, at).await?;
-        Ok(true)
+        held.follow(&commit).map_err(|why| Error::NotAdmitted { agent: self.agent, why })?;
+        let place = place.after(number, counts.end);
+        Ok(Some(Next { commit: Some(commit), place, at: Some((owner, held)) }))
     }
 
     /// Writes what counts to the disk, after the blobs that it names.
-    async fn keep(&mut self, commit: Commit, at: (OwnerId, Held)) -> Result<(), Error> {
-        for named in blobs::named(&commit)? {
-            if named.is_state {
-                self.state = Some(named);
-            } else {
-                blobs::fetch(self.wing, self.disk, self.agent, &named).await?;
+    async fn keep(&mut self, next: Next) -> Result<(), Error> {
+        if let Some(commit) = next.commit {
+            let named = blobs::named(&commit)?;
+            if named.iter().any(|named| named.is_state) {
+                self.state = named.iter().filter(|named| named.is_state).copied().collect();
             }
+            for named in named.into_iter().filter(|named| !named.is_state) {
+                if !blobs::fetch(self.wing, self.disk, self.agent, &named).await? {
+                    return Err(Error::RolledBack { agent: self.agent, what: named.key(self.agent) });
+                }
+            }
+            let note = Note::new(self.agent, self.log.store, commit.next(), next.place);
+            self.disk.append_noting(commit, &note::name(self.agent), note.encode()).await?;
         }
-        let entries = at.1.chain.next;
-        let note = Note::new(self.agent, self.log.store, entries, self.place);
-        self.disk.append_noting(commit, &note::name(self.agent), note.encode()).await?;
-        self.at = Some(at);
+        (self.place, self.at) = (next.place, next.at);
         Ok(())
     }
 
@@ -168,8 +206,8 @@ impl<'a, D: Store, B: Bucket> Reading<'a, D, B> {
 
     /// Takes in what of a bundle goes on from here. Between two slots that count there may be void ones, which are in none.
     async fn take_bundle(&mut self, bundle: Option<Bundle>) -> Result<(), Error> {
-        let next = self.place.end.next.number;
-        if let Some(bundle) = bundle.filter(|bundle| bundle.next <= next) {
+        // Not by where this reads: what is void may have come to stand where something was collected.
+        if let Some(bundle) = bundle.filter(|bundle| bundle.next <= self.place.last.next()) {
             self.place.bundled = self.place.bundled.max(bundle.next);
             return Ok(());
         }
@@ -177,19 +215,17 @@ impl<'a, D: Store, B: Bucket> Reading<'a, D, B> {
         let run = self.place.end.run;
         for bytes in pack.slots() {
             let Ok(object) = Object::decode(bytes) else { break };
-            if object.number < self.place.end.next.number {
+            if object.number <= self.place.last {
                 continue;
             }
-            let before = self.place.end.next.number;
-            self.place.end.next.number = object.number;
-            if !self.counts(bytes).await? {
-                self.place.end.next.number = before;
+            let mut place = self.place;
+            place.end.next.number = object.number;
+            let Some(mut next) = self.judged(&place, self.at.as_ref(), bytes)?.filter(|next| next.place.end.run == run)
+            else {
                 break;
-            }
-            if self.place.end.run != run {
-                break;
-            }
-            self.place.bundled = object.number.next();
+            };
+            next.place.bundled = object.number.next();
+            self.keep(next).await?;
         }
         Ok(())
     }
