@@ -1,0 +1,98 @@
+use super::*;
+
+fn answer(status: u16, code: &str) -> Seen {
+    Seen::Answer { status, code: code.to_owned(), words: String::new() }
+}
+
+fn of(kind: Kind, seen: &Seen) -> Verdict {
+    classify(kind, seen, &"s3://agents/eu".parse().unwrap(), &"what the client said")
+}
+
+#[test]
+fn existence_is_an_answer_and_not_a_failure() {
+    for status in [412, 304] {
+        assert_eq!(of(Kind::Create, &answer(status, "PreconditionFailed")), Verdict::Exists);
+    }
+    assert_eq!(of(Kind::Create, &answer(409, "BlobAlreadyExists")), Verdict::Exists);
+    for (kind, code) in [(Kind::Get, "NoSuchKey"), (Kind::Get, "BlobNotFound"), (Kind::Delete, "BlobNotFound")] {
+        assert_eq!(of(kind, &answer(404, code)), Verdict::Absent);
+    }
+}
+
+#[test]
+fn what_may_have_happened_is_unknown() {
+    for seen in [
+        Seen::Sent,
+        Seen::Broken { why: "reset".to_owned() },
+        answer(200, ""),
+        answer(307, "TemporaryRedirect"),
+        answer(400, "RequestTimeout"),
+        answer(400, "IncompleteBody"),
+        answer(403, "rateLimitExceeded"),
+        answer(404, ""),
+        answer(408, ""),
+        // A conflict with a delete under way: there may be no object, so it is not `Exists`.
+        answer(409, "ConditionalRequestConflict"),
+        answer(409, "OperationAborted"),
+        answer(429, ""),
+        answer(500, "InternalError"),
+        answer(502, ""),
+        answer(503, "SlowDown"),
+        answer(504, ""),
+    ] {
+        let verdict = of(Kind::Create, &seen);
+        assert!(matches!(verdict, Verdict::Failed { failure: Failure::Unknown { .. }, .. }), "{seen:?}: {verdict:?}");
+    }
+}
+
+#[test]
+fn throttling_is_told_from_breakage() {
+    for (seen, expected) in [
+        (answer(429, ""), true),
+        (answer(503, "SlowDown"), true),
+        (answer(403, "rateLimitExceeded"), true),
+        (answer(500, "InternalError"), false),
+        (Seen::Sent, false),
+    ] {
+        let Verdict::Failed { throttled, .. } = of(Kind::Get, &seen) else { panic!("{seen:?} is a failure") };
+        assert_eq!(throttled, expected, "{seen:?}");
+    }
+}
+
+#[test]
+fn what_had_no_effect_is_refused_with_the_way_out() {
+    for (seen, way_out) in [
+        (Seen::Nothing, "what the client said"),
+        (answer(301, "PermanentRedirect"), "set `region`"),
+        (answer(400, "AuthorizationHeaderMalformed"), "set `region`"),
+        (answer(400, "InvalidRequest"), "400 InvalidRequest"),
+        (answer(401, ""), "s3://agents/eu"),
+        (answer(403, "AccessDenied"), "read, write, list and delete"),
+        (answer(403, "InvalidAccessKeyId"), "credentials are wrong"),
+        (answer(403, "SignatureDoesNotMatch"), "credentials are wrong"),
+        (answer(403, "RequestTimeTooSkewed"), "clock"),
+        (answer(400, "ExpiredToken"), "expired"),
+        (answer(404, "NoSuchBucket"), "aws s3 mb s3://agents"),
+        (answer(404, "ContainerNotFound"), "no bucket `agents`"),
+        (answer(405, "MethodNotAllowed"), "405"),
+        (answer(413, "EntityTooLarge"), "413"),
+        (answer(501, "NotImplemented"), "known to work"),
+    ] {
+        let verdict = of(Kind::Create, &seen);
+        let Verdict::Failed { failure: Failure::Refused { why }, throttled: false } = verdict else {
+            panic!("{seen:?}: {verdict:?}")
+        };
+        assert!(why.contains(way_out), "{seen:?}: {why}");
+    }
+}
+
+#[test]
+fn a_missing_bucket_is_not_a_missing_object() {
+    for kind in [Kind::Get, Kind::Delete, Kind::List] {
+        let verdict = of(kind, &answer(404, "NoSuchBucket"));
+        assert!(matches!(verdict, Verdict::Failed { failure: Failure::Refused { .. }, .. }), "{kind:?}: {verdict:?}");
+    }
+    // Nor is the page of a web server that knows of neither.
+    let verdict = of(Kind::Get, &answer(404, ""));
+    assert!(matches!(verdict, Verdict::Failed { failure: Failure::Unknown { .. }, .. }), "{verdict:?}");
+}
