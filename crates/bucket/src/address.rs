@@ -114,7 +114,9 @@ fn check_bucket(bucket: &str) -> Result<(), &'static str> {
         return Err("it has no bucket; write SCHEME://BUCKET/PREFIX");
     }
     if bucket.contains(['@', '?', '#', ':']) {
-        return Err("leave out user, port and query: the server goes into `endpoint`, credentials into the environment");
+        return Err(
+            "leave out user, port and query: the server goes into `endpoint`, credentials into the environment",
+        );
     }
     if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(inner) {
         return Err("the name of a bucket has 3 to 63 of a-z 0-9 . - _");

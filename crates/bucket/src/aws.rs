@@ -51,6 +51,8 @@ pub(crate) struct Aws {
     pub(crate) looked: Vec<String>,
     /// Whether instance metadata is ruled out.
     pub(crate) instance_disabled: bool,
+    /// Where it is, if not at the usual address.
+    pub(crate) instance_endpoint: Option<String>,
 }
 
 impl Aws {
@@ -71,6 +73,7 @@ impl Aws {
             region: first(&["AWS_REGION", "AWS_DEFAULT_REGION"]).or_else(|| profile.setting("region")),
             endpoint: first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]).or_else(|| profile.setting("endpoint_url")),
             looked,
+            instance_endpoint: get("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
             instance_disabled: get("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")),
         })
     }

@@ -18,7 +18,10 @@ pub(crate) enum Verdict {
     Exists,
     /// There is none of this key.
     Absent,
-    Failed { failure: Failure, throttled: bool },
+    Failed {
+        failure: Failure,
+        throttled: bool,
+    },
 }
 
 /// Codes of a server that wants fewer requests, whatever status they come with.
@@ -79,14 +82,14 @@ fn answered(
         (404, Kind::Get | Kind::Delete) if is_absent => return Verdict::Absent,
         _ => {}
     }
-    let mut answer = format!("it answered {status}");
+    let mut answer = status.to_string();
     for part in [code, words].iter().filter(|part| !part.is_empty()) {
         answer.push(' ');
         answer.push_str(part);
     }
     match status {
         // Done, but the rest of the answer broke off or makes no sense.
-        200..=299 => unknown(format!("it answered {status}, but {said}")),
+        200..=299 => unknown(format!("it began with {status}, but {said}")),
         429 | 503 => throttled(answer),
         _ if THROTTLING.contains(&code) => throttled(answer),
         500..=599 if status != 501 && status != 505 => unknown(answer),
@@ -106,7 +109,9 @@ fn way_out(status: u16, code: &str, address: &Address) -> Option<String> {
     Some(match (status, code) {
         (_, "NoSuchBucket" | "ContainerNotFound") => {
             let bucket = address.bucket();
-            format!("there is no bucket `{bucket}`; make it with the provider's tools, such as `aws s3 mb s3://{bucket}`")
+            format!(
+                "there is no bucket `{bucket}`; make it with the provider's tools, such as `aws s3 mb s3://{bucket}`"
+            )
         }
         (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "AuthenticationFailed") => {
             "the credentials are wrong or of another server".to_owned()

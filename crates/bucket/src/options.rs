@@ -53,7 +53,9 @@ pub(crate) fn endpoint(given: &str, http_allowed: bool) -> Result<String, Error>
     match scheme {
         "https" => {}
         "http" if http_allowed || is_loopback(host) => {}
-        "http" => return Err(wrong("plain HTTP to another machine shows what is stored; use https, or allow_http = true")),
+        "http" => {
+            return Err(wrong("plain HTTP to another machine shows what is stored; use https, or allow_http = true"));
+        }
         _ => return Err(wrong("write it as https://HOST or https://HOST:PORT")),
     }
     Ok(given.trim_end_matches('/').to_owned())

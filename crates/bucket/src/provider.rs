@@ -87,16 +87,15 @@ fn s3(address: &Address, options: &Options, environment: &Environment<'_>) -> Re
             builder.with_config(object_store::aws::AmazonS3ConfigKey::ContainerCredentialsRelativeUri, path)
         }
         Source::Container { address, token_file } => {
-            use object_store::aws::AmazonS3ConfigKey::{
-                ContainerAuthorizationTokenFile, ContainerCredentialsFullUri,
-            };
+            use object_store::aws::AmazonS3ConfigKey::{ContainerAuthorizationTokenFile, ContainerCredentialsFullUri};
             builder
                 .with_config(ContainerCredentialsFullUri, address)
                 .with_config(ContainerAuthorizationTokenFile, token_file)
         }
         Source::Instance if amazon && !aws.instance_disabled => {
-            metadata = Some(format!("{}, and the metadata of this machine (169.254.169.254)", aws.looked.join(", ")));
-            builder
+            let at = aws.instance_endpoint.unwrap_or_else(|| "http://169.254.169.254".to_owned());
+            metadata = Some(format!("{}, and the metadata of this machine ({at})", aws.looked.join(", ")));
+            builder.with_metadata_endpoint(at)
         }
         Source::Instance => {
             return Err(Error::Missing {
@@ -198,8 +197,9 @@ fn azure(address: &Address, options: &Options, environment: &Environment<'_>) ->
         return Err(Error::Missing {
             address: address.to_string(),
             looked: "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT".to_owned(),
-            set: "AZURE_STORAGE_ACCOUNT_NAME to the storage account, and AZURE_STORAGE_ACCOUNT_KEY or other credentials"
-                .to_owned(),
+            set:
+                "AZURE_STORAGE_ACCOUNT_NAME to the storage account, and AZURE_STORAGE_ACCOUNT_KEY or other credentials"
+                    .to_owned(),
         });
     }
     let (connector, client) = connector(options, endpoint.as_deref())?;

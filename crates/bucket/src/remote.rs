@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// Bytes of an answer that is not an object: 1,000 keys of 1 KiB with all that is said of each, and to spare.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Parts that a server may cut one page of a listing into.
+const LISTING_PARTS_MAX: usize = 100;
 /// Bytes that are set aside for an object before the first of it came.
 const AHEAD_BYTES_MAX: u64 = 1 << 20;
 /// Ends of the names of those servers that have buckets, where the machine itself is asked for credentials.
@@ -117,7 +119,7 @@ impl Remote {
         let (failure, throttled) = match verdict {
             Verdict::Failed { failure, throttled } => (failure, throttled),
             Verdict::Exists | Verdict::Absent => {
-                (Failure::Unknown { why: "it answered what was not asked".to_owned() }, false)
+                (Failure::Unknown { why: "an answer to what was not asked".to_owned() }, false)
             }
         };
         self.counters.failed(&failure, throttled);
@@ -162,7 +164,7 @@ impl Remote {
         if after > prefix && !after.starts_with(prefix) {
             return Ok(keys);
         }
-        loop {
+        for _ in 0..LISTING_PARTS_MAX {
             self.counters.sent(Kind::List, 0);
             let options = PaginatedListOptions {
                 offset: offset.take(),
@@ -176,7 +178,8 @@ impl Remote {
             let names: Vec<&str> = part.result.objects.iter().map(|object| object.location.as_ref()).collect();
             for key in names.into_iter().filter_map(|name| self.address.key(name)) {
                 if keys.last().is_some_and(|last| key <= last.as_str()) {
-                    let why = "it lists keys out of order; a bucket must list them in the order of their bytes".to_owned();
+                    let why =
+                        "it lists keys out of order; a bucket must list them in the order of their bytes".to_owned();
                     return Err(Verdict::Failed { failure: Failure::Refused { why }, throttled: false });
                 }
                 if key.starts_with(prefix) && key > after {
@@ -189,6 +192,8 @@ impl Remote {
             }
             page_token = part.page_token;
         }
+        let why = format!("a listing that goes on after {LISTING_PARTS_MAX} parts");
+        Err(Verdict::Failed { failure: Failure::Unknown { why }, throttled: false })
     }
 
     async fn remove(&self, key: &str) -> Result<(), Verdict> {
@@ -254,9 +259,5 @@ async fn whole(
         }
         bytes.extend_from_slice(&part);
     }
-    if bytes.len() as u64 == length {
-        Ok(bytes.freeze())
-    } else {
-        Err(wrong("the object is shorter than was said"))
-    }
+    if bytes.len() as u64 == length { Ok(bytes.freeze()) } else { Err(wrong("the object is shorter than was said")) }
 }

@@ -37,7 +37,8 @@ async fn a_server_that_ignores_conditions_is_refused() {
     let refusal = probe(&open(&server.endpoint(), "p"), PLAN).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Broken { check: Check::CreateAgain, .. }), "{refusal:?}");
     let said = refusal.to_string();
-    for word in ["`create it again`", "`exists already` was expected, `created` was seen", "SeaweedFS do", "Garage 2.5"] {
+    for word in ["`create it again`", "`exists already` was expected, `created` was seen", "SeaweedFS do", "Garage 2.5"]
+    {
         assert!(said.contains(word), "{said}");
     }
     // It cleans up where it refuses, too.

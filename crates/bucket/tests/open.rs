@@ -43,7 +43,9 @@ fn missing_credentials_name_every_place() {
 
 #[test]
 fn plain_http_goes_to_this_machine_only() {
-    for endpoint in ["http://127.0.0.1:9000", "http://localhost:9000/", "http://[::1]:9000", "https://minio.example.org"] {
+    for endpoint in
+        ["http://127.0.0.1:9000", "http://localhost:9000/", "http://[::1]:9000", "https://minio.example.org"]
+    {
         open("s3://agents", &with(endpoint), &KEYS).unwrap();
     }
     says(open("s3://agents", &with("http://minio.example.org"), &KEYS), &["plain HTTP", "allow_http = true"]);

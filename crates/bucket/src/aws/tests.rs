@@ -80,7 +80,9 @@ fn a_platform_gives_credentials_where_there_are_no_keys() {
     assert!(matches!(aws.source, Source::Instance));
     assert!(aws.instance_disabled);
     let places = aws.looked.join(", ");
-    for place in ["AWS_ACCESS_KEY_ID", ".aws/credentials [default]", ".aws/config [default]", "AWS_ROLE_ARN", "_FULL_URI"] {
+    for place in
+        ["AWS_ACCESS_KEY_ID", ".aws/credentials [default]", ".aws/config [default]", "AWS_ROLE_ARN", "_FULL_URI"]
+    {
         assert!(places.contains(place), "{place}: {places}");
     }
 }

@@ -66,7 +66,9 @@ impl<B: Bucket> Run<'_, B> {
                 }
                 _ => Ok(Round::Unclear(why)),
             },
-            (None, _, None) => broken(format!("one winner of {racers}"), "that all were told `exists already`".to_owned()),
+            (None, _, None) => {
+                broken(format!("one winner of {racers}"), "that all were told `exists already`".to_owned())
+            }
         }
     }
 }

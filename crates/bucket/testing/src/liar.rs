@@ -174,7 +174,8 @@ fn list(objects: &Objects, query: &str) -> Response<Full<Bytes>> {
         Listings::Late(late) => object.written.elapsed() >= late,
         Listings::Never => false,
     };
-    let mut all = objects.by_key.iter().filter(|(key, object)| key.starts_with(&prefix) && **key > after && shown(object));
+    let mut all =
+        objects.by_key.iter().filter(|(key, object)| key.starts_with(&prefix) && **key > after && shown(object));
     let mut xml = "<?xml version=\"1.0\"?><ListBucketResult>".to_owned();
     let mut last = None;
     for (key, object) in all.by_ref().take(keys_max) {

@@ -8,19 +8,19 @@ use igor_store::bucket::Failure;
 use std::time::Duration;
 
 /// Long enough for the slowest machine, short enough to notice what hangs.
-pub const HANGS: Duration = Duration::from_secs(120);
+pub(crate) const HANGS: Duration = Duration::from_secs(120);
 
-pub fn options(endpoint: &str) -> Options {
+pub(crate) fn options(endpoint: &str) -> Options {
     // A slow machine is no fault of the bucket's.
     Options { endpoint: Some(endpoint.to_owned()), request_limit: Duration::from_secs(60), ..Options::default() }
 }
 
 /// A part of the bucket that all test servers have.
-pub fn open(endpoint: &str, prefix: &str) -> Remote {
+pub(crate) fn open(endpoint: &str, prefix: &str) -> Remote {
     open_with(&options(endpoint), &format!("s3://{BUCKET}/{prefix}"), ACCESS_KEY, SECRET_KEY)
 }
 
-pub fn open_with(options: &Options, address: &str, access_key: &str, secret_key: &str) -> Remote {
+pub(crate) fn open_with(options: &Options, address: &str, access_key: &str, secret_key: &str) -> Remote {
     let address: Address = address.parse().unwrap();
     let environment = |name: &str| match name {
         "AWS_ACCESS_KEY_ID" => Some(access_key.to_owned()),
@@ -30,13 +30,13 @@ pub fn open_with(options: &Options, address: &str, access_key: &str, secret_key:
     Remote::open(&address, options, &environment).unwrap()
 }
 
-pub fn bytes(text: &str) -> Bytes {
+pub(crate) fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
 
 /// What a refused request said.
 #[track_caller]
-pub fn refused<T: std::fmt::Debug>(answer: Result<T, Failure>) -> String {
+pub(crate) fn refused<T: std::fmt::Debug>(answer: Result<T, Failure>) -> String {
     match answer {
         Err(Failure::Refused { why }) => why,
         other => panic!("{other:?} is not refused"),
@@ -45,7 +45,7 @@ pub fn refused<T: std::fmt::Debug>(answer: Result<T, Failure>) -> String {
 
 /// What was seen of a request whose fate is not known.
 #[track_caller]
-pub fn unknown<T: std::fmt::Debug>(answer: Result<T, Failure>) -> String {
+pub(crate) fn unknown<T: std::fmt::Debug>(answer: Result<T, Failure>) -> String {
     match answer {
         Err(Failure::Unknown { why }) => why,
         other => panic!("{other:?} is not unknown"),
