@@ -123,7 +123,10 @@ fn way_out(status: u16, code: &str, address: &Address) -> Option<String> {
         }
         (501, _) => "the server lacks what the shared store needs; see which ones are known to work".to_owned(),
         (401 | 403, _) => {
-            format!("these credentials may not do this in {address}; they need to read, write, list and delete")
+            format!(
+                "these credentials may not do this in {address}, if there is that bucket; they need to read, write, list \
+                 and delete"
+            )
         }
         _ => return None,
     })

@@ -155,9 +155,10 @@ impl HttpService for Service {
         let answer = match self.client.request(request).await {
             Ok(answer) => answer,
             Err(error) => {
-                let (verb, kind) = match error.is_connect() {
-                    true => ("cannot connect to", HttpErrorKind::Connect),
-                    false => ("connection cut by", HttpErrorKind::Interrupted),
+                let (verb, kind) = if error.is_connect() {
+                    ("cannot connect to", HttpErrorKind::Connect)
+                } else {
+                    ("connection cut by", HttpErrorKind::Interrupted)
                 };
                 call.see(Seen::Broken { why: format!("{verb} {server}: {}", root_cause(&error)) });
                 return Err(HttpError::new(kind, error));

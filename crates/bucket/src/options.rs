@@ -43,9 +43,8 @@ impl Options {
 pub(crate) fn endpoint(given: &str, http_allowed: bool) -> Result<String, Error> {
     let wrong = |why: &str| Error::Endpoint { given: given.to_owned(), why: why.to_owned() };
     let uri: hyper::Uri = given.parse().map_err(|_| wrong("write it as https://HOST or https://HOST:PORT"))?;
-    let (scheme, host) = match (uri.scheme_str(), uri.host()) {
-        (Some(scheme), Some(host)) => (scheme, host),
-        _ => return Err(wrong("write it as https://HOST or https://HOST:PORT")),
+    let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
+        return Err(wrong("write it as https://HOST or https://HOST:PORT"));
     };
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) || uri.query().is_some() {
         return Err(wrong("leave out user, password and query: credentials come from the environment or their files"));

@@ -65,13 +65,22 @@ impl Remote {
     }
 
     fn path(&self, key: &str) -> Result<Path, Verdict> {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_/".contains(&byte);
-        let refused = |why: String| Verdict::Failed { failure: Failure::Refused { why }, throttled: false };
-        if key.is_empty() || key.len() > KEY_BYTES_MAX || !key.bytes().all(fits) {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
+        let part_fits = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(fits);
+        let wrong = |why: &str| {
             let key: String = key.chars().take(80).collect();
-            return Err(refused(format!("`{key}` is not a key: up to {KEY_BYTES_MAX} of a-z 0-9 . - _ /")));
+            let failure = Failure::Refused { why: format!("`{key}` is not a key: {why}") };
+            Verdict::Failed { failure, throttled: false }
+        };
+        if key.len() > KEY_BYTES_MAX {
+            return Err(wrong(&format!("it is longer than {KEY_BYTES_MAX} bytes")));
         }
-        Path::parse(self.address.name(key)).map_err(|error| refused(format!("`{key}` is not a key: {error}")))
+        if !key.split('/').all(part_fits) {
+            return Err(wrong(
+                "it has parts of a-z 0-9 . - _ with one slash between them, none of them empty, `.` or `..`",
+            ));
+        }
+        Path::parse(self.address.name(key)).map_err(|error| wrong(&error.to_string()))
     }
 
     /// Makes requests of a call, within a limit, and says what came of them.
@@ -82,15 +91,12 @@ impl Remote {
         limit: Duration,
         requests: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Verdict> {
-        let error = match tokio::time::timeout(limit, call.run(requests)).await {
-            Ok(Ok(done)) => return Ok(done),
-            Ok(Err(error)) => Some(error),
-            Err(_) => None,
-        };
+        let answer = tokio::time::timeout(limit, call.run(requests)).await;
         let (server, seen) = call.seen();
-        let verdict = match error {
-            Some(error) => classify(kind, &seen, &self.address, &error),
-            None => {
+        let verdict = match answer {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) => classify(kind, &seen, &self.address, &error),
+            Err(_) => {
                 let why = format!("no answer within {} s", limit.as_secs_f32());
                 classify(kind, &Seen::Broken { why }, &self.address, &"")
             }

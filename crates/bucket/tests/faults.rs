@@ -3,6 +3,7 @@
 mod common;
 
 use common::{HANGS, bytes, open, open_with, options, refused, unknown};
+use igor_bucket::probe::{Plan, probe};
 use igor_bucket::{Bucket, Options, Remote};
 use igor_bucket_testing::{ACCESS_KEY, Conditions, Fault, Faulty, Liar, Listings, SECRET_KEY};
 use igor_store::bucket::{Created, Failure};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A server, a proxy in front of it, and a bucket behind both.
 async fn rig(request_limit: Duration) -> (Liar, Faulty, Remote) {
     let server = Liar::start(Conditions::Kept, Listings::Fresh).await;
-    let proxy = Faulty::start(server.endpoint().trim_start_matches("http://").parse().unwrap()).await;
+    let proxy = Faulty::start(server.address()).await;
     let options = Options { request_limit, ..options(&proxy.endpoint()) };
     let bucket = open_with(&options, "s3://agents/x", ACCESS_KEY, SECRET_KEY);
     (server, proxy, bucket)
@@ -44,7 +45,7 @@ async fn check(fault: Fault, request_limit: Duration, expected: &[&str]) -> (Lia
     (server, proxy, bucket)
 }
 
-const AMPLE: Duration = Duration::from_secs(60);
+const AMPLE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_cut_request_is_unknown_and_can_be_sent_again() {
@@ -60,6 +61,18 @@ async fn a_lost_answer_is_unknown_and_what_was_done_is_done() {
     assert_eq!(bucket.create("new", bytes("new")).await, Ok(Created::Exists));
     assert_eq!(bucket.get("new", 100).await, Ok(Some(bytes("new"))));
     assert_eq!(bucket.get("old", 100).await, Ok(Some(bytes("newer"))));
+}
+
+#[tokio::test]
+async fn half_an_answer_is_none() {
+    let (server, proxy, bucket) = check(Fault::CutAnswer, AMPLE, &["connection cut", "began with 200"]).await;
+    assert_eq!(server.keys(), ["x/new", "x/old"]);
+    // Nor is half of an object.
+    assert_eq!(bucket.create("big", vec![7; 1 << 20].into()).await, Ok(Created::New));
+    proxy.set(Fault::CutAnswer);
+    let why = unknown(bucket.get("big", 1 << 20).await);
+    assert!(why.contains("began with 200"), "{why}");
+    assert_eq!(bucket.counts().bytes_down, 0);
 }
 
 #[tokio::test]
@@ -127,6 +140,23 @@ async fn credentials_that_the_machine_does_not_give_are_said_to_be_missing() {
     for word in ["no credentials in AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", &metadata, "cannot connect"] {
         assert!(why.contains(word), "{word}: {why}");
     }
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_is_refused_with_how_to_make_it() {
+    let server = Liar::start(Conditions::Kept, Listings::Fresh).await;
+    let bucket = open_with(&options(&server.endpoint()), "s3://nowhere/x", ACCESS_KEY, SECRET_KEY);
+    for why in [
+        refused(bucket.create("a", bytes("a")).await),
+        refused(bucket.replace("a", bytes("a")).await),
+        refused(bucket.get("a", 10).await),
+        refused(bucket.list("", "").await),
+        refused(bucket.delete("a").await),
+    ] {
+        assert!(why.contains("no bucket `nowhere`") && why.contains("aws s3 mb s3://nowhere"), "{why}");
+    }
+    let said = probe(&bucket, Plan::default()).await.unwrap_err().to_string();
+    assert!(said.contains("aws s3 mb s3://nowhere"), "{said}");
 }
 
 #[tokio::test]

@@ -122,19 +122,16 @@ async fn wrong_credentials_are_refused() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_not_there_is_refused_with_how_to_make_it() {
+async fn a_bucket_that_is_not_there_is_refused() {
     let Some(weed) = &*WEED else { return };
     let bucket = open_with(&options(&weed.endpoint()), "s3://nowhere/x", ACCESS_KEY, SECRET_KEY);
-    for why in [
-        refused(bucket.create("a", bytes("a")).await),
-        refused(bucket.replace("a", bytes("a")).await),
-        refused(bucket.get("a", 10).await),
-        refused(bucket.list("", "").await),
-    ] {
+    for why in [refused(bucket.get("a", 10).await), refused(bucket.list("", "").await)] {
         assert!(why.contains("no bucket `nowhere`") && why.contains("aws s3 mb s3://nowhere"), "{why}");
     }
-    let said = probe(&bucket, Plan::default()).await.unwrap_err().to_string();
-    assert!(said.contains("aws s3 mb s3://nowhere"), "{said}");
+    // To who may not make buckets, writing to none is forbidden.
+    for why in [refused(bucket.create("a", bytes("a")).await), refused(bucket.replace("a", bytes("a")).await)] {
+        assert!(why.contains("s3://nowhere/x, if there is that bucket"), "{why}");
+    }
 }
 
 #[tokio::test]

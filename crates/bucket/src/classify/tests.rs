@@ -67,7 +67,7 @@ fn what_had_no_effect_is_refused_with_the_way_out() {
         (answer(400, "AuthorizationHeaderMalformed"), "set `region`"),
         (answer(400, "InvalidRequest"), "400 InvalidRequest"),
         (answer(401, ""), "s3://agents/eu"),
-        (answer(403, "AccessDenied"), "read, write, list and delete"),
+        (answer(403, "AccessDenied"), "may not do this in s3://agents/eu"),
         (answer(403, "InvalidAccessKeyId"), "credentials are wrong"),
         (answer(403, "SignatureDoesNotMatch"), "credentials are wrong"),
         (answer(403, "RequestTimeTooSkewed"), "clock"),

@@ -4,6 +4,7 @@ use super::{ATTEMPTS_MAX, Check, Refusal, Run, expect, words};
 use bytes::Bytes;
 use igor_store::bucket::{Bucket, Created};
 
+#[expect(clippy::trivially_copy_pass_by_ref)] // as `expect` gives it
 fn said(created: &Created) -> String {
     match created {
         Created::New => "`created`".to_owned(),

@@ -27,6 +27,8 @@ pub enum Fault {
     CutRequest,
     /// A request goes through and is answered; the connection is cut before the answer.
     LoseAnswer,
+    /// A request goes through and is answered; the connection is cut after the first half of what came of the answer.
+    CutAnswer,
     /// They are answered with this status, and do not go through: 503 or 429.
     Answer(u16),
     /// They are taken, and never answered.
@@ -121,7 +123,7 @@ async fn carry(mut client: TcpStream, server: SocketAddr, faults: watch::Receive
         let Some(request) = request(&mut client, &mut upstream).await? else { return Ok(()) };
         let fault = *faults.borrow();
         match fault {
-            Fault::None => {}
+            Fault::None | Fault::CutRequest | Fault::LoseAnswer | Fault::CutAnswer => {}
             Fault::Late(late) => tokio::time::sleep(late).await,
             Fault::Answer(status) => {
                 let answer = format!("HTTP/1.1 {status} by the proxy\r\nContent-Length: 0\r\n\r\n");
@@ -134,7 +136,6 @@ async fn carry(mut client: TcpStream, server: SocketAddr, faults: watch::Receive
                 return Ok(());
             }
             Fault::Refuse => return Ok(()),
-            Fault::CutRequest | Fault::LoseAnswer => {}
         }
         let server = match &mut upstream {
             Some(server) => server,
@@ -150,6 +151,11 @@ async fn carry(mut client: TcpStream, server: SocketAddr, faults: watch::Receive
             // Its first byte shows that the server has done what was asked.
             server.read_u8().await?;
             return Ok(());
+        }
+        if fault == Fault::CutAnswer {
+            let mut answer = vec![0; 64 << 10];
+            let length = server.read(&mut answer).await?;
+            return client.write_all(&answer[..length / 2]).await;
         }
     }
 }

@@ -76,6 +76,11 @@ impl Liar {
         format!("http://{}", self.address)
     }
 
+    /// The same as an address of a socket.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The keys that it has, whatever its listings show.
     pub fn keys(&self) -> Vec<String> {
         lock(&self.objects).by_key.keys().cloned().collect()

@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// It takes about 4 s on a machine that does nothing else.
-const READY_LIMIT: Duration = Duration::from_secs(180);
+const READY_LIMIT: Duration = Duration::from_mins(3);
 const STARTS_MAX: usize = 3;
 /// Runs the server, says its pid, and kills it when the input ends.
 const GUARD: &str = r#"log=$1; shift; "$@" > "$log" 2>&1 < /dev/null & echo $!; read -r _; kill -KILL $!; wait"#;
@@ -24,7 +24,7 @@ pub struct Weed {
     pid: u32,
     s3: SocketAddr,
     // Dropped, so deleted, after the process has ended.
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Weed {
@@ -55,8 +55,9 @@ impl Weed {
     fn start_once(binary: &Path) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
         let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+        // Without `Admin`, which would have a bucket made by the first write to it.
         let identity = format!(
-            r#"{{"identities":[{{"name":"igor","credentials":[{{"accessKey":"{ACCESS_KEY}","secretKey":"{SECRET_KEY}"}}],"actions":["Admin","Read","Write","List","Tagging"]}}]}}"#
+            r#"{{"identities":[{{"name":"igor","credentials":[{{"accessKey":"{ACCESS_KEY}","secretKey":"{SECRET_KEY}"}}],"actions":["Read","Write","List","Tagging"]}}]}}"#
         );
         std::fs::write(path("s3.json"), identity).map_err(|error| error.to_string())?;
         std::fs::create_dir(path("data")).map_err(|error| error.to_string())?;
@@ -88,7 +89,7 @@ impl Weed {
             input,
             pid: line.trim().parse().map_err(|_| format!("the guard said {line:?} ({said:?})"))?,
             s3: loopback(s3),
-            _directory: directory,
+            directory,
         };
         weed.wait(loopback(filer)).map_err(|why| format!("{why}\n{}", tail(Path::new(&weed.log()))))?;
         Ok(weed)
@@ -110,7 +111,7 @@ impl Weed {
     }
 
     fn log(&self) -> PathBuf {
-        self._directory.path().join("log")
+        self.directory.path().join("log")
     }
 
     /// Waits until it has made the bucket and answers for it.

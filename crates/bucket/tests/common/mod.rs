@@ -8,11 +8,11 @@ use igor_store::bucket::Failure;
 use std::time::Duration;
 
 /// Long enough for the slowest machine, short enough to notice what hangs.
-pub(crate) const HANGS: Duration = Duration::from_secs(120);
+pub(crate) const HANGS: Duration = Duration::from_mins(2);
 
 pub(crate) fn options(endpoint: &str) -> Options {
     // A slow machine is no fault of the bucket's.
-    Options { endpoint: Some(endpoint.to_owned()), request_limit: Duration::from_secs(60), ..Options::default() }
+    Options { endpoint: Some(endpoint.to_owned()), request_limit: Duration::from_mins(1), ..Options::default() }
 }
 
 /// A part of the bucket that all test servers have.
@@ -21,13 +21,13 @@ pub(crate) fn open(endpoint: &str, prefix: &str) -> Remote {
 }
 
 pub(crate) fn open_with(options: &Options, address: &str, access_key: &str, secret_key: &str) -> Remote {
-    let address: Address = address.parse().unwrap();
+    let address: Address = address.parse().expect("an address");
     let environment = |name: &str| match name {
         "AWS_ACCESS_KEY_ID" => Some(access_key.to_owned()),
         "AWS_SECRET_ACCESS_KEY" => Some(secret_key.to_owned()),
         _ => None,
     };
-    Remote::open(&address, options, &environment).unwrap()
+    Remote::open(&address, options, &environment).expect("credentials")
 }
 
 pub(crate) fn bytes(text: &str) -> Bytes {
