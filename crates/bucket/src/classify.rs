@@ -55,7 +55,7 @@ const PASSING: [&str; 11] = [
 ];
 
 /// `said` is the client's own error, for what never came to a request.
-pub(crate) fn classify(kind: Kind, seen: &Seen, address: &Address, said: &dyn std::fmt::Display) -> Verdict {
+pub(crate) fn classify(kind: Kind, seen: &Seen, address: &Address, said: &object_store::Error) -> Verdict {
     match seen {
         // A request that was not made had no effect: its credentials could not be had, or its settings are wrong.
         Seen::Nothing => refused(said.to_string()),
@@ -71,7 +71,7 @@ fn answered(
     code: &str,
     words: &str,
     address: &Address,
-    said: &dyn std::fmt::Display,
+    said: &object_store::Error,
 ) -> Verdict {
     let is_absent = matches!(code, "NoSuchKey" | "BlobNotFound");
     match (status, kind) {
@@ -80,6 +80,8 @@ fn answered(
             return Verdict::Exists;
         }
         (404, Kind::Get | Kind::Delete) if is_absent => return Verdict::Absent,
+        // Azure's deletions are batches of one, which are answered apart from what is in them.
+        (200..=299, Kind::Delete) if matches!(said, object_store::Error::NotFound { .. }) => return Verdict::Absent,
         _ => {}
     }
     let mut answer = status.to_string();

@@ -7,7 +7,7 @@
 
 use crate::classify::{Verdict, classify};
 use crate::counters::{Counters, Kind};
-use crate::http::{Call, Seen};
+use crate::http::Call;
 use crate::provider::{Client, open};
 use crate::{Address, Environment, Error, Options, Snapshot};
 use bytes::{Bytes, BytesMut};
@@ -96,10 +96,7 @@ impl Remote {
         let verdict = match answer {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => classify(kind, &seen, &self.address, &error),
-            Err(_) => {
-                let why = format!("no answer within {} s", limit.as_secs_f32());
-                classify(kind, &Seen::Broken { why }, &self.address, &"")
-            }
+            Err(_) => too_slow(limit),
         };
         Err(self.with_places(&server, verdict))
     }
@@ -250,6 +247,11 @@ impl Bucket for Remote {
 fn pause(attempt: u32, chance: u32) -> Duration {
     let step = PAUSE_MIN.saturating_mul(1 << attempt.min(10)).min(PAUSE_MAX);
     step / 2 + (step / 2).mul_f64(f64::from(chance) / f64::from(u32::MAX))
+}
+
+fn too_slow(limit: Duration) -> Verdict {
+    let failure = Failure::Unknown { why: format!("no answer within {} s", limit.as_secs_f32()) };
+    Verdict::Failed { failure, throttled: false }
 }
 
 /// Collects the body of an object of this length, and no more.

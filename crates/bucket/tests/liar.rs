@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::{bytes, open};
-use igor_bucket::Bucket;
+use common::{bytes, open, options};
 use igor_bucket::probe::{Check, Plan, Refusal, probe};
+use igor_bucket::{Bucket, Remote};
 use igor_bucket_testing::{Conditions, Fault, Faulty, Liar, Listings};
-use igor_store::bucket::Created;
+use igor_store::bucket::{Created, PAGE_KEYS_MAX};
 use std::time::Duration;
 
 const PLAN: Plan = Plan { racers: 8, rounds: 4 };
@@ -29,6 +29,39 @@ async fn an_honest_server_passes() {
     assert_eq!(report.checks, checks);
     assert_eq!((report.rounds, report.rounds_unclear, report.listings, report.left.len()), (4, 0, 1, 0));
     assert_eq!(server.keys(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn it_does_so_for_the_clients_of_google_and_azure() {
+    let key = r#"{"disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}"#;
+    let environments = [
+        ("gs://agents/p", vec![("GOOGLE_SERVICE_ACCOUNT_KEY", key)]),
+        ("az://agents/p", vec![("AZURE_STORAGE_ACCOUNT_NAME", "account"), ("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")]),
+    ];
+    for (address, variables) in environments {
+        let open = |server: &Liar| {
+            let environment = |name: &str| {
+                variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
+            };
+            Remote::open(&address.parse().unwrap(), &options(&server.endpoint()), &environment).unwrap()
+        };
+        let server = Liar::start(Conditions::Kept, Listings::Fresh).await;
+        let bucket = open(&server);
+        let report = probe(&bucket, PLAN).await.unwrap_or_else(|refusal| panic!("{address}: {refusal}"));
+        assert_eq!((report.checks.len(), report.rounds, report.left.len()), (9, 4, 0), "{address}");
+        assert_eq!(server.keys(), Vec::<String>::new(), "{address}");
+        // And more keys than one page has.
+        let keys: Vec<String> = (0..PAGE_KEYS_MAX + 5).map(|n| format!("log/{n:020}")).collect();
+        for key in &keys {
+            assert_eq!(bucket.create(key, bytes("x")).await, Ok(Created::New), "{address}");
+        }
+        assert_eq!(bucket.list("log/", "").await.unwrap(), keys[..PAGE_KEYS_MAX], "{address}");
+        assert_eq!(bucket.list("log/", &keys[4]).await.unwrap(), keys[5..], "{address}");
+        // A server that lies to them is seen through as well.
+        let server = Liar::start(Conditions::Ignored, Listings::Fresh).await;
+        let refusal = probe(&open(&server), PLAN).await.unwrap_err();
+        assert!(matches!(refusal, Refusal::Broken { check: Check::CreateAgain, .. }), "{refusal:?}");
+    }
 }
 
 #[tokio::test]

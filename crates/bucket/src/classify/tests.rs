@@ -4,8 +4,12 @@ fn answer(status: u16, code: &str) -> Seen {
     Seen::Answer { status, code: code.to_owned(), words: String::new() }
 }
 
+fn said() -> object_store::Error {
+    object_store::Error::Generic { store: "S3", source: "what the client said".into() }
+}
+
 fn of(kind: Kind, seen: &Seen) -> Verdict {
-    classify(kind, seen, &"s3://agents/eu".parse().unwrap(), &"what the client said")
+    classify(kind, seen, &"s3://agents/eu".parse().unwrap(), &said())
 }
 
 #[test]

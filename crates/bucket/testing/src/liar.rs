@@ -1,5 +1,7 @@
 //! A small S3 in the test's process: objects in memory, path-style addresses, signatures not looked at. It is honest, or
-//! lies in the way that some real servers do.
+//! lies in the way that some real servers do. It understands Google's and Azure's clients too, as far as they differ.
+
+mod azure;
 
 use crate::BUCKET;
 use bytes::Bytes;
@@ -55,6 +57,17 @@ struct Objects {
     conditions: Conditions,
     listings: Listings,
     by_key: BTreeMap<String, Object>,
+}
+
+impl Objects {
+    /// Whether listings show this one by now.
+    fn show(&self, object: &Object) -> bool {
+        match self.listings {
+            Listings::Fresh => true,
+            Listings::Late(late) => object.written.elapsed() >= late,
+            Listings::Never => false,
+        }
+    }
 }
 
 impl Liar {
@@ -117,13 +130,15 @@ async fn serve(listener: TcpListener, objects: Arc<Mutex<Objects>>) {
 async fn answer(request: Request<Incoming>, objects: Arc<Mutex<Objects>>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Ok(error(StatusCode::BAD_REQUEST, "IncompleteBody")) };
-    let path = parts.uri.path().trim_start_matches('/').to_owned();
+    let path = decoded(parts.uri.path().trim_start_matches('/'));
     let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
     if bucket != BUCKET {
         return Ok(error(StatusCode::NOT_FOUND, "NoSuchBucket"));
     }
-    let condition = parts.headers.get("if-none-match").is_some_and(|value| value == "*");
+    let is = |name: &str, expected: &str| parts.headers.get(name).is_some_and(|value| value == expected);
+    let condition = is("if-none-match", "*") || is("x-goog-if-generation-match", "0");
     Ok(match parts.method {
+        Method::POST => azure::batch(&objects, &body.to_bytes()),
         Method::PUT => put(&objects, key, body.to_bytes(), condition).await,
         Method::GET if key.is_empty() => list(&lock(&objects), parts.uri.query().unwrap_or_default()),
         Method::GET => match lock(&objects).by_key.get(key) {
@@ -138,6 +153,18 @@ async fn answer(request: Request<Incoming>, objects: Arc<Mutex<Objects>>) -> Res
         }
         _ => error(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
     })
+}
+
+/// Percent-decodes what has ASCII only.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut decoded = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(byte.map_or('?', char::from));
+        decoded.push_str(part.get(2..).unwrap_or_default());
+    }
+    decoded
 }
 
 async fn put(objects: &Mutex<Objects>, key: &str, bytes: Bytes, condition: bool) -> Response<Full<Bytes>> {
@@ -169,18 +196,18 @@ fn written(bytes: Bytes) -> Response<Full<Bytes>> {
 fn list(objects: &Objects, query: &str) -> Response<Full<Bytes>> {
     let of = |name: &str| {
         let value = query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
-        value.unwrap_or_default().replace("%2F", "/")
+        decoded(value.unwrap_or_default())
     };
     // A page's token is the key that it ended with.
     let (prefix, after) = (of("prefix"), of("start-after").max(of("continuation-token")));
-    let keys_max: usize = of("max-keys").parse().unwrap_or(1000).min(1000);
-    let shown = |object: &Object| match objects.listings {
-        Listings::Fresh => true,
-        Listings::Late(late) => object.written.elapsed() >= late,
-        Listings::Never => false,
-    };
-    let mut all =
-        objects.by_key.iter().filter(|(key, object)| key.starts_with(&prefix) && **key > after && shown(object));
+    let keys_max = |name: &str| of(name).parse().unwrap_or(1000).min(1000);
+    if of("comp") == "list" {
+        return azure::list(objects, &prefix, &of("startFrom").max(of("marker")), keys_max("maxresults"));
+    }
+    let keys_max = keys_max("max-keys");
+    let is_shown =
+        |key: &str, object: &Object| key.starts_with(&prefix) && key > after.as_str() && objects.show(object);
+    let mut all = objects.by_key.iter().filter(|(key, object)| is_shown(key, object));
     let mut xml = "<?xml version=\"1.0\"?><ListBucketResult>".to_owned();
     let mut last = None;
     for (key, object) in all.by_ref().take(keys_max) {
