@@ -34,13 +34,13 @@ async fn terminate(listener: TcpListener, config: ServerConfig, server: SocketAd
 
 /// What a process says that creates an object and reads it, and trusts this list.
 fn child(endpoint: &str, trusted: &Path) -> String {
-    let output = Command::new(std::env::current_exe().unwrap())
+    let output = Command::new(std::env::current_exe().expect("this test again"))
         .args(["--exact", "a_server_is_trusted_by_the_list_of_the_machine", "--nocapture"])
         .env(CHILD, endpoint)
         .env("SSL_CERT_FILE", trusted)
         .env_remove("SSL_CERT_DIR")
         .output()
-        .unwrap();
+        .expect("this test again");
     [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat()
 }
 
