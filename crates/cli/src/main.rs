@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|word| word == igor_sandbox::compile::CHILD_ARG) {
         return igor_sandbox::compile::child_main();
     }
+    igor_sandbox::heap::keep_little();
     let cli = Cli::parse();
     match logging::begin(cli.verb.as_ref(), cli.global.json).and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,6 +29,7 @@
 
 mod compose;
 mod evidence;
+mod follow;
 mod known;
 mod machine;
 mod note;

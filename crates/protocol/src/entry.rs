@@ -14,10 +14,11 @@ mod seal;
 
 pub use checkpoint::{Checkpoint, CheckpointKind, Receipt};
 pub use custody::{
-    Accept, Custody, Decline, Declined, Given, Handoff, Phase, Place, Return, StoreKind, TAKEOVER_ORDER, Takeover,
+    Accept, Custody, Decline, Declined, Fence, Given, Handoff, Phase, Place, Return, StoreId, StoreKind, TAKEOVER_ORDER,
+    Takeover,
 };
 pub use deployment::{DEPLOYMENT_BYTES_MAX, Deployment};
-pub use genesis::{Genesis, GenesisBody, Policy};
+pub use genesis::{Genesis, GenesisBody, Policy, Standby};
 pub use message::{Content, Message, MessageId, Sender};
 pub use order::{Action, Order, OrderBody};
 pub use run::{Call, Destination, Failure, Listed, Log, Observation, Outcome, Request, Run, Trigger};

@@ -24,7 +24,7 @@ pub use remembered::{Known, Remembered};
 use crate::{
     Hash,
     custody::Standing,
-    entry::{Destination, EndCause, Order, Receipt},
+    entry::{Destination, EndCause, Order, Policy, Receipt},
     limits::FAILURES_MAX,
     units::{Credits, Seq, Tick, Timestamp},
 };
@@ -105,6 +105,9 @@ pub struct Ledger {
     /// Where its last tick asked to be moved to.
     #[n(23)]
     pub move_to: Option<Destination>,
+    /// What the owner allows of custody; none as long as it is as Genesis says.
+    #[n(24)]
+    pub policy: Option<Box<Policy>>,
 }
 
 /// Where the last checkpoint is.

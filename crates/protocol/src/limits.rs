@@ -8,6 +8,8 @@ pub const COMMIT_BYTES_MAX: usize = 8 << 20;
 pub const ENTRY_BYTES_MAX: usize = 4 << 20;
 /// Most entries in one commit.
 pub const COMMIT_ENTRIES_MAX: usize = 4096;
+/// Most commits in one slot of a journal on object storage.
+pub const SLOT_COMMITS_MAX: usize = 64;
 /// Bodies up to this many bytes are inline in their entry; larger ones are blobs, named by their hash.
 pub const INLINE_BYTES_MAX: usize = 4 << 10;
 /// Largest blob (program, checkpoint state, large body), in bytes.
@@ -31,6 +33,10 @@ pub const FAILURES_MAX: u32 = 5;
 /// Least time between the start of a tick and that of one that says that the agent was resumed: nothing in a journal
 /// proves a restart, so this bounds how often one can be claimed.
 pub const RESUMED_APART: Nanos = Nanos::from_millis(10);
+/// Nodes that a policy names as custodians.
+pub const CUSTODIANS_MAX: usize = 64;
+/// Nodes that a policy names as standby.
+pub const STANDBY_MAX: usize = 16;
 /// Receipts that an agent can read back.
 pub const RECEIPTS_KEPT: usize = 8;
 /// Nodes that a list for an agent has, the one that it is on among them.

@@ -56,6 +56,19 @@ number! {
     Tick
 }
 
+number! {
+    /// Number of an object in a journal on object storage; the first is 0. Some count for nothing and are passed over.
+    Slot
+}
+
+impl Slot {
+    /// The number after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 impl Seq {
     /// The position after this one.
     #[must_use]

@@ -281,7 +281,7 @@ fn a_handoff_stands_on_a_seal() {
 fn custody_outside_of_the_owners_policy_is_refused() {
     let terms_max = Some(HOST_TERMS);
     let terms = Terms { price_per_ns: 1, price_per_fuel: 0 };
-    let policy = Policy { custodians: vec![host().public()], terms_max };
+    let policy = Policy { custodians: vec![host().public()], terms_max, ..Policy::default() };
     let body = GenesisBody { policy, terms, ..samples::genesis().body };
     let cost = Credits::from_units(78_901);
     let init = Run { cost, ..started(Call::Init) };

@@ -40,6 +40,9 @@ fn lines() -> Vec<(String, String)> {
     for (name, commit) in samples::commits() {
         add(format!("commit/{name}"), hex::encode(commit.encode()));
     }
+    for (name, object) in samples::slots() {
+        add(format!("slot/{name}"), hex::encode(object.encode()));
+    }
     let decline = hex::encode(samples::custody::decline().encode());
     add("custody/decline".into(), decline);
     add("order/recall".into(), hex::encode(samples::order(Action::Recall, 2).encode()));

@@ -19,6 +19,7 @@ pub mod error;
 mod failure;
 pub mod fuzz;
 mod guest;
+pub mod heap;
 mod host;
 pub mod manifest;
 mod rewrite;

@@ -5,7 +5,7 @@
 use super::Held;
 use crate::{
     NodeId, Terms,
-    entry::{Accept, Action, Decline, Declined, Given, Handoff, Order, Phase, Place, Return, StoreKind, Takeover},
+    entry::{Accept, Action, Decline, Declined, Fence, Given, Handoff, Order, Phase, Place, Return, Takeover},
     ledger::Fault,
     units::{Epoch, Timestamp},
 };
@@ -18,7 +18,7 @@ impl Held {
     pub fn handoff(&self, to: NodeId, terms: Terms, now: Timestamp) -> Result<Phase, Fault> {
         let place = self.place(self.chain.epoch.raised().ok_or(NO_EPOCH)?, now);
         let from = self.standing.custodian;
-        self.admitted(Phase::Handoff(Handoff { place, from, to, terms, store: StoreKind::Disk }))
+        self.admitted(Phase::Handoff(Handoff { place, from, to, terms, store: self.store }))
     }
 
     /// The node that was named takes it.
@@ -36,6 +36,13 @@ impl Held {
     pub fn give_back(&self, declined: Declined, now: Timestamp) -> Result<Phase, Fault> {
         let place = self.place(self.chain.epoch.raised().ok_or(NO_EPOCH)?, now);
         self.admitted(Phase::Return(Return { place, declined }))
+    }
+
+    /// A standby node goes on, at its terms; or the custodian itself, whose earlier process may still write.
+    pub fn fence(&self, custodian: NodeId, terms: Terms, now: Timestamp) -> Result<Phase, Fault> {
+        let place = self.place(self.chain.epoch.raised().ok_or(NO_EPOCH)?, now);
+        let from = self.standing.custodian;
+        self.admitted(Phase::Fence(Fence { place, from, custodian, terms }))
     }
 
     /// The node that the owner named goes on from here.

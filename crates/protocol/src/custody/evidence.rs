@@ -25,7 +25,7 @@ impl Custody {
             Phase::Accept(accept) => (None, Some(accept.given)),
             Phase::Decline(decline) => (None, Some(decline.given)),
             Phase::Return(back) => (Some(back.declined), Some(back.declined.decline.given)),
-            Phase::Handoff(_) | Phase::Takeover(_) => (None, None),
+            Phase::Handoff(_) | Phase::Takeover(_) | Phase::Fence(_) => (None, None),
         };
         let inside = declined.map(|declined| declined.record()).into_iter().chain(given.map(|given| given.record()));
         std::iter::once(self.clone()).chain(inside)
@@ -34,6 +34,10 @@ impl Custody {
     /// Whether one node signed both though it may sign one only; for takeovers, whether the owner did.
     fn contradicts(&self, other: &Self) -> bool {
         let (one, two) = (&self.phase, &other.phase);
+        // One that came too late is no lie: the store has another in its place.
+        if matches!(one, Phase::Fence(_)) || matches!(two, Phase::Fence(_)) {
+            return false;
+        }
         let orders = matches!((one, two), (Phase::Takeover(_), Phase::Takeover(_)));
         let same = one.epoch() == two.epoch() && one != two;
         one.agent() == two.agent()

@@ -7,7 +7,7 @@
 use super::{Evidence, Held, Rule, Rules};
 use crate::{
     NodeId, codec,
-    entry::{Custody, Phase},
+    entry::{Custody, Phase, StoreKind},
     units::Epoch,
 };
 use minicbor::{Decode, Encode};
@@ -127,6 +127,9 @@ impl Known {
 
     pub(super) fn status_by(&self, rules: Rules, me: NodeId) -> Status {
         let Some(held) = &self.held else { return Status::Absent };
+        if held.store != StoreKind::Disk {
+            return held.shared_status(me);
+        }
         let (memory, epoch) = (&self.memory, held.chain.epoch);
         // First, since others may have heard of what was signed: nobody else would write it.
         let signed = memory.signed.as_ref().filter(|signed| {
@@ -165,7 +168,7 @@ impl Known {
     /// The newest word here on who has custody, and in which epoch. While a handoff has no answer that is who gave.
     pub fn custodian(&self) -> Option<(NodeId, Epoch)> {
         let held = self.held.as_ref().map(|held| (held.standing.custodian, held.chain.epoch));
-        // Of an accept, a return and a takeover the writer is the custodian after it; of a handoff until it is answered.
+        // Of an accept, a return, a takeover and a fence the writer is the custodian after it; of a handoff until it is answered.
         let written = |record: &Custody| match record.phase {
             Phase::Decline(_) => None,
             _ => Some((record.phase.writer(), record.phase.epoch())),
@@ -180,6 +183,19 @@ impl Known {
     /// Every record that is known here: the memory's, and the proofs at the journal's end.
     pub fn records(&self) -> impl Iterator<Item = &Custody> {
         self.memory.records().chain(self.held.iter().flat_map(|held| &held.standing.proofs))
+    }
+}
+
+impl Held {
+    /// What node `me` is to an agent on a shared store: the journal there says it all, and what is not in it, whoever
+    /// signed it, has no weight.
+    fn shared_status(&self, me: NodeId) -> Status {
+        match self.standing.pending().map(|given| given.handoff) {
+            None if self.standing.custodian == me => Status::Custodian,
+            Some(handoff) if handoff.from == me => Status::Given(handoff.to),
+            Some(handoff) if handoff.to == me => Status::Undecided,
+            _ => Status::Elsewhere,
+        }
     }
 }
 

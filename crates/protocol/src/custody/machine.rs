@@ -246,6 +246,9 @@ impl Machine<'_> {
         if self.known.records().any(|known| *known == record) {
             return Err(Refusal::Known);
         }
+        if let Phase::Fence(_) = record.phase {
+            return Err(Refusal::Unlinked);
+        }
         if let Some(evidence) = self.contradiction(&record) {
             return Ok(vec![Action::Stop, Action::Suspend(evidence)]);
         }
@@ -395,7 +398,8 @@ fn finish(signed: &Custody) -> Vec<Action> {
         Phase::Accept(accept) => vec![append, Action::Start, Action::Tell(accept.given.handoff.from)],
         Phase::Return(_) => vec![append, Action::Start],
         Phase::Takeover(_) => vec![append, Action::Start, Action::Announce],
-        Phase::Decline(_) => vec![],
+        // Who fences keeps nothing: the store has it, or nobody does.
+        Phase::Decline(_) | Phase::Fence(_) => vec![],
     }
 }
 
@@ -411,7 +415,7 @@ fn shows_custody(record: &Custody, node: NodeId, epoch: Epoch) -> bool {
         match part.phase {
             Phase::Accept(_) => by && at.term == epoch.term && at >= epoch,
             Phase::Handoff(_) | Phase::Return(_) => by && at.term == epoch.term && at > epoch,
-            Phase::Decline(_) | Phase::Takeover(_) => false,
+            Phase::Decline(_) | Phase::Takeover(_) | Phase::Fence(_) => false,
         }
     };
     settles(record) && record.parts().any(shows)

@@ -7,7 +7,7 @@
 
 use crate::{
     Chain, NodeId, Terms,
-    entry::{Action, Custody, EndCause, Given, Handoff, Phase, Policy, Takeover},
+    entry::{Action, Custody, EndCause, Fence, Given, Handoff, Phase, Policy, StoreKind, Takeover},
     ledger::Fault,
     units::{Epoch, Timestamp},
 };
@@ -58,6 +58,7 @@ impl Standing {
                 proofs.clear();
                 (takeover.custodian, takeover.terms)
             }
+            Phase::Fence(fence) => (fence.custodian, fence.terms),
             Phase::Handoff(_) | Phase::Decline(_) | Phase::Return(_) => (self.custodian, self.terms),
         };
         proofs.push(record.clone());
@@ -84,6 +85,8 @@ pub struct Held {
     pub first: NodeId,
     /// What the owner allows.
     pub policy: Policy,
+    /// Where the journal is durable.
+    pub store: StoreKind,
 }
 
 impl Held {
@@ -111,6 +114,10 @@ impl Held {
                 self.admit_takeover(takeover)?;
                 Some(Epoch { term: takeover.order.body.counter, n: 0 })
             }
+            (Phase::Fence(fence), _) => {
+                self.admit_fence(fence)?;
+                same.raised()
+            }
             (Phase::Handoff(_), Some(_)) => return Err(Fault::Custody("it was given away before")),
             _ => return Err(Fault::Custody("it does not answer the handoff before it")),
         };
@@ -124,6 +131,9 @@ impl Held {
     fn admit_handoff(&self, handoff: &Handoff) -> Result<(), Fault> {
         if handoff.from != self.standing.custodian {
             return Err(Fault::Custody("only its custodian gives an agent away"));
+        }
+        if handoff.store != self.store {
+            return Err(Fault::Custody("it names another store than the agent's"));
         }
         if handoff.to == handoff.from {
             return Err(Fault::Custody("the agent lives on that node already"));
@@ -148,9 +158,29 @@ impl Held {
         self.within_policy(takeover.custodian, &takeover.terms)
     }
 
+    fn admit_fence(&self, fence: &Fence) -> Result<(), Fault> {
+        if self.store == StoreKind::Disk {
+            return Err(Fault::Custody("a fence needs a shared store, which decides who was first"));
+        }
+        if fence.from != self.standing.custodian {
+            return Err(Fault::Custody("another node has custody than the one that is fenced off"));
+        }
+        // Also while a handoff has no answer: the store has either the accept or this.
+        if fence.custodian == self.standing.custodian {
+            return if fence.terms == self.standing.terms {
+                Ok(())
+            } else {
+                Err(Fault::Custody("who fences off an earlier process of its own keeps its terms"))
+            };
+        }
+        if !self.policy.standby.nodes.contains(&fence.custodian) {
+            return Err(Fault::Custody("the owner's policy does not name the node as standby"));
+        }
+        self.within_policy(fence.custodian, &fence.terms)
+    }
+
     fn within_policy(&self, node: NodeId, terms: &Terms) -> Result<(), Fault> {
-        let named = &self.policy.custodians;
-        if !named.is_empty() && node != self.first && !named.contains(&node) {
+        if !self.policy.names(node, self.first) {
             return Err(Fault::Custody("the owner's policy does not name the node"));
         }
         if self.policy.allows(terms) {

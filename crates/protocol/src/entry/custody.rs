@@ -12,6 +12,7 @@
 //!       ▲                       │ decline (no entry)
 //!       └───────────────────────┘ return n+2
 //!   takeover (order's counter, 0): from anywhere, by the node that the owner names
+//!   fence n+1: from anywhere, by a standby node or by the custodian itself, where a shared store decides who was first
 //! ```
 
 use super::{Action, Body, Entry, Order};
@@ -42,7 +43,7 @@ pub struct Custody {
     pub signature: Signature,
 }
 
-/// What a record of custody says. Number 5 (fence) is reserved.
+/// What a record of custody says.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Phase {
     /// The custodian gives the agent away. Its last act, unless the agent comes back.
@@ -60,6 +61,10 @@ pub enum Phase {
     /// The owner made another node custodian.
     #[n(4)]
     Takeover(#[n(0)] Takeover),
+    /// A node that the owner named as standby goes on, or the custodian itself after a restart. It counts only where the
+    /// shared store has it: what is shown of it elsewhere proves nothing.
+    #[n(5)]
+    Fence(#[n(0)] Fence),
 }
 
 /// Where an entry stands, and so which one it is.
@@ -82,13 +87,28 @@ pub struct Place {
     pub at: Timestamp,
 }
 
-/// Where the journal goes on after a handoff.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(index_only)]
+/// Where a journal is durable. An agent stays where its Genesis put it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub enum StoreKind {
     /// On the disk of each custodian.
+    #[default]
     #[n(0)]
     Disk,
+    /// In object storage that all its nodes reach.
+    #[n(1)]
+    Bucket(#[n(0)] StoreId),
+}
+
+/// Which bucket: drawn when it is first used and kept in it, so that a copy at another address is the same store, and
+/// another bucket at the same address is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct StoreId(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
+
+impl std::fmt::Display for StoreId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// The custodian's word that the agent is another node's, once that accepts.
@@ -183,6 +203,23 @@ pub struct Takeover {
     pub order: Order,
 }
 
+/// The word of a node that goes on with an agent on a shared store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Fence {
+    /// Its place; the epoch is one above that before it.
+    #[n(0)]
+    pub place: Place,
+    /// Who had custody.
+    #[n(1)]
+    pub from: NodeId,
+    /// Who has it from here on, and signs. The same node, where that fences off what is left of an earlier process.
+    #[n(2)]
+    pub custodian: NodeId,
+    /// The price for the runs that follow.
+    #[n(3)]
+    pub terms: Terms,
+}
+
 impl Place {
     /// The chain before the entry, already under its epoch.
     pub const fn chain(&self) -> Chain {
@@ -219,6 +256,7 @@ impl Phase {
             Self::Decline(_) => "decline",
             Self::Return(_) => "return",
             Self::Takeover(_) => "takeover",
+            Self::Fence(_) => "fence",
         }
     }
 
@@ -230,6 +268,7 @@ impl Phase {
             Self::Decline(_) => None,
             Self::Return(back) => Some(&back.place),
             Self::Takeover(takeover) => Some(&takeover.place),
+            Self::Fence(fence) => Some(&fence.place),
         }
     }
 
@@ -240,7 +279,7 @@ impl Phase {
             Self::Accept(accept) => Some(&accept.given.handoff),
             Self::Decline(decline) => Some(&decline.given.handoff),
             Self::Return(back) => Some(&back.declined.decline.given.handoff),
-            Self::Takeover(_) => None,
+            Self::Takeover(_) | Self::Fence(_) => None,
         }
     }
 
@@ -251,7 +290,8 @@ impl Phase {
             Self::Handoff(Handoff { place, .. })
             | Self::Accept(Accept { place, .. })
             | Self::Return(Return { place, .. })
-            | Self::Takeover(Takeover { place, .. }) => place.agent,
+            | Self::Takeover(Takeover { place, .. })
+            | Self::Fence(Fence { place, .. }) => place.agent,
         }
     }
 
@@ -262,7 +302,8 @@ impl Phase {
             Self::Handoff(Handoff { place, .. })
             | Self::Accept(Accept { place, .. })
             | Self::Return(Return { place, .. })
-            | Self::Takeover(Takeover { place, .. }) => place.epoch,
+            | Self::Takeover(Takeover { place, .. })
+            | Self::Fence(Fence { place, .. }) => place.epoch,
         }
     }
 
@@ -274,6 +315,7 @@ impl Phase {
             Self::Decline(decline) => decline.given.handoff.to,
             Self::Return(back) => back.declined.decline.given.handoff.from,
             Self::Takeover(takeover) => takeover.custodian,
+            Self::Fence(fence) => fence.custodian,
         }
     }
 
@@ -313,7 +355,7 @@ impl Custody {
             return Err(Fault::Custody("no journal is so long"));
         }
         match &self.phase {
-            Phase::Handoff(_) => Ok(()),
+            Phase::Handoff(_) | Phase::Fence(_) => Ok(()),
             Phase::Accept(accept) => {
                 check_signed(&accept.given.record(), "the handoff")?;
                 if accept.place.chain() != accept.given.end() {

@@ -3,7 +3,8 @@
 use crate::{
     AgentId, Hash, KeyPair, NodeId, OwnerId, Signature, Terms, codec,
     hash::Domain,
-    units::{Credits, Timestamp},
+    entry::StoreKind,
+    units::{Credits, Nanos, Timestamp},
 };
 use minicbor::{Decode, Encode};
 
@@ -61,9 +62,12 @@ pub struct GenesisBody {
     /// A custodian refuses to begin the agent after this moment.
     #[n(11)]
     pub expires: Timestamp,
+    /// Where the journal is durable.
+    #[n(12)]
+    pub store: StoreKind,
 }
 
-/// The owner's bounds on who may run the agent and at which price.
+/// The owner's bounds on who may run the agent and at which price. An order may change them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Policy {
     /// Nodes that may be custodian beside the first. Empty: any.
@@ -72,9 +76,31 @@ pub struct Policy {
     /// The highest terms that a custodian may ask. None: no bound.
     #[n(1)]
     pub terms_max: Option<Terms>,
+    /// Who goes on when its node does not. Only on a shared store, which decides who was first.
+    #[n(2)]
+    pub standby: Standby,
+}
+
+/// Nodes that may go on with an agent by themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Standby {
+    /// The nodes, the first in line first. Empty: nobody does.
+    #[n(0)]
+    pub nodes: Vec<NodeId>,
+    /// All of them are first in line.
+    #[n(1)]
+    pub any_order: bool,
+    /// How long its node must have been silent before the first in line goes on. None: as the standby's operator says.
+    #[n(2)]
+    pub silent_for: Option<Nanos>,
 }
 
 impl Policy {
+    /// Whether a node may be custodian of an agent that `first` began.
+    pub fn names(&self, node: NodeId, first: NodeId) -> bool {
+        self.custodians.is_empty() || node == first || self.custodians.contains(&node)
+    }
+
     /// Whether a custodian may ask these terms.
     pub fn allows(&self, terms: &Terms) -> bool {
         self.terms_max

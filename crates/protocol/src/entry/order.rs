@@ -1,7 +1,8 @@
 //! What an owner orders of an agent.
 //!
-//! Action numbers that are reserved: 2 upgrade, 3 approve, 5 policy.
+//! Action numbers that are reserved: 2 upgrade, 3 approve.
 
+use super::Policy;
 use crate::{
     AgentId, Hash, KeyPair, NodeId, PublicKey, Signature, Terms, codec,
     hash::Domain,
@@ -41,7 +42,7 @@ pub struct OrderBody {
 }
 
 /// What is ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Action {
     /// All funding so far, this order's included, is `total`; a repeat adds nothing.
     #[n(0)]
@@ -70,6 +71,9 @@ pub enum Action {
         #[n(3)]
         terms: Terms,
     },
+    /// What is allowed of custody from here on.
+    #[n(5)]
+    Policy(#[n(0)] Policy),
 }
 
 impl OrderBody {

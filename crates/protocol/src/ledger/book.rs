@@ -4,7 +4,7 @@ use super::{Fault, Ledger, Remembered, rules};
 use crate::{
     AgentId, Chain, Commit, Entry, Hash, KeyPair, Manifest, NodeId, Terms, codec,
     custody::{Held, Standing},
-    entry::{Body, Checkpoint, CheckpointKind, Content, Custody, Genesis, GenesisBody, Order, Phase, Receipt, Seal},
+    entry::{Body, Checkpoint, CheckpointKind, Content, Custody, Genesis, GenesisBody, Order, Phase, Policy, Receipt, Seal},
     units::{Seq, Tick, Timestamp},
 };
 
@@ -316,8 +316,14 @@ impl Book {
             ended: self.ledger.ended,
             order_counter: self.ledger.order_counter,
             first: self.genesis.custodian,
-            policy: self.genesis.policy.clone(),
+            policy: self.policy().clone(),
+            store: self.genesis.store,
         }
+    }
+
+    /// What the owner allows of custody.
+    pub fn policy(&self) -> &Policy {
+        self.ledger.policy.as_deref().unwrap_or(&self.genesis.policy)
     }
 
     /// Begins a draft with a change of custody; the rest of its commit follows under the new epoch.

@@ -8,8 +8,8 @@ pub(super) use run::run;
 
 use super::{Book, CheckpointRef, Fault, Known, OpenMessage, book::Barrier};
 use crate::{
-    entry::{Action, Body, Call, Checkpoint, CheckpointKind, Content, EndCause, Genesis, Message, Order, Run, Seal},
-    limits::{NAME_BYTES_MAX, RECEIPTS_KEPT},
+    entry::{Action, Body, Call, Checkpoint, CheckpointKind, Content, EndCause, Genesis, Message, Order, Policy, Run, Seal, StoreKind},
+    limits::{CUSTODIANS_MAX, NAME_BYTES_MAX, RECEIPTS_KEPT, STANDBY_MAX},
     units::{Seq, Timestamp},
 };
 
@@ -59,6 +59,7 @@ pub(super) fn genesis(book: &mut Book, genesis: &Genesis, at: Timestamp) -> Resu
     if !body.policy.allows(&body.terms) {
         return Err(Fault::Limit("the terms are above what the owner's policy allows"));
     }
+    check_policy(body.store, &body.policy)?;
     if body.issuer != body.owner && body.budget != crate::Credits::ZERO {
         return Err(Fault::Money("an issuer that is not the owner funds by its own order, not by the owner's Genesis"));
     }
@@ -148,7 +149,7 @@ pub(super) fn check_order(book: &Book, order: &Order) -> Result<(), Fault> {
     }
     let signer = match body.action {
         Action::Fund { .. } => &book.genesis.issuer,
-        Action::Recall => &book.genesis.owner,
+        Action::Recall | Action::Policy(_) => &book.genesis.owner,
         Action::Takeover { .. } => {
             return Err(Fault::Order("a takeover order stands in the custody entry of the node that carries it out"));
         }
@@ -156,11 +157,12 @@ pub(super) fn check_order(book: &Book, order: &Order) -> Result<(), Fault> {
     if !order.is_signed_by(signer) {
         return Err(Fault::Signature("the order"));
     }
-    match body.action {
-        Action::Fund { total } if total <= book.ledger.funded => {
+    match &body.action {
+        Action::Fund { total } if *total <= book.ledger.funded => {
             Err(Fault::Order("its total is not above what was funded before"))
         }
         Action::Recall if book.ledger.ended.is_some() => Err(Fault::Order("the agent has ended")),
+        Action::Policy(policy) => check_policy(book.genesis.store, policy),
         _ => Ok(()),
     }
 }
@@ -169,8 +171,9 @@ pub(super) fn order(book: &mut Book, order: Order) -> Result<(), Fault> {
     check_order(book, &order)?;
     let ledger = &mut book.ledger;
     ledger.order_counter = order.body.counter;
-    match order.body.action {
+    match &order.body.action {
         Action::Fund { total } => {
+            let total = *total;
             let added = total.checked_sub(ledger.funded).ok_or(Fault::Money("the funding falls"))?;
             // funded = balance + spent, so the balance cannot overflow where the total does not.
             ledger.balance = ledger.balance.checked_add(added).ok_or(Fault::Money("the balance overflows"))?;
@@ -181,6 +184,18 @@ pub(super) fn order(book: &mut Book, order: Order) -> Result<(), Fault> {
         // Refused above.
         Action::Takeover { .. } => {}
         Action::Recall => ledger.recalled = true,
+        Action::Policy(policy) => ledger.policy = Some(Box::new(policy.clone())),
+    }
+    Ok(())
+}
+
+/// What a policy cannot say.
+fn check_policy(store: StoreKind, policy: &Policy) -> Result<(), Fault> {
+    if policy.custodians.len() > CUSTODIANS_MAX || policy.standby.nodes.len() > STANDBY_MAX {
+        return Err(Fault::Limit("a policy names at most 64 custodians and 16 standby nodes"));
+    }
+    if store == StoreKind::Disk && !policy.standby.nodes.is_empty() {
+        return Err(Fault::Custody("standby nodes need a store that they share with the custodian"));
     }
     Ok(())
 }

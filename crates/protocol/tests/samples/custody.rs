@@ -1,10 +1,10 @@
 //! One record of custody of every phase: the agent is given by its first node to another.
 
-use super::{HOST_TERMS, START, agent, host, node, owner};
+use super::{HOST_TERMS, START, agent, host, node, owner, shared_genesis};
 use igor_protocol::{
     Chain, Epoch, Hash, Nanos, Seq, Terms, Timestamp,
     custody::{Held, Standing},
-    entry::{Action, Body, Custody, Entry, OrderBody, Policy},
+    entry::{Action, Body, Custody, Entry, GenesisBody, OrderBody, Policy, StoreKind},
 };
 
 /// The end of a journal of the sample agent after `entries` entries and this head, sealed.
@@ -19,7 +19,15 @@ pub(crate) fn held(entries: u64, head: Hash) -> Held {
         order_counter: 1,
         first: node().public(),
         policy: Policy::default(),
+        store: StoreKind::Disk,
     }
+}
+
+/// The end of a journal in a bucket that has its Genesis only.
+pub(crate) fn held_after(body: &GenesisBody, chain: Chain) -> Held {
+    let standing = Standing::first(body.custodian, body.terms);
+    let (store, policy) = (body.store, body.policy.clone());
+    Held { chain, standing, sealed: false, order_counter: 0, store, policy, ..held(1, chain.head) }
 }
 
 /// The same journal after one more custody entry.
@@ -58,4 +66,10 @@ pub(crate) fn takeover() -> Custody {
     let action = Action::Takeover { base_seq, base_head, custodian: host().public(), terms: HOST_TERMS };
     let order = OrderBody { agent: agent(), term: 0, counter: 7, at: millis(4), action }.sign(&owner());
     before().take_over(&order, millis(5)).unwrap().sign(&host())
+}
+
+pub(crate) fn fence() -> Custody {
+    let body = shared_genesis().body;
+    let held = Held { store: body.store, policy: body.policy, ..before() };
+    held.fence(host().public(), HOST_TERMS, millis(6)).unwrap().sign(&host())
 }

@@ -6,16 +6,17 @@ pub(crate) mod frames;
 pub(crate) mod life;
 
 use igor_protocol::{
-    AgentId, Chain, Commit, Credits, Entry, Epoch, Fuel, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Signature, Terms,
-    Tick, Timestamp,
+    AgentId, Chain, Commit, Credits, Entry, Epoch, Fuel, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Signature, Slot,
+    Terms, Tick, Timestamp,
     archive::{self, Part, Writer},
     entry::{
         Action, Body, Call, Checkpoint, CheckpointKind, Content, Destination, EndCause, Failure, Genesis, GenesisBody,
         Listed, Message, MessageId, Observation, Order, OrderBody, Outcome, Policy, Receipt, Request, Run, Seal,
-        Sender, Trigger,
+        Sender, Standby, StoreId, StoreKind, Trigger,
     },
     ledger::{CheckpointRef, OpenMessage},
     limits::INLINE_BYTES_MAX,
+    slot::{Nonce, Object, Position},
 };
 
 /// The runtime that all samples ran on.
@@ -51,10 +52,22 @@ pub(crate) fn genesis() -> Genesis {
         terms: Terms { price_per_ns: 1_000_000_000, price_per_fuel: 0 },
         budget: "12.5".parse().unwrap(),
         issuer: owner().public(),
-        policy: Policy { custodians: vec![node().public(), host().public()], terms_max: None },
+        policy: Policy { custodians: vec![node().public(), host().public()], ..Policy::default() },
         expires: Timestamp(u64::MAX),
+        store: StoreKind::Disk,
     };
     body.sign(&owner(), &node())
+}
+
+/// The bucket of all samples.
+pub(crate) const STORE: StoreId = StoreId([5; 16]);
+
+/// The same agent in a bucket, with the other node as standby.
+pub(crate) fn shared_genesis() -> Genesis {
+    let standby = Standby { nodes: vec![host().public()], any_order: false, silent_for: Some(Nanos::from_millis(700)) };
+    let body = genesis().body;
+    let policy = Policy { standby, ..body.policy.clone() };
+    GenesisBody { store: StoreKind::Bucket(STORE), policy, ..body }.sign(&owner(), &node())
 }
 
 pub(crate) fn agent() -> AgentId {
@@ -151,6 +164,7 @@ pub(crate) fn ledger() -> Ledger {
         runtime: Some(RUNTIME.into()),
         at: START,
         move_to: Some(Destination::Node(owner().public())),
+        policy: Some(Box::new(shared_genesis().body.policy)),
         ..Ledger::default()
     }
 }
@@ -188,6 +202,7 @@ pub(crate) fn bodies() -> Vec<(&'static str, Body)> {
     let seal = Seal::sign(&node(), &agent(), Epoch::default(), Seq(3), &Hash::of_blob(b"a head"));
     vec![
         ("genesis", Body::Genesis(genesis())),
+        ("genesis-shared", Body::Genesis(shared_genesis())),
         ("run-init", Body::Run(init.clone())),
         ("run-tick-everything", Body::Run(full_run())),
         ("run-tick-resumed", Body::Run(run(resumed, Outcome::Ok { more_work: false }))),
@@ -200,10 +215,12 @@ pub(crate) fn bodies() -> Vec<(&'static str, Body)> {
         ("checkpoint", Body::Checkpoint(checkpoint())),
         ("order-fund", Body::Order(order(Action::Fund { total: "36893488147419103232".parse().unwrap() }, 1))),
         ("order-recall", Body::Order(order(Action::Recall, 2))),
+        ("order-policy", Body::Order(order(Action::Policy(shared_genesis().body.policy), 3))),
         ("custody-handoff", Body::Custody(custody::handoff())),
         ("custody-accept", Body::Custody(custody::accept())),
         ("custody-return", Body::Custody(custody::give_back())),
         ("custody-takeover", Body::Custody(custody::takeover())),
+        ("custody-fence", Body::Custody(custody::fence())),
         ("seal", Body::Seal(seal)),
         ("end-exhausted", Body::End(EndCause::Exhausted)),
         ("end-completed", Body::End(EndCause::Completed)),
@@ -224,6 +241,22 @@ pub(crate) fn commits() -> Vec<(&'static str, Commit)> {
     let start = Chain { epoch: Epoch { term: 1, n: 300 }, ..first.end() };
     let second = Commit::new(start, ["message-uid-opaque", "run-tick-everything", "seal"].map(named));
     vec![("first", first), ("second", second)]
+}
+
+/// The first slot of an agent in a bucket, and the one by which the standby goes on.
+pub(crate) fn slots() -> Vec<(&'static str, Object)> {
+    let body = shared_genesis().body;
+    let agent = body.agent_id();
+    let first = Commit::new(Chain::begin(agent), [&Entry { at: START, body: Body::Genesis(shared_genesis()) }]);
+    let at = Position { number: Slot(0), prev: Hash::ZERO };
+    let begun = Object::sign(agent, at, Nonce([6; 16]), vec![first.clone()], &node());
+    let at = Position { number: Slot(1), prev: Object::hash(&begun.encode()) };
+    let held = custody::held_after(&body, first.end());
+    let record = held.fence(host().public(), HOST_TERMS, START).unwrap().sign(&host());
+    let chain = Chain { epoch: record.phase.epoch(), ..first.end() };
+    let fence = Commit::new(chain, [&Entry { at: START, body: Body::Custody(record) }]);
+    let fenced = Object::sign(agent, at, Nonce([7; 16]), vec![fence], &host());
+    vec![("first", begun), ("fence", fenced)]
 }
 
 /// A portable file: the manifest, the state in two parts, an empty blob, and a life.

@@ -182,7 +182,8 @@ fn is_aside(canon: &Canon, commits: &[Commit]) -> Option<Seq> {
     entries.into_iter().find(|place| !canon.places.contains(place)).map(|(_, seq, _)| seq)
 }
 
-/// What was told is in the canonical journal; or a takeover went back behind it, and the branch is kept.
+/// What was told is in the canonical journal; or a takeover went back behind it, and the branch is kept; or it was told on
+/// a branch that a takeover began and that no disk has any more, so that the node from before could only go on.
 fn told_is_there(stage: &Stage, canon: &Canon, orphans: &Places, told: Told) -> Result<(), String> {
     let key = (told.term, told.seq, told.head);
     if canon.places.contains(&key) {
@@ -193,6 +194,10 @@ fn told_is_there(stage: &Stage, canon: &Canon, orphans: &Places, told: Told) -> 
         What::Message(n) => format!("message {n}"),
     };
     let of = format!("{what}, told by node {} in term {} at seq {}", told.node, told.term, told.seq);
+    if told.term > canon.term && stage.machines[told.node].is_ruined() {
+        stage.counts.add("told on a branch that is gone with its disk");
+        return Ok(());
+    }
     let left = canon.takeovers.iter().any(|(from, to, seq)| {
         (*from == told.term && told.seq >= *seq)
             || (told.term < *to && *from != told.term && !canon.has_term(told.term))

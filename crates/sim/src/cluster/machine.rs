@@ -302,6 +302,7 @@ impl Machine {
     pub fn retire(self: &Arc<Self>) {
         self.kill(Crash::Process, None);
         self.state().ruined = true;
+        self.oracle.gone(self.index);
     }
 
     /// Starts it, if it is down.
@@ -352,8 +353,7 @@ impl Machine {
             error if self.oracle.is_rotten(self.index) => {
                 self.counts.add("bit rot reported at a start");
                 self.oracle.log(|| format!("n{} is ruined: {error}", self.index));
-                self.kill(Crash::Process, None);
-                self.state().ruined = true;
+                self.retire();
             }
             error => {
                 self.oracle.violate(format!("node {} does not start: {error}", self.index));

@@ -337,6 +337,15 @@ impl Oracle {
         }
     }
 
+    /// A machine is gone for good, and what only it had of an agent's newest term with it.
+    pub fn gone(&self, node: usize) {
+        let State { tails, shown, .. } = &mut *self.lock();
+        tails.retain(|(at, _), _| *at != node);
+        let is_there =
+            |agent: AgentId, term: u64| tails.iter().any(|((_, of), chain)| *of == agent && chain.epoch.term >= term);
+        shown.retain(|agent, shown| is_there(*agent, shown.snapshot.chain.epoch.term));
+    }
+
     /// As an agent was shown last in its newest term.
     pub fn shown(&self, agent: AgentId) -> Option<Shown> {
         self.lock().shown.get(&agent).cloned()

@@ -125,7 +125,7 @@ fn is_open(stage: &Stage, number: usize) -> Option<String> {
         return Some(format!("{id} lives at {lives:?}, not at one node: {}", said.join(", ")));
     };
     let term = stage.oracle.tail(home, agent.id)?.epoch.term;
-    if agent.answered_in.load(Ordering::Relaxed) < term {
+    if agent.answered_in.load(Ordering::Relaxed) != term {
         return Some(format!("the sender of {id} was not answered in term {term}, and may have to send again"));
     }
     let sent = agent.sent.load(Ordering::Relaxed);
