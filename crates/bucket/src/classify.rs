@@ -54,7 +54,7 @@ const PASSING: [&str; 11] = [
     "XAmzContentSHA256Mismatch",
 ];
 
-/// `said` is the client's own error, for what never came to a request.
+/// `said` is the client's own error.
 pub(crate) fn classify(kind: Kind, seen: &Seen, address: &Address, said: &object_store::Error) -> Verdict {
     match seen {
         // A request that was not made had no effect: its credentials could not be had, or its settings are wrong.
@@ -73,15 +73,18 @@ fn answered(
     address: &Address,
     said: &object_store::Error,
 ) -> Verdict {
-    let is_absent = matches!(code, "NoSuchKey" | "BlobNotFound");
+    // What the client makes of it counts too: it knows whether it was the bucket that answered, or who gives credentials.
+    let exists = matches!(said, object_store::Error::AlreadyExists { .. });
+    let not_found = matches!(said, object_store::Error::NotFound { .. });
+    let is_absent = not_found && matches!(code, "NoSuchKey" | "BlobNotFound");
     match (status, kind) {
-        (412 | 304, Kind::Create) => return Verdict::Exists,
-        (409, Kind::Create) if matches!(code, "BlobAlreadyExists" | "UnauthorizedBlobOverwrite") => {
+        (412 | 304, Kind::Create) if exists => return Verdict::Exists,
+        (409, Kind::Create) if exists && matches!(code, "BlobAlreadyExists" | "UnauthorizedBlobOverwrite") => {
             return Verdict::Exists;
         }
         (404, Kind::Get | Kind::Delete) if is_absent => return Verdict::Absent,
         // Azure's deletions are batches of one, which are answered apart from what is in them.
-        (200..=299, Kind::Delete) if matches!(said, object_store::Error::NotFound { .. }) => return Verdict::Absent,
+        (200..=299, Kind::Delete) if not_found => return Verdict::Absent,
         _ => {}
     }
     let mut answer = status.to_string();

@@ -14,8 +14,8 @@ mod seal;
 
 pub use checkpoint::{Checkpoint, CheckpointKind, Receipt};
 pub use custody::{
-    Accept, Custody, Decline, Declined, Fence, Given, Handoff, Phase, Place, Return, StoreId, StoreKind, TAKEOVER_ORDER,
-    Takeover,
+    Accept, Custody, Decline, Declined, Fence, Given, Handoff, Phase, Place, Return, StoreId, StoreKind,
+    TAKEOVER_ORDER, Takeover,
 };
 pub use deployment::{DEPLOYMENT_BYTES_MAX, Deployment};
 pub use genesis::{Genesis, GenesisBody, Policy, Standby};

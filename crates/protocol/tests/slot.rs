@@ -105,7 +105,8 @@ fn a_slot_counts_by_who_wrote_it_and_what_it_links_to() {
     }
     let pretended = Object { writer: node().public(), ..write(end.next, NONCE, &stranger()) };
     assert_eq!(why(&pretended), Void::Forged);
-    let elsewhere = Commit::new(Chain { head: Hash::ZERO, ..held.chain }, [&Entry { at: held.at, body: recall(&held) }]);
+    let elsewhere =
+        Commit::new(Chain { head: Hash::ZERO, ..held.chain }, [&Entry { at: held.at, body: recall(&held) }]);
     assert_eq!(why(&Object::sign(agent, end.next, NONCE, vec![elsewhere], &node())), Void::Unlinked);
 }
 
@@ -179,10 +180,7 @@ fn a_change_of_custody_within_a_slot_counts_for_nothing() {
     assert!(judge(&end, &held, &hidden).is_err(), "it is of another epoch");
     second = Commit::new(then.chain, [&Entry { at: held.at, body: Body::Custody(samples::custody::fence()) }]);
     let hidden = Object::sign(held.chain.agent, end.next, NONCE, vec![first, second], &node());
-    assert_eq!(
-        judge(&end, &held, &hidden),
-        Err(Void::NotPermitted("a change of custody begins a slot".into()))
-    );
+    assert_eq!(judge(&end, &held, &hidden), Err(Void::NotPermitted("a change of custody begins a slot".into())));
 }
 
 #[test]

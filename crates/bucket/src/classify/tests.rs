@@ -4,12 +4,18 @@ fn answer(status: u16, code: &str) -> Seen {
     Seen::Answer { status, code: code.to_owned(), words: String::new() }
 }
 
-fn said() -> object_store::Error {
-    object_store::Error::Generic { store: "S3", source: "what the client said".into() }
+/// The client's own error, as it makes one of this answer of a bucket.
+fn said(seen: &Seen) -> object_store::Error {
+    let (path, source) = ("a".to_owned(), "what the client said".into());
+    match seen {
+        Seen::Answer { status: 304 | 409 | 412, .. } => object_store::Error::AlreadyExists { path, source },
+        Seen::Answer { status: 404, .. } => object_store::Error::NotFound { path, source },
+        _ => object_store::Error::Generic { store: "S3", source },
+    }
 }
 
 fn of(kind: Kind, seen: &Seen) -> Verdict {
-    classify(kind, seen, &"s3://agents/eu".parse().unwrap(), &said())
+    classify(kind, seen, &"s3://agents/eu".parse().unwrap(), &said(seen))
 }
 
 #[test]
@@ -21,6 +27,23 @@ fn existence_is_an_answer_and_not_a_failure() {
     for (kind, code) in [(Kind::Get, "NoSuchKey"), (Kind::Get, "BlobNotFound"), (Kind::Delete, "BlobNotFound")] {
         assert_eq!(of(kind, &answer(404, code)), Verdict::Absent);
     }
+}
+
+#[test]
+fn who_gives_credentials_does_not_answer_for_the_bucket() {
+    let address = "s3://agents/eu".parse().unwrap();
+    let generic = said(&Seen::Nothing);
+    for (kind, seen) in [(Kind::Create, answer(412, "")), (Kind::Get, answer(404, "NoSuchKey"))] {
+        let verdict = classify(kind, &seen, &address, &generic);
+        assert!(matches!(verdict, Verdict::Failed { .. }), "{seen:?}: {verdict:?}");
+    }
+}
+
+#[test]
+fn azure_answers_a_deletion_apart_from_its_batch() {
+    let not_found = said(&answer(404, ""));
+    let verdict = classify(Kind::Delete, &answer(202, ""), &"az://agents".parse().unwrap(), &not_found);
+    assert_eq!(verdict, Verdict::Absent);
 }
 
 #[test]

@@ -18,5 +18,7 @@ pub use weed::Weed;
 pub const ACCESS_KEY: &str = "igor";
 /// Its secret.
 pub const SECRET_KEY: &str = "igor-secret-of-tests";
+/// Both, as the environment of a process has them.
+pub const ENVIRONMENT: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", ACCESS_KEY), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)];
 /// The bucket that they have.
 pub const BUCKET: &str = "agents";

@@ -2,8 +2,8 @@
 
 use crate::{
     AgentId, Hash, KeyPair, NodeId, OwnerId, Signature, Terms, codec,
-    hash::Domain,
     entry::StoreKind,
+    hash::Domain,
     units::{Credits, Nanos, Timestamp},
 };
 use minicbor::{Decode, Encode};

@@ -4,7 +4,9 @@ use super::{Fault, Ledger, Remembered, rules};
 use crate::{
     AgentId, Chain, Commit, Entry, Hash, KeyPair, Manifest, NodeId, Terms, codec,
     custody::{Held, Standing},
-    entry::{Body, Checkpoint, CheckpointKind, Content, Custody, Genesis, GenesisBody, Order, Phase, Policy, Receipt, Seal},
+    entry::{
+        Body, Checkpoint, CheckpointKind, Content, Custody, Genesis, GenesisBody, Order, Phase, Policy, Receipt, Seal,
+    },
     units::{Seq, Tick, Timestamp},
 };
 

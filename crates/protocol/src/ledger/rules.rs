@@ -8,7 +8,10 @@ pub(super) use run::run;
 
 use super::{Book, CheckpointRef, Fault, Known, OpenMessage, book::Barrier};
 use crate::{
-    entry::{Action, Body, Call, Checkpoint, CheckpointKind, Content, EndCause, Genesis, Message, Order, Policy, Run, Seal, StoreKind},
+    entry::{
+        Action, Body, Call, Checkpoint, CheckpointKind, Content, EndCause, Genesis, Message, Order, Policy, Run, Seal,
+        StoreKind,
+    },
     limits::{CUSTODIANS_MAX, NAME_BYTES_MAX, RECEIPTS_KEPT, STANDBY_MAX},
     units::{Seq, Timestamp},
 };
