@@ -101,7 +101,7 @@ impl FromStr for Address {
             _ => return Err(wrong(FORMS.to_owned())),
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+        let prefix = prefix.strip_suffix('/').filter(|prefix| !prefix.is_empty()).unwrap_or(prefix);
         check_bucket(bucket).map_err(|why| wrong(why.to_owned()))?;
         check_prefix(prefix).map_err(|why| wrong(why.to_owned()))?;
         Ok(Self { provider, bucket: bucket.to_owned(), prefix: prefix.to_owned() })

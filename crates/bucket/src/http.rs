@@ -7,6 +7,9 @@
 //!   server; that is why no list is built in.
 //! - Plain HTTP goes where the settings allowed it: to the endpoint that was checked, and to instance metadata.
 
+#[cfg(test)]
+mod tests;
+
 use crate::Error;
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -1,4 +1,5 @@
 use super::*;
+use igor_protocol::fuzz::run;
 
 #[test]
 fn addresses_are_read_and_written_alike() {
@@ -34,6 +35,7 @@ fn a_wrong_address_says_what_to_write() {
         ("s3://-agents", "begins and ends"),
         ("s3://agents--use1-az4--x-s3", "general purpose"),
         ("s3://agents/a//b", "none of them empty"),
+        ("s3://agents//", "none of them empty"),
         ("s3://agents/../b", "none of them empty"),
         ("s3://agents/a b", "none of them empty"),
     ] {
@@ -52,4 +54,18 @@ fn names_in_the_bucket_are_keys_under_the_prefix() {
     assert_eq!(address.key("europe/a"), None);
     let whole: Address = "s3://agents".parse().unwrap();
     assert_eq!((whole.name("a/b").as_str(), whole.key("a/b")), ("a/b", Some("a/b")));
+}
+
+#[test]
+fn what_is_an_address_is_written_as_it_was_read() {
+    const ITERATIONS: u64 = 20_000;
+    let property = |bytes: &[u8]| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return false };
+        let Ok(address) = text.parse::<Address>() else { return false };
+        assert_eq!(address.to_string(), text.strip_suffix('/').unwrap_or(text));
+        true
+    };
+    let samples = ["s3://agents/eu/prod", "gs://my.bucket_1", "az://container/p"];
+    let taken = run(property, &samples.map(|sample| sample.as_bytes().to_vec()), 5, ITERATIONS);
+    assert!(taken > 0 && taken < ITERATIONS, "{taken} were taken: it tests nothing");
 }

@@ -1,4 +1,5 @@
 use super::*;
+use igor_protocol::fuzz::run;
 
 #[test]
 fn sections_and_settings_are_read() {
@@ -28,4 +29,18 @@ fn what_is_neither_is_named_by_its_line() {
     ] {
         assert_eq!(Ini::parse(text).unwrap_err(), why);
     }
+}
+
+#[test]
+fn whatever_a_file_has_is_settings_or_an_error() {
+    const ITERATIONS: u64 = 20_000;
+    let property = |bytes: &[u8]| {
+        let Ok(ini) = Ini::parse(&String::from_utf8_lossy(bytes)) else { return false };
+        let settings = ini.0.values().flatten();
+        assert!(settings.clone().all(|(key, value)| !key.contains(['=', '\n']) && value.trim() == value));
+        true
+    };
+    let samples = ["[default]\na = b # c\n", "; c\n[profile x]\ns3 =\n  y = z\n[x]\na=b=c\n"];
+    let taken = run(property, &samples.map(|sample| sample.as_bytes().to_vec()), 5, ITERATIONS);
+    assert!(taken > 0 && taken < ITERATIONS, "{taken} were taken: it tests nothing");
 }
