@@ -24,6 +24,7 @@ mod lease;
 mod notes;
 mod offered;
 mod seams;
+mod shared;
 mod steward;
 mod take;
 
@@ -33,5 +34,6 @@ pub use file::{Arrived, NotArrived};
 pub use give::{Failed, Moved, Progress};
 pub use lease::{Lease, Leased};
 pub use seams::{Admission, Host, Peers};
+pub use shared::Succession;
 pub use steward::{Error, Steward};
 pub use take::Taken;

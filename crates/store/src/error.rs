@@ -182,6 +182,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether somebody else appended meanwhile: whoever reads on may decide anew.
+    pub const fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::Fenced { .. } | Self::Behind { .. })
+    }
+
     /// Whether the refused write certainly did not happen, so that memory is not ahead of the journal.
     pub fn nothing_written(&self) -> bool {
         matches!(

@@ -206,6 +206,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Tries to finish what is left to be done about the custody of an agent. Says whether nothing is any more; else call
     /// it again after a pause, as also where it fails.
     pub async fn settle(&self, agent: AgentId) -> Result<bool, Failed> {
+        if self.is_shared(agent) {
+            return Ok(self.settle_shared(agent).await?);
+        }
         self.keep_news_now(agent).await?;
         self.leave_buried_now(agent).await?;
         match self.status(agent)? {
@@ -337,6 +340,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     async fn take_answer(&self, agent: AgentId, answer: Answer) -> Result<(), Failed> {
         match answer {
+            Answer::Accepted(commit) if self.is_shared(agent) => self.heed_answer(agent, &commit).await,
             Answer::Accepted(commit) => {
                 let record = accept_in(&commit).ok_or(Error::Unknown(agent))?;
                 self.hear_one(agent, record).await?;

@@ -81,7 +81,7 @@ impl Desk {
         self.is_leased() || self.news.is_some()
     }
 
-    fn lease(&mut self) -> Lease {
+    pub(super) fn lease(&mut self) -> Lease {
         let (lease, tenant) = Lease::new();
         self.tenant = Some(tenant);
         lease
@@ -269,6 +269,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     async fn take_in(&self, tidings: Tidings) -> Result<(), Error> {
+        if self.is_shared(tidings.agent) {
+            // Whatever they say, the store has it or it is not so.
+            return Ok(self.store.refresh(tidings.agent).await?);
+        }
         let owner = match self.owner(tidings.agent) {
             Err(Error::Unknown(_)) => return Ok(()),
             owner => owner?,
@@ -291,6 +295,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Finishes what a crash interrupted, and asks the peers. An agent that is this node's is not started: that is for
     /// [`Event::Timer`] or [`Steward::claim`], after [`Steward::waited`]. Where it fails, it is to be tried again.
     pub async fn wake(&self, agent: AgentId) -> Result<Status, Error> {
+        if self.is_shared(agent) {
+            // The store knows what peers could say.
+            self.store.refresh(agent).await?;
+            return self.status(agent);
+        }
         // Before they are: what comes back at once and cannot be taken in counts.
         self.awake.asked(agent);
         let woken = async {
@@ -309,7 +318,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
 
     /// Whether an agent that is this node's may begin to live, as far as that depends on what peers know.
     pub fn is_awake(&self, agent: AgentId) -> bool {
-        self.awake.has(agent)
+        self.awake.has(agent) || self.is_shared(agent)
     }
 
     pub(super) fn must_be_awake(&self, agent: AgentId) -> Result<(), Error> {
@@ -324,6 +333,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.may_write(&desk, agent)?;
         self.must_be_awake(agent)?;
         self.store.settle().await?;
+        if self.is_shared(agent) {
+            self.fence_own(agent).await?;
+        }
         Ok(desk.lease())
     }
 
@@ -349,6 +361,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.keep_news(&mut desk, agent).await?;
         self.may_write(&desk, agent)?;
         self.store.settle().await?;
+        if self.is_shared(agent) {
+            self.fence_own(agent).await?;
+        }
         let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
         book.append_own();
         let at = self.world.wall_clock().max(book.ledger().at);
@@ -432,6 +447,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     async fn act(&self, desk: &mut Desk, agent: AgentId, event: Event) -> Result<Vec<NodeId>, Error> {
         // What comes with its right to be here, whatever peers know.
         let is_news = matches!(event, Event::Arrived { .. } | Event::Ordered(_));
+        let shared = self.is_shared(agent);
         let step = |known: &Known, event| step_by(self.rules, self.me(), self.world.wall_clock(), known, event);
         let mut known = self.known(agent, desk.is_leased())?;
         let mut actions = step(&known, event.clone())?;
@@ -461,9 +477,19 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                     self.awake.rises(agent);
                     self.host.start(agent, desk.lease());
                 }
+                Action::Start if shared => {
+                    self.fence_own(agent).await?;
+                    self.host.start(agent, desk.lease());
+                }
                 // The host wakes it first.
                 Action::Start if !self.is_awake(agent) => self.host.unsettled(agent),
                 Action::Start => self.host.start(agent, desk.lease()),
+                // What is not in the store has no weight: nothing is kept of it here.
+                Action::Keep(phase) if shared => {
+                    if actions.next_if_eq(&Action::Append).is_some() {
+                        self.append(agent, phase.sign(&self.key), None).await?;
+                    }
+                }
                 Action::Keep(phase) => {
                     let record = phase.sign(&self.key);
                     memory.keep(record.clone());
@@ -515,7 +541,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     /// Appends a record that this node signed, in a commit of its own, and keeps a note of it with that.
-    async fn append(&self, agent: AgentId, record: Custody, note: Option<Note>) -> Result<(), Error> {
+    pub(super) async fn append(&self, agent: AgentId, record: Custody, note: Option<Note>) -> Result<(), Error> {
         self.add(agent, note, |book, draft| book.push_custody(draft, record).map(drop)).await
     }
 

@@ -22,7 +22,7 @@ use crate::{
 use igor_protocol::{
     AgentId, Chain, Commit, NodeId, Seq,
     custody::{Event, Refusal as StepRefusal, Status, Tidings},
-    entry::{Custody, Order, Phase},
+    entry::{Custody, Order, Phase, StoreKind},
     ledger::Fault,
     transfer::{Frame, Manner, Offer, Reason, Refusal, Welcome},
 };
@@ -52,7 +52,7 @@ impl<H: Host> Drop for Admitted<'_, H> {
 }
 
 /// Why nothing came of it.
-enum Ended {
+pub(super) enum Ended {
     Refused(Refusal),
     Cut(Cut),
     Own(Error),
@@ -164,6 +164,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             }
         }
         // What it proves by itself may be news: a takeover that this node slept through, say.
+        if offer.genesis.body.store != StoreKind::Disk {
+            // A second one is kept out; which of them it is the store decides.
+            let _coming = coming;
+            return Box::pin(self.taken_shared(from, agent, offer, link)).await;
+        }
         self.hear(Tidings { agent, records: offer.records.clone() }).await.map_err(|error| match error {
             Error::Record(fault) => Ended::Refused(Refusal::new(Reason::History, fault)),
             error => Ended::Own(error),
@@ -255,7 +260,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.decide(from, offer.agent(), keeper, (admission, manner), link).await
     }
 
-    fn admit(&self, from: NodeId, offer: &Offer) -> Result<(Admission, Admitted<'_, H>), Refusal> {
+    pub(super) fn admit(&self, from: NodeId, offer: &Offer) -> Result<(Admission, Admitted<'_, H>), Refusal> {
         let admission = self.host.admit(from, offer)?;
         Ok((admission, Admitted { host: &*self.host, agent: offer.agent() }))
     }
@@ -439,12 +444,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     /// Whether the agent can live here, as it lived before.
-    async fn ready(&self, agent: AgentId, manner: Manner) -> bool {
+    pub(super) async fn ready(&self, agent: AgentId, manner: Manner) -> bool {
         self.host.heed(agent, manner).await.is_ok() && self.host.restore(agent).await.is_ok()
     }
 
     /// The commit that begins with the accept at this place.
-    fn accept_at(&self, agent: AgentId, at: Seq) -> Result<Option<Commit>, Error> {
+    pub(super) fn accept_at(&self, agent: AgentId, at: Seq) -> Result<Option<Commit>, Error> {
         if self.store.tail(agent)?.is_none_or(|end| end.next <= at) {
             return Ok(None);
         }

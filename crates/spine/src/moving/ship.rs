@@ -15,7 +15,7 @@ use crate::{Error, aside};
 use igor_protocol::{
     AgentId, Chain, Entry, Hash, Seq,
     archive::Part,
-    entry::Named,
+    entry::{Named, StoreKind},
     limits::{BLOB_BYTES_MAX, PROGRAM_BYTES_MAX},
     transfer::{Begun, Frame, Same, Welcome},
 };
@@ -67,6 +67,11 @@ impl<'a, S: Store> Shipment<'a, S> {
 
     /// Sends the journal up to `until`, with the bodies that it names, and the state of the last checkpoint in it.
     pub(crate) async fn journal(&mut self, until: Chain, link: &mut impl Link) -> Result<(), Failed> {
+        if self.store.kind(self.agent) != StoreKind::Disk {
+            // The target reads it where it is.
+            self.next = until.next;
+            return Ok(());
+        }
         if self.next < until.next {
             for commit in self.store.read(self.agent, self.next).map_err(Error::from)? {
                 let commit = commit.map_err(Error::from)?;
