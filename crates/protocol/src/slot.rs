@@ -6,18 +6,27 @@
 //!   reads its own bytes back knows that it was first.
 //! - Which slots count depends on nothing but the slots before them ([`End::judge`]): all readers agree, for ever. What
 //!   does not count is void, whoever put it there, and is passed over by everybody.
-//! - Of one epoch all slots are by one process: a change of custody is the first entry of a slot, and what an earlier
-//!   process still writes does not link to it.
+//! - Of one epoch all slots are by one process, but for the handoff that opens one: a change of custody is the first entry
+//!   of a slot, and what an earlier process still writes does not link to it.
+//! - What writers, readers and collectors decide is decided here, without I/O, so that the model explores what nodes do.
 //!
 //! A slot's bytes: `[version, agent, number, prev, nonce, writer, commit, signature]`, deterministic CBOR.
 
 mod bundle;
+mod harvest;
 mod judge;
+mod place;
+mod reader;
+mod rule;
 mod writer;
 
 pub use bundle::{BUNDLE_BYTES_MAX, Bundle, PACK_BYTES_MAX, PACK_SLOTS_MAX, Pack};
-pub use judge::{Counts, End, Void};
-pub use writer::{Found, Landed, Position, Sealed, Ticket, Turn, Writer};
+pub use harvest::Harvest;
+pub use judge::{Claim, Counts, End, Void};
+pub use place::Place;
+pub use reader::{Ask, Judged, Next, Reader};
+pub use rule::{Rule, Rules};
+pub use writer::{Found, Landed, Position, Refused, Sealed, Ticket, Turn, Writer};
 
 use crate::{
     AgentId, Commit, Hash, KeyPair, NodeId, Signature, codec, hash::Domain, limits::COMMIT_BYTES_MAX, units::Slot,

@@ -7,7 +7,7 @@ use igor_protocol::{
     Chain, Commit, Hash, KeyPair, Nanos, Signature, Slot, Terms, codec,
     custody::Held,
     entry::{Action, Body, Call, Entry, OrderBody, Phase, StoreKind},
-    slot::{Counts, End, Found, Nonce, Object, Position, Sealed, Ticket, Turn, Void, Writer},
+    slot::{Counts, End, Found, Nonce, Object, Position, Refused, Rules, Sealed, Ticket, Turn, Void, Writer},
 };
 use proptest::prelude::*;
 use samples::{
@@ -269,6 +269,23 @@ impl World {
     }
 }
 
+#[test]
+fn only_who_has_custody_appends_and_a_change_of_it_goes_alone() {
+    let start = Position { number: Slot(0), prev: Hash::ZERO };
+    let mut writer: Writer<u32, Toy> = Writer::new(Rules::ALL, start);
+    assert_eq!(writer.push(1, false, seal(OURS)), Err(Refused::NotOwn));
+    let change = writer.push(1, true, seal(OURS)).unwrap();
+    assert_eq!(writer.push(2, true, seal(OURS)), Err(Refused::Busy));
+    writer.answered(change, start.number, true);
+    assert_eq!(writer.push(2, false, seal(OURS)), Err(Refused::NotOwn), "it was not checked yet");
+    writer.changed(true);
+    let next = writer.push(2, false, seal(OURS)).unwrap();
+    assert_eq!(writer.push(3, true, seal(OURS)), Err(Refused::Busy));
+    writer.answered(next, Slot(1), false);
+    writer.found(Slot(1), Found::Another, seal(OURS));
+    assert_eq!(writer.push(3, true, seal(OURS)), Err(Refused::Lost));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
@@ -277,7 +294,8 @@ proptest! {
     #[test]
     fn what_is_confirmed_counts(story in proptest::collection::vec(happens(), 1..80)) {
         let mut world = World::default();
-        let mut writer: Writer<u32, Toy> = Writer::new(Position { number: Slot(0), prev: Hash::ZERO });
+        let mut writer: Writer<u32, Toy> =
+            Writer::owning(Rules::ALL, Position { number: Slot(0), prev: Hash::ZERO });
         let (mut pushed, mut confirmed, mut tickets) = (0u32, Vec::new(), Vec::<Ticket>::new());
         let mut wire: Vec<(Ticket, Slot, Toy)> = Vec::new();
         let serve = |writer: &mut Writer<u32, Toy>, world: &World, confirmed: &mut Vec<u32>, tickets: &[Ticket]| {
@@ -298,7 +316,7 @@ proptest! {
         for event in story {
             match event {
                 Happens::Push if !writer.is_lost() && writer.in_flight() < 4 => {
-                    tickets.push(writer.push(pushed, seal(OURS)));
+                    tickets.push(writer.push(pushed, false, seal(OURS)).unwrap());
                     pushed += 1;
                 }
                 Happens::Push => {}

@@ -13,6 +13,7 @@ mod fair;
 mod memo;
 mod moves;
 pub mod property;
+pub mod slots;
 pub mod state;
 
 use igor_protocol::custody::Rules;

@@ -8,6 +8,7 @@
 //! - No request is repeated here: what to do about one that failed is for the caller, who knows what it was for.
 
 use bytes::Bytes;
+use igor_protocol::slot::Rules;
 use std::future::Future;
 
 /// Longest key, in bytes.
@@ -36,6 +37,11 @@ pub trait Bucket: Send + Sync + 'static {
 
     /// Waits before a request is sent again: longer each time, up to a bound, and not in step with others.
     fn pause(&self, attempt: u32) -> impl Future<Output = ()> + Send;
+
+    /// The rules that whoever uses it keeps: all, but where a test shows what one is for.
+    fn rules(&self) -> Rules {
+        Rules::ALL
+    }
 }
 
 /// What came of creating an object.

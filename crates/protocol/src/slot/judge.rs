@@ -1,10 +1,12 @@
 //! Which slots count.
 //!
-//! Invariant kept here: the judgement of a slot is a function of it and of the slots that count before it.
+//! Invariants kept here:
+//! - The judgement of a slot is a function of it and of the slots that count before it.
+//! - What can be decided without its bytes is decided by [`End::decide`], so that the model decides the same.
 
-use super::{Nonce, Object, Position};
+use super::{Nonce, Object, Position, Rule, Rules};
 use crate::{
-    Chain, Entry, Hash, NodeId, OwnerId,
+    Chain, Entry, Hash, OwnerId,
     custody::Held,
     entry::{Body, Custody, StoreKind},
     ledger::Fault,
@@ -12,7 +14,7 @@ use crate::{
 };
 
 /// The end of a journal on object storage, after some slot that counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct End {
     /// Where the next slot goes, and what it links to.
     pub next: Position,
@@ -20,6 +22,19 @@ pub struct End {
     pub nonce: Nonce,
     /// The slot by which that began: the first of all, or a change of custody. It is never collected.
     pub run: Slot,
+}
+
+/// What a slot says of itself, as far as that decides whether it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim<W> {
+    /// Its number, and what it links to.
+    pub at: Position,
+    /// Which process wrote it.
+    pub nonce: Nonce,
+    /// Which node wrote it.
+    pub writer: W,
+    /// Whose the change of custody is that it begins with, if it does and if that may be made there.
+    pub change: Option<W>,
 }
 
 /// Why a slot does not count. It is passed over.
@@ -49,6 +64,8 @@ pub struct Counts {
     pub end: End,
     /// The change of custody that it begins with, if it does.
     pub change: Option<Custody>,
+    /// The journal after it.
+    pub held: Held,
 }
 
 impl End {
@@ -69,50 +86,79 @@ impl End {
             return Err(first("only the first custodian begins an agent, with its owner's signature"));
         }
         object.linked(Chain::begin(object.agent))?;
-        Ok(Counts { end: object.end(bytes, object.number), change: None })
+        let held = object.followed(&Held::before(&genesis.body))?;
+        let begin = Self { next: object.at(), nonce: object.nonce, run: object.number };
+        Ok(Counts { end: begin.after(Object::hash(bytes), object.nonce, false), change: None, held })
     }
 
     /// Judges what stands in the next slot. `held` is the journal's end before it, `owner` whose agent it is.
     pub fn judge(&self, object: &Object, bytes: &[u8], held: &Held, owner: &OwnerId) -> Result<Counts, Void> {
-        if (object.agent, object.number) != (held.chain.agent, self.next.number) {
+        if object.agent != held.chain.agent {
             return Err(Void::Misplaced);
         }
-        if object.prev != self.next.prev {
-            return Err(Void::Unlinked);
-        }
         let forbidden = |fault: Fault| Void::NotPermitted(fault.to_string());
-        let (writer, epoch, change) = match first_entry(object)? {
-            Body::Custody(record) => {
-                held.admit(&record.phase).map_err(forbidden)?;
-                record.check(owner).map_err(forbidden)?;
-                (record.phase.writer(), record.phase.epoch(), Some(record))
-            }
-            _ if held.standing.pending().is_some() => {
-                return Err(Void::NotPermitted("it was given away and not accepted".into()));
-            }
-            _ => (held.standing.custodian, held.chain.epoch, None),
+        let change = match first_entry(object)? {
+            Body::Custody(record) => Some(record),
+            _ => None,
         };
-        self.permit(object, writer, change.is_some())?;
+        let writer = change.as_ref().map(|record| record.phase.writer());
+        let claim = Claim { at: object.at(), nonce: object.nonce, writer: object.writer, change: writer };
+        let standing = &held.standing;
+        let custodian = standing.pending().is_none().then_some(standing.custodian);
+        self.decide(Rules::ALL, &claim, custodian)?;
+        if let Some(record) = &change {
+            held.admit(&record.phase).map_err(forbidden)?;
+            record.check(owner).map_err(forbidden)?;
+        }
+        if !object.is_signed() {
+            return Err(Void::Forged);
+        }
+        let epoch = change.as_ref().map_or(held.chain.epoch, |record| record.phase.epoch());
         object.linked(Chain { epoch, ..held.chain })?;
-        let run = if change.is_some() { object.number } else { self.run };
-        Ok(Counts { end: object.end(bytes, run), change })
+        let held = object.followed(held)?;
+        Ok(Counts { end: self.after(Object::hash(bytes), object.nonce, change.is_some()), change, held })
     }
 
-    fn permit(&self, object: &Object, writer: NodeId, changes: bool) -> Result<(), Void> {
-        if object.writer != writer {
-            return Err(Void::NotPermitted("another node has custody".into()));
+    /// Whether a slot goes on from here, by what it says of itself. `custodian` is who may append: nobody, while a handoff
+    /// waits for its answer.
+    pub fn decide<W: Copy + PartialEq>(
+        &self,
+        rules: Rules,
+        claim: &Claim<W>,
+        custodian: Option<W>,
+    ) -> Result<(), Void> {
+        let not_permitted = |why: &str| Err(Void::NotPermitted(why.to_owned()));
+        if claim.at.number != self.next.number {
+            return Err(Void::Misplaced);
         }
-        if !changes && object.nonce != self.nonce {
-            return Err(Void::NotPermitted("another process of this node has custody".into()));
+        if rules.forbid(Rule::Linked, claim.at.prev != self.next.prev) {
+            return Err(Void::Unlinked);
         }
-        if object.is_signed() { Ok(()) } else { Err(Void::Forged) }
+        let Some(writer) = claim.change.or(custodian) else {
+            return not_permitted("it was given away and not accepted");
+        };
+        if claim.writer != writer {
+            return not_permitted("another node has custody");
+        }
+        if claim.change.is_none() && claim.nonce != self.nonce {
+            return not_permitted("another process of this node has custody");
+        }
+        Ok(())
+    }
+
+    /// The end after the next slot, which has this hash and is by this process.
+    #[must_use]
+    pub const fn after(&self, hash: Hash, nonce: Nonce, changes: bool) -> Self {
+        let number = self.next.number;
+        let run = if changes { number } else { self.run };
+        Self { next: Position { number: number.next(), prev: hash }, nonce, run }
     }
 }
 
 impl Object {
-    /// The end after it. `bytes` are its own.
-    fn end(&self, bytes: &[u8], run: Slot) -> End {
-        End { next: Position { number: self.number.next(), prev: Self::hash(bytes) }, nonce: self.nonce, run }
+    /// Where it goes, and what it links to.
+    const fn at(&self) -> Position {
+        Position { number: self.number, prev: self.prev }
     }
 
     /// Whether its commit goes on from `start`.
@@ -121,6 +167,15 @@ impl Object {
             Ok(())
         } else {
             Err(Void::Unlinked)
+        }
+    }
+
+    /// The journal after its commit, if that may be followed.
+    fn followed(&self, held: &Held) -> Result<Held, Void> {
+        let mut held = held.clone();
+        match held.follow(&self.commit) {
+            Ok(()) => Ok(held),
+            Err(fault) => Err(Void::NotPermitted(fault.to_string())),
         }
     }
 }

@@ -7,14 +7,17 @@
 //!   nothing once the slot before it went to somebody else.
 //! - A slot that is taken by bytes that do not count is passed over, with all that follows it. One that counts ends
 //!   this writer: somebody else has custody, or this is not the journal's end.
+//! - Only who has custody appends, but for a change of custody, and that goes out alone: nothing is sent after it before
+//!   it was checked that it stands at the journal's end.
 //!
 //! There is no I/O here: the driver puts, reads and judges, as the model and the simulator do, and says what it saw.
 
+use super::{Rule, Rules};
 use crate::{Hash, units::Slot};
 use std::collections::VecDeque;
 
 /// Where a slot goes, and what it links to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// Its number.
     pub number: Slot,
@@ -50,11 +53,24 @@ pub enum Turn<O> {
     Lost,
 }
 
+/// Why an append is not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// A slot of somebody else counts in the place of an earlier one.
+    Lost,
+    /// This process has no custody: it has to change that first.
+    NotOwn,
+    /// A change of custody waits until all before it is confirmed.
+    Busy,
+}
+
 /// An append that is confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Landed<P> {
     /// What was appended.
     pub payload: P,
+    /// Where it was to go if nothing void was in the way.
+    pub from: Slot,
     /// Its slot.
     pub at: Slot,
     /// What the next slot is to link to.
@@ -96,6 +112,9 @@ struct Flight<P, O> {
 /// The appends of one process to one journal that are not confirmed yet, in their order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Writer<P, O> {
+    rules: Rules,
+    /// Whether this process has custody, by a change of its own that was checked.
+    own: bool,
     /// After the last one that was confirmed.
     end: Position,
     next: Ticket,
@@ -104,19 +123,55 @@ pub struct Writer<P, O> {
 }
 
 impl<P, O: Clone> Writer<P, O> {
-    /// A writer that goes on from here.
-    pub const fn new(end: Position) -> Self {
-        Self { end, next: Ticket(0), flights: VecDeque::new(), lost: false }
+    /// A writer that goes on from here, without custody so far.
+    pub const fn new(rules: Rules, end: Position) -> Self {
+        Self { rules, own: false, end, next: Ticket(0), flights: VecDeque::new(), lost: false }
+    }
+
+    /// A writer that goes on from here, with custody: whoever begins an agent.
+    pub const fn owning(rules: Rules, end: Position) -> Self {
+        let mut writer = Self::new(rules, end);
+        writer.own = true;
+        writer
+    }
+
+    /// Whether an append may begin, one that changes custody or another.
+    pub fn may_push(&self, changes: bool) -> Result<(), Refused> {
+        match (self.lost, changes) {
+            (true, _) => Err(Refused::Lost),
+            (_, true) if self.rules.forbid(Rule::ChangeAlone, !self.flights.is_empty()) => Err(Refused::Busy),
+            (_, false) if self.rules.forbid(Rule::FenceFirst, !self.own) => Err(Refused::NotOwn),
+            _ => Ok(()),
+        }
     }
 
     /// Adds an append after all others. `seal` makes its bytes.
-    pub fn push(&mut self, payload: P, seal: impl FnOnce(Position, &P) -> Sealed<O>) -> Ticket {
+    pub fn push(
+        &mut self,
+        payload: P,
+        changes: bool,
+        seal: impl FnOnce(Position, &P) -> Sealed<O>,
+    ) -> Result<Ticket, Refused> {
+        self.may_push(changes)?;
+        if changes {
+            self.own = !self.rules.keep(Rule::ChangeAlone);
+        }
         let ticket = self.next;
         self.next.0 += 1;
         let at = self.staged();
         let sealed = seal(at, &payload);
         self.flights.push_back(Flight { ticket, payload, at: at.number, sealed, fate: Fate::Sent });
-        ticket
+        Ok(ticket)
+    }
+
+    /// A change of custody was confirmed, and stands at what was the journal's end: says who has it now.
+    pub const fn changed(&mut self, own: bool) {
+        self.own = own;
+    }
+
+    /// Whether this process has custody, as far as it knows.
+    pub const fn is_own(&self) -> bool {
+        self.own
     }
 
     /// Where the next append goes.
@@ -133,6 +188,11 @@ impl<P, O: Clone> Writer<P, O> {
     /// How many are not confirmed.
     pub fn in_flight(&self) -> usize {
         self.flights.len()
+    }
+
+    /// Those that are not confirmed, in their order.
+    pub fn open(&self) -> impl Iterator<Item = Ticket> {
+        self.flights.iter().map(|flight| flight.ticket)
     }
 
     /// Whether this writer is over.
@@ -176,8 +236,8 @@ impl<P, O: Clone> Writer<P, O> {
         match found {
             Found::Nothing => first.fate = Fate::Sent,
             Found::Same => first.fate = Fate::There,
-            Found::Void => self.pass_over(at, seal),
-            Found::Another => {
+            Found::Void if self.rules.keep(Rule::PassOverVoid) => self.pass_over(at, seal),
+            Found::Void | Found::Another => {
                 self.lost = true;
                 self.flights.clear();
             }
@@ -197,12 +257,17 @@ impl<P, O: Clone> Writer<P, O> {
 
     fn confirm(&mut self) -> Vec<Landed<P>> {
         let mut confirmed = Vec::new();
-        while self.flights.front().is_some_and(|flight| flight.fate == Fate::There) {
-            if let Some(flight) = self.flights.pop_front() {
-                self.end = Position { number: flight.at.next(), prev: flight.sealed.hash };
-                confirmed.push(Landed { payload: flight.payload, at: flight.at, next: self.end });
-            }
+        while let Some(flight) = self.next_confirmed().and_then(|index| self.flights.remove(index)) {
+            let from = self.end.number;
+            self.end = Position { number: flight.at.next(), prev: flight.sealed.hash };
+            confirmed.push(Landed { payload: flight.payload, from, at: flight.at, next: self.end });
         }
         confirmed
+    }
+
+    /// The append that is confirmed next: the first, once it is there.
+    fn next_confirmed(&self) -> Option<usize> {
+        let index = self.flights.iter().position(|flight| flight.fate == Fate::There)?;
+        (!self.rules.forbid(Rule::LowerFirst, index > 0)).then_some(index)
     }
 }

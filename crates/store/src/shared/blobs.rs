@@ -12,6 +12,7 @@ use igor_protocol::{
     AgentId, Commit, Entry, Hash,
     entry::{Body, Content, Request},
     limits::PROGRAM_BYTES_MAX,
+    slot::Rules,
     units::{Epoch, Seq},
 };
 
@@ -32,8 +33,8 @@ pub(super) struct Named {
 
 impl Named {
     /// What it is called in the bucket.
-    pub(super) fn key(&self, agent: AgentId) -> String {
-        keys::blob(agent, self.of.0, self.of.1, self.hash)
+    pub(super) fn key(&self, rules: Rules, agent: AgentId) -> String {
+        keys::blob(rules, agent, self.of.0, self.of.1, self.hash)
     }
 }
 
@@ -83,7 +84,7 @@ pub(super) async fn upload<D: Store, B: Bucket>(wing: &Wing<B>, disk: &D, commit
             why: "an entry that is to be appended names it, and it is not here".into(),
         };
         let bytes: Bytes = disk.get_blob(named.hash, named.bytes_max)?.ok_or_else(missing)?.into();
-        put(wing, agent, &named.key(agent), bytes).await?;
+        put(wing, agent, &named.key(wing.bucket.rules(), agent), bytes).await?;
     }
     Ok(())
 }
@@ -118,7 +119,7 @@ pub(super) async fn fetch<D: Store, B: Bucket>(
     if disk.has_blob(named.hash)? {
         return Ok(true);
     }
-    let key = named.key(agent);
+    let key = named.key(wing.bucket.rules(), agent);
     match get(wing, agent, &key, named.bytes_max).await? {
         Some(bytes) if Hash::of_blob(&bytes) == named.hash => disk.put_blob(bytes.to_vec()).await.map(|_| true),
         Some(_) => Err(Error::RolledBack { agent, what: format!("what {key} says that it is") }),

@@ -1,11 +1,9 @@
 //! Putting the slots before a checkpoint together, and deleting them.
 //!
-//! Invariants kept here:
-//! - A slot is deleted only after the bundle that has it is in the bucket, slots of a run in their order, each before the
-//!   next. So who finds a slot missing finds the bundle.
-//! - Never deleted: the first slot, a slot that changes custody, and a slot that is void. As long as they stand, what
-//!   somebody before still has on its way finds its slot taken.
+//! Invariants kept here, beside those of [`Harvest`], which says which slots may go:
+//! - A slot is deleted only after the bundle that has it is in the bucket. So who finds a slot missing finds the bundle.
 //! - States are deleted only of the epoch that this process appends under, and only before its last checkpoint.
+//! - Appends do not wait for it.
 
 use super::{
     Wing, blobs, keys,
@@ -17,20 +15,27 @@ use crate::{
 };
 use bytes::Bytes;
 use igor_protocol::{
-    AgentId, Commit, Hash,
-    slot::{Bundle, Object, PACK_SLOTS_MAX, Pack, SLOT_BYTES_MAX},
+    AgentId, Commit,
+    slot::{Bundle, Harvest, Object, Pack, Place, SLOT_BYTES_MAX},
     units::Slot,
 };
+use std::ops::Range;
 
 /// Bytes of slots that one bundle has at most, but for the last slot.
 const BYTES_MAX: usize = 4 << 20;
 
-/// One slot that is to go.
+/// What one bundle takes.
+struct Plan {
+    place: Place,
+    due: Range<Slot>,
+    harvest: Harvest,
+}
+
+/// Slots that are to go, and the number after the last.
 struct Old {
-    number: Slot,
-    prev: Hash,
-    bytes: Bytes,
-    commit: Commit,
+    commits: Vec<Commit>,
+    bytes: Vec<Vec<u8>>,
+    next: Slot,
 }
 
 impl Log {
@@ -41,36 +46,43 @@ impl Log {
         disk: &D,
         agent: AgentId,
     ) -> Result<(), Error> {
-        let _turn = self.turn.lock().await;
+        let _one = self.collecting.lock().await;
+        let rules = wing.bucket.rules();
         loop {
-            let plan = self.look(|known| known.checkpoint.filter(|_| known.is_own()).map(|upto| (known.place, upto)));
-            let Some((place, upto)) = plan.flatten() else { return Ok(()) };
-            if upto.0 < place.bundled.0.saturating_add(wing.bundle_slots_min) {
-                return Ok(());
-            }
-            let Some((old, next)) = gather(wing, agent, place.bundled, upto).await? else { return Ok(()) };
-            let pack: Bytes = Pack::new(old.iter().map(|slot| slot.bytes.to_vec()).collect()).encode().into();
-            let bundle = Bundle::new(agent, place.end.run, place.bundles, next, &pack);
+            let plan = |known: &Known| {
+                let due = known.harvest.due(rules, &known.place, wing.bundle_slots_min).filter(|_| known.is_own())?;
+                Some(Plan { place: known.place, due, harvest: known.harvest.clone() })
+            };
+            let Some(Plan { place, due, harvest }) = self.look(plan).flatten() else { return Ok(()) };
+            let Some(old) = gather(wing, agent, harvest.counting(&due)).await? else { return Ok(()) };
+            let pack: Bytes = Pack::new(old.bytes).encode().into();
+            let bundle = Bundle::new(agent, place.end.run, place.bundles, old.next, &pack);
             if !put(wing, agent, &keys::pack(agent, bundle.pack), &pack).await? {
                 return Ok(()); // somebody has put something else there; nothing is deleted for it
             }
             let bundle: Bytes = bundle.encode().into();
             let is_there = put(wing, agent, &keys::bundle(agent, place.end.run, place.bundles), &bundle).await?;
-            let counted = |known: &mut Known| {
-                if known.place.end.run == place.end.run && known.place.bundles == place.bundles {
+            let counted = self.change(|known| {
+                let is_same = (known.place.end.run, known.place.bundles) == (place.end.run, place.bundles);
+                if is_same {
                     known.place.bundles = known.place.bundles.saturating_add(1);
                     if is_there {
-                        known.place.bundled = next;
+                        known.place.bundled = old.next;
+                        known.harvest.bundled(old.next);
                     }
                 }
-            };
-            if !self.change(counted) || !is_there {
-                continue;
+                is_same
+            });
+            if !is_there {
+                if counted == Some(true) {
+                    continue; // in the next one, then
+                }
+                return Ok(());
             }
-            for slot in &old {
-                delete(wing, agent, &keys::slot(agent, slot.number)).await?;
+            for slot in harvest.to_delete(rules, &due, old.next) {
+                delete(wing, agent, &keys::slot(agent, slot)).await?;
             }
-            self.delete_states(wing, disk, agent, &old).await?;
+            self.delete_states(wing, disk, agent, &old.commits).await?;
         }
     }
 
@@ -80,62 +92,42 @@ impl Log {
         wing: &Wing<B>,
         disk: &D,
         agent: AgentId,
-        old: &[Old],
+        old: &[Commit],
     ) -> Result<(), Error> {
-        let Some(last) = self.look(|known| known.held.chain.next) else { return Ok(()) };
+        let Some(last) = disk.tail(agent)?.map(|tail| tail.next) else { return Ok(()) };
         let newest = crate::search::last_with_checkpoint(&|from| disk.read(agent, from), last)?;
         let Some(newest) = newest else { return Ok(()) };
-        for slot in old.iter().filter(|slot| slot.commit.first() < newest.first()) {
-            for named in blobs::named(&slot.commit)?.iter().filter(|named| named.is_state) {
-                delete(wing, agent, &named.key(agent)).await?;
+        for commit in old.iter().filter(|commit| commit.first() < newest.first()) {
+            for named in blobs::named(commit)?.iter().filter(|named| named.is_state) {
+                delete(wing, agent, &named.key(wing.bucket.rules(), agent)).await?;
             }
         }
         Ok(())
     }
 }
 
-/// The slots that count from `from` on, up to the one before `upto`, or to where the bundle is full; and the number after
-/// the last of them. Nothing where they are not as they should be: then they stay.
+/// What stands in these slots, or in the first of them, as far as one bundle takes it. Nothing where they are not as they
+/// should be: then they stay.
 async fn gather<B: Bucket>(
     wing: &Wing<B>,
     agent: AgentId,
-    from: Slot,
-    upto: Slot,
-) -> Result<Option<(Vec<Old>, Slot)>, Error> {
-    let (mut all, mut bytes) = (Vec::<Old>::new(), 0);
-    let mut number = from;
-    while number < upto && all.len() < PACK_SLOTS_MAX && bytes < BYTES_MAX {
-        let Some(found) = get(wing, agent, &keys::slot(agent, number), SLOT_BYTES_MAX as u64).await? else {
-            return Ok(None);
-        };
-        if let Ok(object) = Object::decode(&found) {
-            bytes += found.len();
-            all.push(Old { number, prev: object.prev, bytes: found, commit: object.commit });
-        }
-        number = number.next();
-    }
-    // Which of them count is known from the last one on: the one after it names it, that names the one before, and so on.
-    let mut after = None;
-    while let Some(found) = get(wing, agent, &keys::slot(agent, number), SLOT_BYTES_MAX as u64).await? {
-        if let Ok(object) = Object::decode(&found)
-            && all.iter().any(|old| Object::hash(&old.bytes) == object.prev)
-        {
-            after = Some(object.prev);
+    slots: impl Iterator<Item = Slot>,
+) -> Result<Option<Old>, Error> {
+    let (mut old, mut taken) = (Old { commits: Vec::new(), bytes: Vec::new(), next: Slot(0) }, 0);
+    for number in slots {
+        if taken >= BYTES_MAX {
             break;
         }
-        number = number.next();
+        let found = get(wing, agent, &keys::slot(agent, number), SLOT_BYTES_MAX as u64).await?;
+        let Some((object, bytes)) = found.and_then(|bytes| Some((Object::decode(&bytes).ok()?, bytes))) else {
+            return Ok(None);
+        };
+        taken += bytes.len();
+        old.commits.push(object.commit);
+        old.bytes.push(bytes.to_vec());
+        old.next = number.next();
     }
-    let Some(mut named) = after else { return Ok(None) };
-    let mut counting = Vec::new();
-    for old in all.into_iter().rev() {
-        if Object::hash(&old.bytes) == named {
-            named = old.prev;
-            counting.push(old);
-        }
-    }
-    counting.reverse();
-    let next = counting.last().map(|old| old.number.next());
-    Ok(next.map(|next| (counting, next)))
+    Ok((!old.commits.is_empty()).then_some(old))
 }
 
 /// Creates a bundle. Says whether it is there: somebody else's bytes may be.

@@ -2,6 +2,7 @@
 
 use igor_protocol::{
     AgentId, Hash,
+    slot::{Rule, Rules},
     units::{Epoch, Seq, Slot},
 };
 
@@ -22,6 +23,9 @@ pub(super) fn pack(agent: AgentId, hash: Hash) -> String {
 
 /// A blob that a commit names, which begins at this position. Each commit has copies of its own: a delete of one that comes
 /// late, or from who had custody before, takes nothing that is named since.
-pub(super) fn blob(agent: AgentId, epoch: Epoch, first: Seq, hash: Hash) -> String {
+pub(super) fn blob(rules: Rules, agent: AgentId, epoch: Epoch, first: Seq, hash: Hash) -> String {
+    if !rules.keep(Rule::OwnBlobs) {
+        return format!("agents/{}/blobs/{hash}", agent.0);
+    }
     format!("agents/{}/blobs/{}.{}/{:020}/{hash}", agent.0, epoch.term, epoch.n, first.0)
 }

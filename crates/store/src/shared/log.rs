@@ -8,7 +8,7 @@
 
 use super::{
     Wing, blobs, keys,
-    note::{self, Note, Place},
+    note::{self, Note},
 };
 use crate::{
     Error, Store,
@@ -16,12 +16,12 @@ use crate::{
 };
 use bytes::Bytes;
 use igor_protocol::{
-    AgentId, Commit, Entry, Hash, OwnerId,
+    AgentId, Commit, Entry, Hash, NodeId, OwnerId,
     custody::Held,
-    entry::{Body, Custody, Genesis, StoreId, StoreKind},
+    entry::{Body, Genesis, StoreId, StoreKind},
     slot::{
-        BUNDLE_BYTES_MAX, Bundle, Counts, End, Found, Landed, Nonce, Object, Pack, Position, SLOT_BYTES_MAX, Sealed,
-        Ticket, Turn, Void, Writer,
+        BUNDLE_BYTES_MAX, Bundle, Counts, End, Found, Harvest, Landed, Nonce, Object, Pack, Place, Position, Refused,
+        Rule, Rules, SLOT_BYTES_MAX, Sealed, Ticket, Turn, Void, Writer,
     },
     units::Slot,
 };
@@ -40,6 +40,8 @@ pub(super) struct Log {
     changed: Notify,
     /// Who has it reads on, or writes to the disk.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Who has it collects.
+    pub(super) collecting: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -55,36 +57,37 @@ pub(super) struct Known {
     /// After the last slot that was read or confirmed.
     pub(super) place: Place,
     pub(super) held: Held,
-    /// The slot of the last checkpoint that this process appended.
-    pub(super) checkpoint: Option<Slot>,
+    /// What this process may put together of the run that it began.
+    pub(super) harvest: Harvest,
     /// With all that is on its way.
     staged: Held,
     writer: Writer<Commit, Bytes>,
-    /// The last change of custody was made by this process, since it read the journal.
-    own: bool,
     /// Confirmed, and not on the disk yet.
     ready: VecDeque<(Commit, Note)>,
 }
 
 impl Known {
     /// What was read, nothing of it by this process.
-    pub(super) fn read(owner: OwnerId, place: Place, held: Held) -> Self {
-        let (writer, ready) = (Writer::new(place.end.next), VecDeque::new());
-        Self { owner, place, staged: held.clone(), held, checkpoint: None, writer, own: false, ready }
+    pub(super) fn read(rules: Rules, owner: OwnerId, place: Place, held: Held) -> Self {
+        let writer = Writer::new(rules, place.end.next);
+        let (staged, ready) = (held.clone(), VecDeque::new());
+        Self { owner, place, staged, held, harvest: Harvest::default(), writer, ready }
     }
 
     /// Whether this process appends to it.
     pub(super) const fn is_own(&self) -> bool {
-        self.own
+        self.writer.is_own()
     }
 
     fn confirm(&mut self, store: StoreId, landed: Vec<Landed<Commit>>, nonce: Nonce) -> Result<(), Error> {
-        for Landed { payload: commit, at, next } in landed {
-            let begins = change(&commit).is_some() || at == Slot(0);
-            let run = if begins { at } else { self.place.end.run };
-            self.place = self.place.after(at, End { next, nonce, run });
-            if commit.entries().any(|(_, _, bytes)| Entry::is_checkpoint(bytes)) {
-                self.checkpoint = Some(at);
+        for Landed { payload: commit, from, at, next } in landed {
+            if changes(&commit) || at == Slot(0) {
+                self.place = self.place.after(at, End { next, nonce, run: at });
+                self.harvest = Harvest::default();
+            } else {
+                self.place = self.place.after(at, End { next, nonce, run: self.place.end.run });
+                let is_checkpoint = commit.entries().any(|(_, _, bytes)| Entry::is_checkpoint(bytes));
+                self.harvest.confirmed(from, at, is_checkpoint);
             }
             let agent = commit.agent();
             self.held.follow(&commit).map_err(|why| Error::NotAdmitted { agent, why })?;
@@ -93,15 +96,18 @@ impl Known {
         }
         Ok(())
     }
+
+    /// Whether a node has custody at the end, and may go on: nobody, while a handoff waits for its answer.
+    fn has_custody(&self, rules: Rules, node: NodeId) -> bool {
+        let standing = &self.held.standing;
+        standing.custodian == node && !rules.forbid(Rule::GivenIsGiven, standing.pending().is_some())
+    }
 }
 
-/// The change of custody that a commit begins with.
-pub(super) fn change(commit: &Commit) -> Option<Custody> {
-    let (_, _, bytes) = commit.entries().next()?;
-    match Entry::decode(bytes).ok()?.body {
-        Body::Custody(record) => Some(record),
-        _ => None,
-    }
+/// Whether a commit begins with a change of custody.
+fn changes(commit: &Commit) -> bool {
+    let first = commit.entries().next().and_then(|(_, _, bytes)| Entry::decode(bytes).ok());
+    matches!(first, Some(Entry { body: Body::Custody(_), .. }))
 }
 
 /// Forgets what is known unless the append came to its end.
@@ -122,7 +128,7 @@ impl Drop for Pending<'_> {
 impl Log {
     pub(super) fn new(store: StoreId) -> Self {
         let (state, changed) = (Mutex::default(), Notify::new());
-        Self { store, state, changed, turn: tokio::sync::Mutex::new(()) }
+        Self { store, state, changed, turn: tokio::sync::Mutex::new(()), collecting: tokio::sync::Mutex::new(()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -151,18 +157,18 @@ impl Log {
         self.lock().known.as_ref().map(look)
     }
 
-    /// Changes what is known. Says whether there was anything.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Known)) -> bool {
-        self.lock().known.as_mut().map(change).is_some()
+    /// Changes what is known, if anything is.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Known) -> T) -> Option<T> {
+        self.lock().known.as_mut().map(change)
     }
 
-    /// Which knowledge this is, and whether this process has appends on their way.
+    /// Whether this process has appends on their way.
     pub(super) fn is_busy(&self) -> bool {
         self.look(|known| known.writer.in_flight() > 0 || !known.ready.is_empty()).unwrap_or(false)
     }
 
     /// Puts what was read in place of what was known, unless that moved on meanwhile.
-    pub(super) fn learn(&self, before: Option<Position>, known: Known) -> bool {
+    pub(super) fn learn(&self, before: Option<Position>, known: Known) {
         let mut state = self.lock();
         let is_same = match &state.known {
             None => before.is_none(),
@@ -172,11 +178,10 @@ impl Log {
             state.known = Some(known);
             state.generation += 1;
         }
-        is_same
     }
 
     /// An agent begins: nothing of it is anywhere.
-    pub(super) fn begin<D: Store, B>(&self, wing: &Wing<B>, disk: &D, commit: &Commit) -> Result<(), Error> {
+    pub(super) fn begin<D: Store, B: Bucket>(&self, wing: &Wing<B>, disk: &D, commit: &Commit) -> Result<(), Error> {
         let agent = commit.agent();
         if let Some(tail) = disk.tail(agent)? {
             return Err(Error::Conflict { agent, tail: Some(Box::new(tail)), offered: commit.first() });
@@ -186,39 +191,42 @@ impl Log {
         let mut state = self.lock();
         state.generation += 1;
         // Whoever begins it is the first custodian, or its slot does not count.
-        let known = Known::read(genesis.body.owner, Place::first(wing.nonce), held);
-        state.known = Some(Known { own: true, ..known });
+        let (rules, place) = (wing.bucket.rules(), Place::first(wing.nonce));
+        let known = Known::read(rules, genesis.body.owner, place, held);
+        state.known = Some(Known { writer: Writer::owning(rules, place.end.next), ..known });
         Ok(())
     }
 
-    /// Asks for an append, in its place after all others.
-    fn push<B>(&self, wing: &Wing<B>, commit: &Commit) -> Result<(u64, Ticket), Error> {
+    /// Asks for an append, in its place after all others. Gives also where that is, as far as is known.
+    fn push<B>(&self, wing: &Wing<B>, commit: &Commit) -> Result<(u64, Ticket, Place), Error> {
         let agent = commit.agent();
         let mut state = self.lock();
         let generation = state.generation;
-        let known = state.known.as_mut().filter(|known| !known.writer.is_lost()).ok_or(Error::Behind { agent })?;
+        let known = state.known.as_mut().ok_or(Error::Behind { agent })?;
         let staged = &known.staged.chain;
         let conflict = || Error::Conflict { agent, tail: Some(Box::new(*staged)), offered: commit.first() };
+        let changes = changes(commit);
+        let may_push = known.writer.may_push(changes);
+        if may_push == Err(Refused::Lost) {
+            return Err(Error::Behind { agent });
+        }
         if (commit.first(), commit.prev()) != (staged.next, staged.head) {
             return Err(conflict());
         }
         if commit.epoch() < staged.epoch {
             return Err(Error::Fenced { agent, epoch: staged.epoch, offered: commit.epoch() });
         }
-        let changes = change(commit).is_some();
-        // A change is decided on what is confirmed, and nothing goes after it before it is.
-        if changes && (known.writer.in_flight() > 0 || !known.ready.is_empty()) {
-            return Err(conflict());
-        }
-        if !changes && (!known.own || known.staged.standing.custodian != wing.key.public()) {
-            return Err(Error::Behind { agent });
+        // A change is decided on what is confirmed, and durable here.
+        match may_push {
+            Ok(()) if changes && !known.ready.is_empty() => return Err(conflict()),
+            Ok(()) => {}
+            Err(Refused::Busy) => return Err(conflict()),
+            Err(Refused::NotOwn | Refused::Lost) => return Err(Error::Behind { agent }),
         }
         known.staged.follow(commit).map_err(|why| Error::NotAdmitted { agent, why })?;
-        if changes {
-            known.own = false;
-        }
-        let ticket = known.writer.push(commit.clone(), |at, commit| seal(wing, at, commit));
-        Ok((generation, ticket))
+        let pushed = known.writer.push(commit.clone(), changes, |at, commit| seal(wing, at, commit));
+        let ticket = pushed.map_err(|_| Error::Behind { agent })?;
+        Ok((generation, ticket, known.place))
     }
 
     /// Appends, and returns once that is in the bucket and on the disk.
@@ -229,18 +237,20 @@ impl Log {
         commit: Commit,
     ) -> Result<(), Error> {
         let agent = commit.agent();
-        let before = self.look(|known| known.place);
-        let (generation, ticket) = self.push(wing, &commit)?;
+        let (generation, ticket, before) = self.push(wing, &commit)?;
         let mut pending = Pending { log: self, generation, done: false };
         blobs::upload(wing, disk, &commit).await?;
         self.settle(wing, agent, generation, ticket).await?;
-        if let (Some(record), Some(before)) = (change(&commit), before) {
-            if went_on(wing, agent, before).await? {
+        if changes(&commit) {
+            let rules = wing.bucket.rules();
+            if rules.keep(Rule::CheckAfterChange) && went_on(wing, agent, before).await? {
                 return Err(Error::Behind { agent });
             }
             let mut state = self.lock();
-            let known = state.known.as_mut().ok_or(Error::Behind { agent })?;
-            known.own = record.phase.writer() == wing.key.public();
+            let is_same = state.generation == generation;
+            let known = state.known.as_mut().filter(|_| is_same).ok_or(Error::Behind { agent })?;
+            let own = known.has_custody(rules, wing.key.public());
+            known.writer.changed(own);
         }
         self.drain(disk, generation, agent).await?;
         pending.done = true;
@@ -332,7 +342,10 @@ impl Log {
             known.map(|known| known.ready.front().cloned()).ok_or(Error::Behind { agent })
         };
         while let Some((commit, note)) = next()? {
-            disk.append_noting(commit, &note::name(agent), note.encode()).await?;
+            // Who read on meanwhile may have brought it here already.
+            if disk.tail(agent)?.is_none_or(|tail| tail.next < commit.next()) {
+                disk.append_noting(commit, &note::name(agent), note.encode()).await?;
+            }
             let mut state = self.lock();
             if state.generation == generation
                 && let Some(known) = &mut state.known
@@ -346,7 +359,7 @@ impl Log {
 
 /// Whether slots were collected from this place on: then it was not the end, and what was put there is a ghost.
 async fn went_on<B: Bucket>(wing: &Wing<B>, agent: AgentId, place: Place) -> Result<bool, Error> {
-    let (prev, run) = (place.end.next.prev, place.end.run);
+    let run = place.end.run;
     for index in place.bundles.. {
         let Some(found) = get(wing, agent, &keys::bundle(agent, run, index), BUNDLE_BYTES_MAX as u64).await? else {
             break;
@@ -354,7 +367,7 @@ async fn went_on<B: Bucket>(wing: &Wing<B>, agent: AgentId, place: Place) -> Res
         let bundle = Bundle::decode(&found, agent, run, index).filter(|bundle| bundle.next > place.last.next());
         let Some(pack) = open(wing, agent, bundle).await? else { continue };
         let mut slots = pack.slots().filter_map(|bytes| Object::decode(bytes).ok());
-        if slots.any(|object| object.prev == prev && object.number > place.last) {
+        if slots.any(|object| place.goes_on_by(Position { number: object.number, prev: object.prev })) {
             return Ok(true);
         }
     }

@@ -6,7 +6,7 @@ use crate::{Error, LOCAL_BYTES_MAX, Store};
 use igor_protocol::{
     AgentId, codec,
     entry::StoreId,
-    slot::{End, Nonce, Position},
+    slot::{End, Nonce, Place, Position},
     units::{Seq, Slot},
 };
 use minicbor::{Decode, Encode};
@@ -14,36 +14,6 @@ use minicbor::{Decode, Encode};
 /// What the names of all notes begin with.
 pub(super) const PREFIX: &str = "slots-";
 const VERSION: u8 = 1;
-
-/// The end of a journal in a bucket, and how much of its last run is in bundles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) end: End,
-    /// How many bundles of the run are known.
-    pub(super) bundles: u32,
-    /// The first slot of the run that is in none of them.
-    pub(super) bundled: Slot,
-    /// The last slot that counts. Between it and the end are void ones.
-    pub(super) last: Slot,
-}
-
-impl Place {
-    /// Before the first slot.
-    pub(super) const fn first(nonce: Nonce) -> Self {
-        let next = Position { number: Slot(0), prev: igor_protocol::Hash::ZERO };
-        Self { end: End { next, nonce, run: Slot(0) }, bundles: 0, bundled: Slot(1), last: Slot(0) }
-    }
-
-    /// After a slot that counts.
-    #[must_use]
-    pub(super) const fn after(self, at: Slot, end: End) -> Self {
-        if self.end.run.0 == end.run.0 {
-            Self { end, last: at, ..self }
-        } else {
-            Self { end, bundles: 0, bundled: end.run.next(), last: at }
-        }
-    }
-}
 
 /// What is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

@@ -1,36 +1,25 @@
 //! Reading on: from where the disk has a journal to where the bucket has it.
 //!
-//! Invariants kept here:
+//! Invariants kept here, beside those of [`Reader`], which says what to ask for:
 //! - Only slots that count are written to the disk, each with the note that says so, and only after the blobs that a
 //!   successor needs of it.
-//! - Nothing is concluded from a slot, there or not, before the next bundle was asked for: where one was collected another
-//!   may stand by now, put there by who had slept through that.
 //! - What the note says was there must still be, as a slot or in a bundle.
 
 use super::{
     Wing, blobs, keys,
     log::{Known, Log, genesis_of, get, judge, open},
-    note::{self, Note, Place},
+    note::{self, Note},
 };
 use crate::{Error, Store, bucket::Bucket, search::last_with_checkpoint};
 use igor_protocol::{
     AgentId, Body, Commit, Entry, OwnerId, Seq,
     custody::Held,
-    slot::{BUNDLE_BYTES_MAX, Bundle, Object, SLOT_BYTES_MAX},
+    slot::{Ask, BUNDLE_BYTES_MAX, Bundle, Judged, Next, Object, Place, Reader, SLOT_BYTES_MAX},
+    units::Slot,
 };
 
-/// Slots that are read before it is asked whether they were collected meanwhile.
-const AHEAD_SLOTS: usize = 64;
-/// Bytes of them, but for the last.
-const AHEAD_BYTES: usize = 8 << 20;
-
-/// A journal after one more slot.
-struct Next {
-    /// What the slot adds, if it counts.
-    commit: Option<Commit>,
-    place: Place,
-    at: Option<(OwnerId, Held)>,
-}
+/// Whose a journal is, and its end; nothing before its first slot.
+type At = Option<(OwnerId, Held)>;
 
 /// A journal while it is read.
 struct Reading<'a, D, B> {
@@ -38,9 +27,6 @@ struct Reading<'a, D, B> {
     wing: &'a Wing<B>,
     disk: &'a D,
     agent: AgentId,
-    /// Whose it is, and its end on the disk; nothing before its first slot.
-    at: Option<(OwnerId, Held)>,
-    place: Place,
     /// What the last checkpoint names, which is fetched once it is clear that it is the last.
     state: Vec<blobs::Named>,
 }
@@ -57,177 +43,134 @@ impl Log {
         if self.is_busy() {
             return Ok(()); // whatever stands in its way is found by the append
         }
-        let before = self.look(|known| known.place.end.next);
-        let mut reading = match self.look(|known| (known.owner, known.held.clone(), known.place)) {
-            Some((owner, held, place)) => {
-                Reading { log: self, wing, disk, agent, at: Some((owner, held)), place, state: Vec::new() }
+        let rules = wing.bucket.rules();
+        let mut reading = Reading { log: self, wing, disk, agent, state: Vec::new() };
+        let known = self.look(|known| (known.place, known.is_own(), Some((known.owner, known.held.clone()))));
+        let (before, is_own) = (known.as_ref().map(|(place, ..)| place.end.next), known.as_ref().is_some_and(|it| it.1));
+        let mut reader = match known {
+            Some((place, _, at)) => Reader::new(rules, place, at),
+            None => {
+                let (place, at) = reading.on_disk().await?;
+                Reader::new(rules, place, at)
             }
-            None => Reading::begin(self, wing, disk, agent).await?,
         };
-        let moved = reading.to_end().await?;
-        if let Some((owner, held)) = reading.at.filter(|_| moved || before.is_none()) {
-            self.learn(before, Known::read(owner, reading.place, held));
+        reading.to_end(&mut reader).await?;
+        // Who has custody keeps it, unless somebody else went on.
+        let is_news = before.is_none() || reader.has_counted() || (!is_own && reader.has_moved());
+        let (place, at) = reader.kept_to();
+        if let Some((owner, held)) = at.as_ref().filter(|_| is_news) {
+            self.learn(before, Known::read(rules, *owner, *place, held.clone()));
         }
         Ok(())
     }
 }
 
-impl<'a, D: Store, B: Bucket> Reading<'a, D, B> {
-    /// From where the disk has it.
-    async fn begin(log: &'a Log, wing: &'a Wing<B>, disk: &'a D, agent: AgentId) -> Result<Self, Error> {
-        let place = Place::first(wing.nonce);
-        let mut reading = Self { log, wing, disk, agent, at: None, place, state: Vec::new() };
-        let Some(tail) = disk.tail(agent)? else { return Ok(reading) };
+impl<D: Store, B: Bucket> Reading<'_, D, B> {
+    /// Where the disk has it.
+    async fn on_disk(&self) -> Result<(Place, At), Error> {
+        let (disk, agent) = (self.disk, self.agent);
+        let Some(tail) = disk.tail(agent)? else { return Ok((Place::first(self.wing.nonce), None)) };
         let note = note::read(disk, &note::name(agent))?;
-        if (note.agent, note.entries, note.store) != (agent, tail.next, log.store) {
+        if (note.agent, note.entries, note.store) != (agent, tail.next, self.log.store) {
             let why = format!("it is about {} entries, and the journal has {}", note.entries, tail.next);
             return Err(Error::Damaged { path: format!("local/{}", note::name(agent)).into(), at: 0, why });
         }
-        reading.at = Some(held_at_end(disk, agent, tail.next)?);
-        reading.place = note.place();
-        reading.must_be_there().await?;
-        Ok(reading)
+        let place = note.place();
+        self.must_be_there(&place).await?;
+        Ok((place, Some(held_at_end(disk, agent, tail.next)?)))
     }
 
     /// What was read last must be in the bucket: as a slot, or, if it was collected, in the bundle that came next.
-    async fn must_be_there(&self) -> Result<(), Error> {
-        let Place { last, bundled, end, .. } = self.place;
-        match self.get(&keys::slot(self.agent, last), SLOT_BYTES_MAX).await? {
-            Some(bytes) if Object::hash(&bytes) == end.next.prev => return Ok(()),
-            // Whatever stands there now: it was collected.
-            _ if last != end.run && (last < bundled || self.bundle().await?.is_some()) => return Ok(()),
-            _ => {}
+    async fn must_be_there(&self, place: &Place) -> Result<(), Error> {
+        let Place { last, bundles, end, .. } = *place;
+        let found = self.get(&keys::slot(self.agent, last), SLOT_BYTES_MAX).await?;
+        // Whatever stands there otherwise: it came after that was collected.
+        if found.is_some_and(|bytes| Object::hash(&bytes) == end.next.prev)
+            || place.may_be_collected(self.bundle(end.run, bundles).await?.is_some())
+        {
+            return Ok(());
         }
         Err(Error::RolledBack { agent: self.agent, what: format!("slot {last} of its journal") })
     }
 
-    /// Reads on until there is no more. Says whether anything was read.
-    async fn to_end(&mut self) -> Result<bool, Error> {
-        let (mut moved, mut missing) = (false, None);
+    /// Reads on until there is no more.
+    async fn to_end(&mut self, reader: &mut Reader<At, Commit>) -> Result<(), Error> {
+        let mut missing = None;
         loop {
-            let ahead = self.ahead().await?;
-            // Asked for after the slots were read: if there is none, none of them was collected when it was read, so that what
-            // stood there is what was put there first.
-            if let Some(bundle) = self.bundle().await? {
-                self.take_bundle(bundle).await?;
-                // Not before: whoever reads on after a crash reads the rest of it.
-                self.place.bundles = self.place.bundles.saturating_add(1);
-                moved = true;
-                continue;
-            }
-            if ahead.is_empty() {
-                let Some(state) = self.state.last().copied() else { break };
-                if blobs::fetch(self.wing, self.disk, self.agent, &state).await? {
-                    self.state.pop();
-                } else if missing == Some(state) {
-                    let what = state.key(self.agent);
-                    return Err(Error::RolledBack { agent: self.agent, what });
-                } else {
-                    // A later checkpoint may have come, so that this one is needed no more.
-                    missing = Some(state);
+            match reader.ask() {
+                Ask::Slot(number) => {
+                    let found = self.get(&keys::slot(self.agent, number), SLOT_BYTES_MAX).await?;
+                    let (place, at) = reader.here();
+                    let found = found.map(|bytes| (bytes.len(), self.judged(place, at, &bytes)));
+                    reader.slot(found);
                 }
-                continue;
-            }
-            moved = true;
-            for next in ahead {
-                self.keep(next).await?;
+                Ask::Bundle(run, index) => {
+                    let bundle = self.bundle(run, index).await?;
+                    if reader.bundle(bundle.map(|bundle| bundle.map(|bundle| bundle.next))) {
+                        let pack = open(self.wing, self.agent, bundle.flatten()).await?;
+                        let slots = pack.iter().flat_map(|pack| pack.slots());
+                        let numbered = slots.map_while(|bytes| Some((Object::decode(bytes).ok()?.number, bytes)));
+                        reader.pack(numbered, |place, at, bytes| self.judged(place, at, bytes));
+                    }
+                }
+                Ask::Keep => {
+                    if let Some(next) = reader.first() {
+                        self.keep(next).await?;
+                    }
+                    reader.kept();
+                }
+                Ask::Nothing => {
+                    let Some(state) = self.state.last().copied() else { return Ok(()) };
+                    if blobs::fetch(self.wing, self.disk, self.agent, &state).await? {
+                        self.state.pop();
+                    } else if missing == Some(state) {
+                        let what = state.key(self.wing.bucket.rules(), self.agent);
+                        return Err(Error::RolledBack { agent: self.agent, what });
+                    } else {
+                        // A later checkpoint may have come, so that this one is needed no more.
+                        missing = Some(state);
+                    }
+                    reader.again();
+                }
             }
         }
-        Ok(moved)
-    }
-
-    /// The slots that stand next, up to the end of the run, or some of them.
-    async fn ahead(&self) -> Result<Vec<Next>, Error> {
-        let (mut ahead, mut bytes, mut place, mut at) = (Vec::new(), 0, self.place, self.at.clone());
-        let run = place.end.run;
-        while ahead.len() < AHEAD_SLOTS && bytes < AHEAD_BYTES && place.end.run == run {
-            let key = keys::slot(self.agent, place.end.next.number);
-            let Some(found) = self.get(&key, SLOT_BYTES_MAX).await? else { break };
-            bytes += found.len();
-            let next = match self.judged(&place, at.as_ref(), &found)? {
-                Some(next) => next,
-                None => {
-                    let mut void = place;
-                    void.end.next.number = place.end.next.number.next();
-                    Next { commit: None, place: void, at: at.clone() }
-                }
-            };
-            (place, at) = (next.place, next.at.clone());
-            ahead.push(next);
-        }
-        Ok(ahead)
     }
 
     /// What a slot is after this place; nothing if it does not count.
-    fn judged(&self, place: &Place, at: Option<&(OwnerId, Held)>, bytes: &[u8]) -> Result<Option<Next>, Error> {
-        let before = at.map(|(owner, held)| (owner, held));
-        let Ok((object, counts)) = judge(&place.end, before, self.log.store, bytes) else { return Ok(None) };
+    fn judged(&self, place: &Place, at: &At, bytes: &[u8]) -> Option<Judged<At, Commit>> {
+        let before = at.as_ref().map(|(owner, held)| (owner, held));
+        let (object, counts) = judge(&place.end, before, self.log.store, bytes).ok()?;
         if object.agent != self.agent {
-            return Ok(None);
+            return None;
         }
-        let (number, commit) = (object.number, object.commit);
-        let (owner, mut held) = match at {
-            Some((owner, held)) => (*owner, held.clone()),
-            None => match genesis_of(&commit) {
-                Some(genesis) => (genesis.body.owner, Held::before(&genesis.body)),
-                None => return Ok(None),
-            },
+        let owner = match at {
+            Some((owner, _)) => *owner,
+            None => genesis_of(&object.commit)?.body.owner,
         };
-        held.follow(&commit).map_err(|why| Error::NotAdmitted { agent: self.agent, why })?;
-        let place = place.after(number, counts.end);
-        Ok(Some(Next { commit: Some(commit), place, at: Some((owner, held)) }))
+        Some(Judged { commit: object.commit, end: counts.end, at: Some((owner, counts.held)) })
     }
 
     /// Writes what counts to the disk, after the blobs that it names.
-    async fn keep(&mut self, next: Next) -> Result<(), Error> {
-        if let Some(commit) = next.commit {
-            let named = blobs::named(&commit)?;
-            if named.iter().any(|named| named.is_state) {
-                self.state = named.iter().filter(|named| named.is_state).copied().collect();
-            }
-            for named in named.into_iter().filter(|named| !named.is_state) {
-                if !blobs::fetch(self.wing, self.disk, self.agent, &named).await? {
-                    return Err(Error::RolledBack { agent: self.agent, what: named.key(self.agent) });
-                }
-            }
-            let note = Note::new(self.agent, self.log.store, commit.next(), next.place);
-            self.disk.append_noting(commit, &note::name(self.agent), note.encode()).await?;
+    async fn keep(&mut self, next: &Next<At, Commit>) -> Result<(), Error> {
+        let Some(commit) = &next.commit else { return Ok(()) };
+        let named = blobs::named(commit)?;
+        if named.iter().any(|named| named.is_state) {
+            self.state = named.iter().filter(|named| named.is_state).copied().collect();
         }
-        (self.place, self.at) = (next.place, next.at);
-        Ok(())
+        for named in named.into_iter().filter(|named| !named.is_state) {
+            if !blobs::fetch(self.wing, self.disk, self.agent, &named).await? {
+                let what = named.key(self.wing.bucket.rules(), self.agent);
+                return Err(Error::RolledBack { agent: self.agent, what });
+            }
+        }
+        let note = Note::new(self.agent, self.log.store, commit.next(), next.place);
+        self.disk.append_noting(commit.clone(), &note::name(self.agent), note.encode()).await
     }
 
-    /// Whether there is a next bundle of the run, and what it is.
-    async fn bundle(&self) -> Result<Option<Option<Bundle>>, Error> {
-        let (run, index) = (self.place.end.run, self.place.bundles);
+    /// Whether there is a bundle of this number, and what it is.
+    async fn bundle(&self, run: Slot, index: u32) -> Result<Option<Option<Bundle>>, Error> {
         let found = self.get(&keys::bundle(self.agent, run, index), BUNDLE_BYTES_MAX).await?;
         Ok(found.map(|bytes| Bundle::decode(&bytes, self.agent, run, index)))
-    }
-
-    /// Takes in what of a bundle goes on from here. Between two slots that count there may be void ones, which are in none.
-    async fn take_bundle(&mut self, bundle: Option<Bundle>) -> Result<(), Error> {
-        // Not by where this reads: what is void may have come to stand where something was collected.
-        if let Some(bundle) = bundle.filter(|bundle| bundle.next <= self.place.last.next()) {
-            self.place.bundled = self.place.bundled.max(bundle.next);
-            return Ok(());
-        }
-        let Some(pack) = open(self.wing, self.agent, bundle).await? else { return Ok(()) };
-        let run = self.place.end.run;
-        for bytes in pack.slots() {
-            let Ok(object) = Object::decode(bytes) else { break };
-            if object.number <= self.place.last {
-                continue;
-            }
-            let mut place = self.place;
-            place.end.next.number = object.number;
-            let Some(mut next) = self.judged(&place, self.at.as_ref(), bytes)?.filter(|next| next.place.end.run == run)
-            else {
-                break;
-            };
-            next.place.bundled = object.number.next();
-            self.keep(next).await?;
-        }
-        Ok(())
     }
 
     async fn get(&self, key: &str, max: usize) -> Result<Option<bytes::Bytes>, Error> {
