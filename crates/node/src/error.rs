@@ -1,6 +1,6 @@
 //! What can go wrong on a node, by what its operator must do.
 
-use crate::{admission::NoRoom, api::wire::Elsewhere, home, local, node::NotImported, portable::Unreadable};
+use crate::{bucket::NoBucket, admission::NoRoom, api::wire::Elsewhere, home, local, node::NotImported, portable::Unreadable};
 use igor_protocol::{AgentId, Credits, Hash, NodeId, OwnerId, Terms, entry::EndCause, ledger::Fault};
 use igor_spine::inspect;
 use std::path::PathBuf;
@@ -14,6 +14,23 @@ pub enum Error {
     /// The disk. After [`igor_store::Error::Poisoned`] the process must end.
     #[error(transparent)]
     Store(#[from] igor_store::Error),
+    /// The bucket that the operator named.
+    #[error("{0}")]
+    NoBucket(Box<NoBucket>),
+    /// The shared store does not answer.
+    #[error("the bucket of agent {agent} does not answer; nothing is lost, and it is tried again")]
+    StoreSilent {
+        /// Whose.
+        agent: AgentId,
+    },
+    /// An agent that names this node as standby is not one that it takes.
+    #[error("agent {agent} names this node as standby, and this node does not take it: {why}")]
+    NotAdmitted {
+        /// Whose.
+        agent: AgentId,
+        /// Why.
+        why: String,
+    },
     /// A name, or what the operator said of an agent.
     #[error(transparent)]
     Local(#[from] local::Error),
@@ -366,5 +383,11 @@ fn after_end(name: &str, cause: &str) -> String {
         format!("`igor fund {name} CREDITS` revives it")
     } else {
         format!("that is final, and its journal stays: `igor timeline {name}`")
+    }
+}
+
+impl From<NoBucket> for Error {
+    fn from(why: NoBucket) -> Self {
+        Self::NoBucket(Box::new(why))
     }
 }

@@ -29,7 +29,7 @@ mod keys;
 mod socket;
 
 pub use config::{
-    Admission, ApiConfig, BadPrice, Capability, Config, Grants, MetricsConfig, NetworkConfig, NotGranted, Policy,
+    StoreConfig,     Admission, ApiConfig, BadPrice, Capability, Config, Grants, MetricsConfig, NetworkConfig, NotGranted, Policy,
     Prices, price_per_ns,
 };
 pub use keys::{Keys, Role};

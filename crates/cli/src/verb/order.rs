@@ -59,9 +59,9 @@ pub(crate) fn fund(context: &Context, args: &args::Fund, kept: &mut Kept) -> Res
         Ok(Some(Action::Fund { total }))
     })?;
     let ledger = given.book.ledger();
-    let funded = match given.order.as_ref().map(|order| order.body.action) {
-        Some(Action::Fund { total }) => total,
-        Some(Action::Recall | Action::Takeover { .. }) | None => ledger.funded,
+    let funded = match given.order.as_ref().map(|order| &order.body.action) {
+        Some(Action::Fund { total }) => *total,
+        Some(Action::Recall | Action::Takeover { .. } | Action::Policy(_)) | None => ledger.funded,
     };
     let added = funded.checked_sub(ledger.funded).unwrap_or(Credits::ZERO);
     let row = Funded {
@@ -153,7 +153,7 @@ fn unknown(name: &str, order: &Order) -> String {
              which adds nothing where it does",
             words::money(total)
         ),
-        Action::Recall | Action::Takeover { .. } => {
+        Action::Recall | Action::Takeover { .. } | Action::Policy(_) => {
             format!("it is unknown whether the order stands (number {counter}); the same command again is safe")
         }
     }

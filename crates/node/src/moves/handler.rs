@@ -49,6 +49,10 @@ impl Handler for Gate {
                     let known = tokio::task::spawn_blocking(move || known(&node, &agents)).await;
                     known.map_err(|_| Why::Failed)
                 }
+                Request::Pulse { beats } => {
+                    node.heard(peer, &beats);
+                    Ok(Response::Told { body: Vec::new() })
+                }
                 Request::Tell { body } => {
                     let tidings = Tidings::decode(&body).map_err(|_| Why::Malformed)?;
                     let (agent, metrics) = (tidings.agent, Arc::clone(node.metrics()));

@@ -5,7 +5,7 @@
 //! - A life that fails, or cannot begin, is reported, and the others go on.
 //! - Once the node is being stopped no life begins, so that stopping all of them is stopping all of them.
 
-use super::{Node, OwnLife, blocking};
+use super::{Node, OwnLife, blocking, moving::STORE_WITHIN};
 use crate::{
     Error, Wishes,
     admission::Place,
@@ -167,6 +167,8 @@ impl Node {
             return Ok(lives());
         }
         let _slot = self.slot().await?;
+        let read = tokio::time::timeout(STORE_WITHIN, self.store.refresh(agent)).await;
+        read.map_err(|_| Error::StoreSilent { agent })??;
         if !self.wants(agent).await? {
             return Ok(false);
         }

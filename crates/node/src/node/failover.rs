@@ -1,0 +1,262 @@
+//! Standing by: agents of other nodes that name this one are followed, and gone on with when their node is silent.
+//!
+//! ```text
+//!   custodian ── pulse, again and again ──► standby: follows the journal in the shared store, compiled and restored
+//!       ✗ silent for too long ────────────► fence in the next slot: the store says who was first ──► lives here
+//! ```
+//!
+//! Invariants kept here:
+//! - A pulse is a hint, and so is silence: the store decides. Being wrong costs a pause.
+//! - A node pulses only while the store answers it: one that is cut off from the bucket goes silent as well.
+//! - Only an agent whose owner names this node, and which its operator would take in a move, is followed.
+
+use super::{Node, blocking};
+use crate::Error;
+use igor_network::{
+    Request,
+    message::{BEATS_MAX, Beat},
+};
+use igor_protocol::{
+    AgentId, Epoch, NodeId, Seq,
+    custody::Status,
+    entry::StoreKind,
+    limits::STANDBY_MAX,
+    transfer::Offer,
+};
+use igor_spine::{custody::Succession, inspect};
+use igor_store::Store;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How often a node says that its agents are well.
+const PULSE_EVERY: Duration = Duration::from_millis(200);
+/// A store that has answered nothing for so long is no reason to be well.
+const STORE_SILENT: Duration = Duration::from_millis(500);
+/// How long a node may be silent where the owner does not say it.
+const SILENT_FOR: Duration = Duration::from_millis(800);
+/// How much longer each node further back in line waits.
+const LINE_STEP: Duration = Duration::from_millis(300);
+/// How often it is looked who is silent.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Pauses after an attempt that failed: the first, and the longest.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
+/// Agents that are followed at once.
+const WATCHED_MAX: usize = 4096;
+
+/// Agents of other nodes, as they were heard of last.
+#[derive(Default)]
+pub(super) struct Watched(Mutex<BTreeMap<AgentId, Watch>>);
+
+/// One of them.
+struct Watch {
+    node: NodeId,
+    epoch: Epoch,
+    /// The end of its journal, as its node says.
+    next: Seq,
+    heard: Instant,
+    /// Something is being done about it.
+    busy: bool,
+    /// It is followed, and this node may go on with it once its own was silent for so long.
+    after: Option<Duration>,
+    failed: u32,
+    not_before: Instant,
+}
+
+impl Watched {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Watch>> {
+        // No update can fail in the middle.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in that an agent is well. Says whether there is news of it that nobody looks at yet.
+    fn hear(&self, node: NodeId, beat: &Beat, now: Instant) -> bool {
+        let mut all = self.lock();
+        if all.len() >= WATCHED_MAX && !all.contains_key(&beat.agent) {
+            return false;
+        }
+        let new = || Watch {
+            node,
+            epoch: beat.epoch,
+            next: Seq(0),
+            heard: now,
+            busy: false,
+            after: None,
+            failed: 0,
+            not_before: now,
+        };
+        let watch = all.entry(beat.agent).or_insert_with(new);
+        if beat.epoch < watch.epoch || (beat.epoch == watch.epoch && node != watch.node) {
+            return false; // it is behind, or says what another node says as well
+        }
+        (watch.node, watch.epoch, watch.heard) = (node, beat.epoch, now);
+        let news = beat.next > watch.next && now >= watch.not_before;
+        watch.next = watch.next.max(beat.next);
+        news && !std::mem::replace(&mut watch.busy, true)
+    }
+
+    /// Those whose node was silent for too long; somebody looks after them from now on.
+    fn silent(&self, now: Instant) -> Vec<(AgentId, NodeId, Epoch)> {
+        let mut all = self.lock();
+        let due = |watch: &Watch| {
+            let silent = watch.after.is_some_and(|after| now.duration_since(watch.heard) > after);
+            silent && !watch.busy && now >= watch.not_before
+        };
+        let silent = all.iter_mut().filter(|(_, watch)| due(watch));
+        silent
+            .map(|(agent, watch)| {
+                watch.busy = true;
+                (*agent, watch.node, watch.epoch)
+            })
+            .collect()
+    }
+
+    /// What was done about an agent is done.
+    fn done(&self, agent: AgentId, change: impl FnOnce(&mut Watch)) {
+        if let Some(watch) = self.lock().get_mut(&agent) {
+            watch.busy = false;
+            change(watch);
+        }
+    }
+
+    fn failed(&self, agent: AgentId) {
+        self.done(agent, |watch| {
+            let pause = AGAIN_AFTER.saturating_mul(1 << watch.failed.min(10)).min(AGAIN_AFTER_MAX);
+            watch.failed = watch.failed.saturating_add(1);
+            watch.not_before = Instant::now() + pause;
+        });
+    }
+}
+
+impl Node {
+    /// Says from now on that the agents here are well, and watches over those of others.
+    pub(super) fn stand_by(self: &Arc<Self>) {
+        let node = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(PULSE_EVERY).await;
+                let Some(node) = node.upgrade() else { return };
+                node.pulse();
+            }
+        });
+        let node = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                let Some(node) = node.upgrade() else { return };
+                if node.is_carrying() && !node.is_draining() {
+                    for (agent, custodian, epoch) in node.watched.silent(Instant::now()) {
+                        let node = node.clone();
+                        tokio::spawn(async move { node.succeed(agent, custodian, epoch).await });
+                    }
+                }
+            }
+        });
+    }
+
+    /// Tells the nodes that stand by that their agents are well.
+    fn pulse(&self) {
+        let Some(network) = self.peers().network() else { return };
+        let silent = self.store.wing().and_then(|wing| wing.bucket.silent_for());
+        if silent.is_some_and(|silent| silent > STORE_SILENT) {
+            return;
+        }
+        let mut beats: BTreeMap<NodeId, Vec<Beat>> = BTreeMap::new();
+        for life in self.lives().by_agent.values().filter(|life| !life.is_over()) {
+            if self.store.kind(life.agent()) == StoreKind::Disk {
+                continue;
+            }
+            let now = life.watch().borrow().clone();
+            let beat = Beat { agent: life.agent(), epoch: now.chain.epoch, next: now.chain.next };
+            for node in now.standby.into_iter().take(STANDBY_MAX).filter(|node| *node != self.id()) {
+                beats.entry(node).or_default().push(beat);
+            }
+        }
+        for (node, beats) in beats {
+            for beats in beats.chunks(BEATS_MAX) {
+                let (network, beats) = (network.clone(), beats.to_vec());
+                // Whoever does not hear it goes by its silence.
+                tokio::spawn(async move { drop(network.request(node, Request::Pulse { beats }).await) });
+            }
+        }
+    }
+
+    /// Another node says that agents are well there.
+    pub(crate) fn heard(self: &Arc<Self>, node: NodeId, beats: &[Beat]) {
+        if self.store.wing().is_none() || !self.config().policy.nodes.contains(&node) || !self.is_carrying() {
+            return;
+        }
+        let now = Instant::now();
+        for beat in beats {
+            if self.watched.hear(node, beat, now) {
+                let (me, agent) = (self.clone(), beat.agent);
+                tokio::spawn(async move { me.follow(agent, node).await });
+            }
+        }
+    }
+
+    /// Reads on, and has the agent ready to go on here, if its owner names this node.
+    async fn follow(self: &Arc<Self>, agent: AgentId, from: NodeId) {
+        match self.try_follow(agent, from).await {
+            Ok(after) => self.watched.done(agent, |watch| (watch.after, watch.failed) = (after, 0)),
+            Err(error) => {
+                tracing::warn!(%agent, node = %from, %error, "an agent that names this node as standby is not followed");
+                self.watched.failed(agent);
+            }
+        }
+    }
+
+    async fn try_follow(self: &Arc<Self>, agent: AgentId, from: NodeId) -> Result<Option<Duration>, Error> {
+        self.store.attach(agent).await?;
+        let node = self.clone();
+        let book = blocking(move || node.book(agent)).await?;
+        let standby = book.policy().standby.clone();
+        let named = standby.nodes.iter().filter(|node| **node != from).position(|node| *node == self.id());
+        let Some(place) = named else { return Ok(None) };
+        if self.steward.status(agent)? != Status::Elsewhere {
+            return Ok(None);
+        }
+        if !self.waiting.has(agent) {
+            let first = self.store.read(agent, Seq(0))?.next().ok_or(igor_spine::Error::NoJournal(agent))??;
+            let offer = Offer {
+                genesis: inspect::genesis::<igor_store::Error>(&first)?,
+                manifest: book.manifest().clone(),
+                epoch: book.chain().epoch,
+                next: book.chain().next,
+                state_bytes: book.ledger().checkpoint.map_or(0, |checkpoint| checkpoint.bytes),
+                records: Vec::new(),
+                given: false,
+                runtime: book.ledger().runtime.clone(),
+            };
+            self.admit_from(from, &offer).map_err(|refusal| Error::NotAdmitted { agent, why: refusal.to_string() })?;
+        }
+        self.restore(agent).await?;
+        let silent_for = standby.silent_for.map_or(SILENT_FOR, igor_protocol::Nanos::to_duration);
+        let place = if standby.any_order { 0 } else { u32::try_from(place).unwrap_or(u32::MAX) };
+        Ok(Some(silent_for + LINE_STEP.saturating_mul(place)))
+    }
+
+    /// Goes on with an agent whose node is silent.
+    async fn succeed(self: &Arc<Self>, agent: AgentId, custodian: NodeId, epoch: Epoch) {
+        tracing::warn!(%agent, node = %custodian, %epoch, "a node is silent; this one goes on with its agent, if it is first");
+        match self.steward.succeed(agent, (custodian, epoch), self.terms()).await {
+            Ok(Succession::Taken(epoch)) => {
+                tracing::warn!(%agent, from = %custodian, %epoch, "an agent goes on here");
+                self.watched.lock().remove(&agent);
+            }
+            Ok(Succession::GoneOn(node, epoch)) => {
+                tracing::info!(%agent, %node, %epoch, "another node was faster, or the agent is well");
+                self.watched.done(agent, |watch| {
+                    (watch.node, watch.epoch, watch.heard) = (node, epoch, Instant::now());
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%agent, node = %custodian, %error, "an agent whose node is silent does not go on here");
+                self.watched.failed(agent);
+            }
+        }
+    }
+}
