@@ -104,6 +104,7 @@ async fn perform(context: &Context, cli: &Cli, verb: &Verb, kept: &mut Kept) -> 
         Verb::Resume(args) => verb::control::resume(context, args),
         Verb::End(args) => verb::order::end(context, args, kept),
         Verb::Migrate(args) => verb::migrate::migrate(context, args),
+        Verb::Standby { verb } => verb::standby::standby(context, verb, kept),
         Verb::Node { verb: NodeVerb::Drain } => verb::migrate::drain(context),
         Verb::Nodes => verb::migrate::nodes(context),
         Verb::Verify(args) => verb::verify::verify(context, args),

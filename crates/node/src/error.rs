@@ -1,6 +1,8 @@
 //! What can go wrong on a node, by what its operator must do.
 
-use crate::{bucket::NoBucket, admission::NoRoom, api::wire::Elsewhere, home, local, node::NotImported, portable::Unreadable};
+use crate::{
+    admission::NoRoom, api::wire::Elsewhere, bucket::NoBucket, home, local, node::NotImported, portable::Unreadable,
+};
 use igor_protocol::{AgentId, Credits, Hash, NodeId, OwnerId, Terms, entry::EndCause, ledger::Fault};
 use igor_spine::inspect;
 use std::path::PathBuf;
@@ -269,22 +271,14 @@ impl Error {
 
     /// Whether the same may go well later, although nobody changes the agent or the configuration.
     pub(crate) const fn may_pass(&self) -> bool {
-        use igor_store::Error as Store;
-        matches!(
-            self,
-            Self::NoRoom(_)
-                | Self::Life(
-                    igor_spine::Error::Host(_) | igor_spine::Error::Store(Store::Full { .. } | Store::Io { .. })
-                )
-                | Self::Store(Store::Full { .. } | Store::Io { .. })
-                | Self::Custody(
-                    igor_spine::custody::Error::Asleep(_)
-                        | igor_spine::custody::Error::Own(igor_spine::Error::Store(
-                            Store::Full { .. } | Store::Io { .. }
-                        ))
-                )
-                | Self::Program(igor_sandbox::Error::Host(_))
-        )
+        match self {
+            Self::NoRoom(_) | Self::StoreSilent { .. } | Self::Program(igor_sandbox::Error::Host(_)) => true,
+            Self::Life(igor_spine::Error::Host(_)) | Self::Custody(igor_spine::custody::Error::Asleep(_)) => true,
+            Self::Store(error)
+            | Self::Life(igor_spine::Error::Store(error))
+            | Self::Custody(igor_spine::custody::Error::Own(igor_spine::Error::Store(error))) => error.may_pass(),
+            _ => false,
+        }
     }
 }
 

@@ -29,8 +29,8 @@ mod keys;
 mod socket;
 
 pub use config::{
-    StoreConfig,     Admission, ApiConfig, BadPrice, Capability, Config, Grants, MetricsConfig, NetworkConfig, NotGranted, Policy,
-    Prices, price_per_ns,
+    Admission, ApiConfig, BadPrice, Capability, Config, Grants, MetricsConfig, NetworkConfig, NotGranted, Policy,
+    Prices, StoreConfig, price_per_ns,
 };
 pub use keys::{Keys, Role};
 

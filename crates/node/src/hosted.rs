@@ -4,7 +4,7 @@
 //! - What is told of a life, its snapshots too, is durable; it goes on whoever listens, and nobody is waited for.
 //! - Who waits for a reply is woken once its run is committed, or learns that the life is over.
 
-use crate::{bucket::NodeStore, Error, Wishes, events::Projector, follow::Follower, metrics::AgentMetrics};
+use crate::{Error, Wishes, bucket::NodeStore, events::Projector, follow::Follower, metrics::AgentMetrics};
 use igor_protocol::{
     AgentId, Credits, Entry, Nanos, Seq,
     entry::{Destination, GenesisBody},

@@ -7,9 +7,9 @@
 
 use crate::{
     Error,
-    bucket::{self, NodeStore},
     admission::{Admission, Kept},
     api::wire::{AgentInfo, Fill, NodeInfo, Room},
+    bucket::{self, NodeStore},
     custody,
     home::{self, Config, Home, NotGranted, Role},
     hosted::Hosted,

@@ -5,8 +5,9 @@
 //!   all of it is durable, and before the journal leaves the store.
 //! - Nothing here is ever merged or written over: two branches have two names. Only the operator deletes.
 
-use crate::{bucket::NodeStore, 
+use crate::{
     api::wire::{Orphan, OrphanedMessage, OrphanedReply},
+    bucket::NodeStore,
     home::{self, Home},
     local::{self, Locals},
     portable::{self, Archive, Unreadable},

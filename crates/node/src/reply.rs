@@ -1,8 +1,9 @@
 //! The reply to a message, read from the journal.
 
-use crate::{bucket::NodeStore, 
+use crate::{
     Error,
     api::wire::{MessageState, MessageStatus},
+    bucket::NodeStore,
 };
 use igor_protocol::{
     AgentId, Body, Entry, Seq,

@@ -9,7 +9,7 @@
 //!   agent may store does not depend on the others.
 //! - What is promised to those who come in is never more than there is room for.
 
-use crate::{bucket::NodeStore, Error, local, node::blocking};
+use crate::{Error, bucket::NodeStore, local, node::blocking};
 use igor_protocol::{
     AgentId, Body, Chain, Commit, Entry, Hash, Seq,
     entry::{Content, Request, StoreKind},

@@ -99,20 +99,20 @@ pub(crate) fn end(context: &Context, args: &args::Named, kept: &mut Kept) -> Res
 }
 
 /// An order that is in the journal, or what stood there without one.
-struct Given {
-    agent: AgentId,
+pub(crate) struct Given {
+    pub(crate) agent: AgentId,
     /// Nothing where none was needed.
-    order: Option<Order>,
+    pub(crate) order: Option<Order>,
     /// Where it is, or the last entry.
-    seq: Seq,
+    pub(crate) seq: Seq,
     /// What the agent was before it.
-    book: Book,
-    running: bool,
+    pub(crate) book: Book,
+    pub(crate) running: bool,
 }
 
 /// Gives an order, to the node that has the home or else to the journal itself, where `action` says that one is needed.
 /// `tried` is the order of this command, as long as it may be in a journal.
-fn give(
+pub(crate) fn give(
     context: &Context,
     name: &str,
     tried: &mut Option<(Order, Book)>,

@@ -15,7 +15,10 @@ use crate::{
     stored::{Shelf, Stored},
 };
 use igor_protocol::{
-    AgentId, Manifest, Seq, Tick, custody::Status as Custody, entry::GenesisBody, limits::PROGRAM_BYTES_MAX,
+    AgentId, Manifest, Seq, Tick,
+    custody::Status as Custody,
+    entry::{GenesisBody, StoreKind},
+    limits::PROGRAM_BYTES_MAX,
 };
 use igor_sandbox::WasmProgram;
 use igor_spine::{
@@ -369,6 +372,9 @@ impl Node {
         let Ends { commands, outbox, asked, over } = ends;
         if may_migrate {
             tokio::spawn(self.clone().heed(hosted.clone(), asked));
+        }
+        if self.store.kind(agent) != StoreKind::Disk {
+            self.collect_while(hosted.clone());
         }
         tracing::info!(%agent, name = hosted.name(), tick = %hosted.began().tick, resumed, "an agent runs");
         let (node, carried) = (self.clone(), hosted.clone());

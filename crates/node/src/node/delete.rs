@@ -7,7 +7,7 @@
 //!   it is the same.
 
 use super::{Node, blocking};
-use crate::{bucket::NodeStore, Error, api::wire::Deleted, custody, home, local, orphans, portable};
+use crate::{Error, api::wire::Deleted, bucket::NodeStore, custody, home, local, orphans, portable};
 use igor_protocol::{AgentId, Hash, Seq};
 use igor_store::Store;
 use std::{

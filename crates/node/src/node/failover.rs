@@ -11,17 +11,13 @@
 //! - Only an agent whose owner names this node, and which its operator would take in a move, is followed.
 
 use super::{Node, blocking};
-use crate::Error;
+use crate::{Error, Hosted};
 use igor_network::{
     Request,
     message::{BEATS_MAX, Beat},
 };
 use igor_protocol::{
-    AgentId, Epoch, NodeId, Seq,
-    custody::Status,
-    entry::StoreKind,
-    limits::STANDBY_MAX,
-    transfer::Offer,
+    AgentId, Epoch, NodeId, Seq, custody::Status, entry::StoreKind, limits::STANDBY_MAX, transfer::Offer,
 };
 use igor_spine::{custody::Succession, inspect};
 use igor_store::Store;
@@ -44,6 +40,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Pauses after an attempt that failed: the first, and the longest.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
+/// How often it is looked whether slots may be collected.
+const COLLECT_EVERY: Duration = Duration::from_secs(20);
 /// Agents that are followed at once.
 const WATCHED_MAX: usize = 4096;
 
@@ -182,6 +180,20 @@ impl Node {
                 tokio::spawn(async move { drop(network.request(node, Request::Pulse { beats }).await) });
             }
         }
+    }
+
+    /// Puts what is before an agent's checkpoints together, now and then, as long as it lives here.
+    pub(super) fn collect_while(self: &Arc<Self>, life: Arc<Hosted>) {
+        let node = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(COLLECT_EVERY).await;
+                let Some(node) = node.upgrade().filter(|_| !life.is_over()) else { return };
+                if let Err(error) = node.store.collect(life.agent()).await {
+                    tracing::warn!(agent = %life.agent(), %error, "old slots of an agent's journal stay in the bucket for now");
+                }
+            }
+        });
     }
 
     /// Another node says that agents are well there.

@@ -214,7 +214,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     async fn reach(&self, agent: AgentId, next: Seq) -> Result<(), Ended> {
         let held = self.read_on(agent).await?;
         if held.chain.next < next {
-            return Err(Refused::new(Reason::History, "the shared store does not have commits before this position").into());
+            return Err(
+                Refused::new(Reason::History, "the shared store does not have commits before this position").into()
+            );
         }
         Ok(())
     }
@@ -247,12 +249,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     /// Gives the answer again that the shared store has.
-    async fn answered_shared(
-        &self,
-        agent: AgentId,
-        offer: &Offer,
-        link: &mut P::Link,
-    ) -> Result<Option<Taken>, Ended> {
+    async fn answered_shared(&self, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Option<Taken>, Ended> {
         let given = offer.records.last().and_then(Custody::given).filter(|_| offer.given);
         let Some(given) = given else { return Ok(None) };
         let Some(commit) = self.accept_at(agent, given.handoff.place.seq.next())? else { return Ok(None) };
