@@ -270,6 +270,16 @@ impl Error {
     }
 
     /// Whether the same may go well later, although nobody changes the agent or the configuration.
+    /// Whether another process has appended to the journal meanwhile.
+    pub(crate) const fn is_overtaken(&self) -> bool {
+        match self {
+            Self::Store(error)
+            | Self::Life(igor_spine::Error::Store(error))
+            | Self::Custody(igor_spine::custody::Error::Own(igor_spine::Error::Store(error))) => error.is_overtaken(),
+            _ => false,
+        }
+    }
+
     pub(crate) const fn may_pass(&self) -> bool {
         match self {
             Self::NoRoom(_) | Self::StoreSilent { .. } | Self::Program(igor_sandbox::Error::Host(_)) => true,

@@ -389,10 +389,10 @@ impl Node {
             // Whoever waits for the end may take the agent from here, or start it again.
             drop(lease);
             over.send_replace(Some(ended.clone()));
-            if let Err(e) = &*ended
-                && e.may_pass()
-            {
-                node.report(agent, e);
+            match &*ended {
+                Err(e) if e.is_overtaken() => node.read_on(agent).await,
+                Err(e) if e.may_pass() => node.report(agent, e),
+                _ => {}
             }
         });
         Ok(hosted)
@@ -441,7 +441,7 @@ impl Node {
         match &ended {
             Ok(Ending::Suspended { cause }) => tracing::warn!(%agent, name, cause, "an agent is suspended"),
             Ok(ending) => tracing::info!(%agent, name, ?ending, "a life is over"),
-            Err(e @ Error::Overtaken { .. }) => tracing::warn!(%agent, name, "{e}"),
+            Err(e) if matches!(e, Error::Overtaken { .. }) || e.is_overtaken() => tracing::warn!(%agent, name, "{e}"),
             Err(e) => tracing::error!(%agent, name, error = %e, "a life failed; its journal is as it was durable"),
         }
         Arc::new(ended)

@@ -10,7 +10,7 @@
 //! - A node pulses only while the store answers it: one that is cut off from the bucket goes silent as well.
 //! - Only an agent whose owner names this node, and which its operator would take in a move, is followed.
 
-use super::{Node, blocking};
+use super::{Node, blocking, moving::STORE_WITHIN};
 use crate::{Error, Hosted};
 use igor_network::{
     Request,
@@ -249,6 +249,15 @@ impl Node {
         let silent_for = standby.silent_for.map_or(SILENT_FOR, igor_protocol::Nanos::to_duration);
         let place = if standby.any_order { 0 } else { u32::try_from(place).unwrap_or(u32::MAX) };
         Ok(Some(silent_for + LINE_STEP.saturating_mul(place)))
+    }
+
+    /// Finds out what became of an agent that another process appended to while it lived here.
+    pub(super) async fn read_on(self: &Arc<Self>, agent: AgentId) {
+        match tokio::time::timeout(STORE_WITHIN, self.store.refresh(agent)).await {
+            Ok(Ok(())) => self.settled(agent).await,
+            Ok(Err(error)) => self.report(agent, &error.into()),
+            Err(_) => self.report(agent, &Error::StoreSilent { agent }),
+        }
     }
 
     /// Goes on with an agent whose node is silent.
