@@ -269,7 +269,6 @@ impl Error {
         }
     }
 
-    /// Whether the same may go well later, although nobody changes the agent or the configuration.
     /// Whether another process has appended to the journal meanwhile.
     pub(crate) const fn is_overtaken(&self) -> bool {
         match self {
@@ -280,6 +279,7 @@ impl Error {
         }
     }
 
+    /// Whether the same may go well later, although nobody changes the agent or the configuration.
     pub(crate) const fn may_pass(&self) -> bool {
         match self {
             Self::NoRoom(_) | Self::StoreSilent { .. } | Self::Program(igor_sandbox::Error::Host(_)) => true,

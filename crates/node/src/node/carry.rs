@@ -390,7 +390,7 @@ impl Node {
             drop(lease);
             over.send_replace(Some(ended.clone()));
             match &*ended {
-                Err(e) if e.is_overtaken() => node.read_on(agent).await,
+                Err(e) if e.is_overtaken() => node.read_on(agent),
                 Err(e) if e.may_pass() => node.report(agent, e),
                 _ => {}
             }

@@ -252,12 +252,15 @@ impl Node {
     }
 
     /// Finds out what became of an agent that another process appended to while it lived here.
-    pub(super) async fn read_on(self: &Arc<Self>, agent: AgentId) {
-        match tokio::time::timeout(STORE_WITHIN, self.store.refresh(agent)).await {
-            Ok(Ok(())) => self.settled(agent).await,
-            Ok(Err(error)) => self.report(agent, &error.into()),
-            Err(_) => self.report(agent, &Error::StoreSilent { agent }),
-        }
+    pub(super) fn read_on(self: &Arc<Self>, agent: AgentId) {
+        let node = self.clone();
+        tokio::spawn(async move {
+            match tokio::time::timeout(STORE_WITHIN, node.store.refresh(agent)).await {
+                Ok(Ok(())) => Box::pin(node.settled(agent)).await,
+                Ok(Err(error)) => node.report(agent, &error.into()),
+                Err(_) => node.report(agent, &Error::StoreSilent { agent }),
+            }
+        });
     }
 
     /// Goes on with an agent whose node is silent.
