@@ -301,6 +301,11 @@ pub(crate) enum NodeVerb {
     /// Hand all agents of the node that runs here to others; it stays up, and takes none in until it is started again
     #[command(after_help = "Examples:\n  igor node drain      # what no node takes goes on here, and it is said why")]
     Drain,
+    /// Say what would happen to each agent here if this node died now: who would take it, and how far behind that is
+    #[command(
+        after_help = "Examples:\n  igor node check\n  igor node check --json | jq -e .taken_by   # 1 where nobody would go on with an agent"
+    )]
+    Check,
 }
 
 /// `deploy`.

@@ -106,6 +106,7 @@ async fn perform(context: &Context, cli: &Cli, verb: &Verb, kept: &mut Kept) -> 
         Verb::Migrate(args) => verb::migrate::migrate(context, args),
         Verb::Standby { verb } => verb::standby::standby(context, verb, kept),
         Verb::Node { verb: NodeVerb::Drain } => verb::migrate::drain(context),
+        Verb::Node { verb: NodeVerb::Check } => verb::standby::check(context),
         Verb::Nodes => verb::migrate::nodes(context),
         Verb::Verify(args) => verb::verify::verify(context, args),
         Verb::Replay(args) => verb::replay::replay(context, args),

@@ -5,7 +5,7 @@
 //! - Numbers of cases are for ever: a new one is added at the end, and a peer that does not know it answers
 //!   [`Why::Unknown`]. A change that older peers must not misread is a new protocol id.
 
-use igor_protocol::{AgentId, Epoch, Seq, Terms, codec};
+use igor_protocol::{AgentId, Epoch, Nanos, Seq, Terms, codec};
 use minicbor::{Decode, Encode};
 use std::fmt;
 
@@ -41,7 +41,7 @@ pub enum Request {
         body: Vec<u8>,
     },
     /// The agents that the node runs and that the other is to go on with when it does not, again and again while all is well.
-    /// What is said is a hint: where they are is for the store that they share to say. Answered with [`Response::Told`].
+    /// What is said is a hint: where they are is for the store that they share to say.
     #[n(3)]
     Pulse {
         /// At most [`BEATS_MAX`].
@@ -99,6 +99,27 @@ pub enum Response {
         #[cbor(n(0), with = "minicbor::bytes")]
         body: Vec<u8>,
     },
+    /// To [`Request::Pulse`]: the agents among those that it follows.
+    #[n(4)]
+    Following {
+        /// At most [`BEATS_MAX`].
+        #[n(0)]
+        follows: Vec<Follow>,
+    },
+}
+
+/// How far a node that stands by is with one agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Follow {
+    /// Which.
+    #[n(0)]
+    pub agent: AgentId,
+    /// The position after the last entry that it has.
+    #[n(1)]
+    pub next: Seq,
+    /// How long the other must be silent before it goes on, in nanoseconds; none where it would not.
+    #[n(2)]
+    pub after: Option<Nanos>,
 }
 
 /// What a node knows of one agent.
@@ -217,6 +238,7 @@ impl Response {
                 bounded("records", bytes, BODY_BYTES_MAX)
             }
             Self::Told { body } => bounded("message", body.len(), BODY_BYTES_MAX),
+            Self::Following { follows } => bounded("list of agents", follows.len(), BEATS_MAX),
         }
     }
 }

@@ -130,6 +130,8 @@ pub struct Node {
     attended: attend::Attended,
     /// Agents of other nodes that this one may have to go on with.
     watched: failover::Watched,
+    /// Who stands by for those here.
+    followers: failover::Followers,
     /// Where another process was seen that has this node's key.
     impostor: OnceLock<String>,
 }
@@ -184,6 +186,7 @@ impl Node {
             opened: Notify::new(),
             attended: attend::Attended::default(),
             watched: failover::Watched::default(),
+            followers: failover::Followers::default(),
             impostor: OnceLock::new(),
             home,
             terms,

@@ -1,8 +1,15 @@
-//! `standby`: which nodes go on with an agent when its own does not, by its owner's order.
+//! `standby` and `node check`: which nodes go on with an agent when its own does not, by its owner's order.
 //!
 //! Invariant kept here: the order states the whole list, so that it means the same however often it is given.
 
-use crate::{Context, Kept, args, failure::Failure, verb::order};
+use crate::{
+    Context, Kept, args,
+    failure::Failure,
+    output::Tone,
+    source::wait,
+    verb::{migrate::node, order},
+    words,
+};
 use igor_protocol::{
     Nanos, NodeId,
     entry::{Action, Policy, Standby, StoreKind},
@@ -64,6 +71,39 @@ fn in_words(row: &Row, policy: &Policy) -> String {
     );
     let nodes: Vec<String> = row.standby.iter().map(|node| format!("  {node}")).collect();
     format!("{} is gone on with {after}, {order}, by\n{}", row.name, nodes.join("\n"))
+}
+
+/// Says what would happen to the agents of a node if it died now.
+pub(crate) fn check(context: &Context) -> Result<(), Failure> {
+    let agents = wait(node(context)?.check())?;
+    if agents.is_empty() {
+        return context.out.words("no agent lives here now");
+    }
+    for agent in &agents {
+        context.out.say(agent, || {
+            let name = context.out.tone(Tone::Strong, &agent.name);
+            let taken = match &agent.taken_by {
+                Some(node) => format!("{node} would go on with it"),
+                None if agent.standby.is_empty() => "nobody would go on with it: it names no standby".to_owned(),
+                None => "nobody would go on with it: none of its standby nodes follows it".to_owned(),
+            };
+            let mut lines = vec![format!("{name}: {taken}; lost: {} (durable on {})", agent.lost, agent.durable_on)];
+            for standby in &agent.standby {
+                let how = match (standby.behind, standby.after_ns) {
+                    (Some(0), Some(after)) => format!("up to date, after {} of silence", words::duration(Nanos(after))),
+                    (Some(behind), Some(after)) => format!(
+                        "{} behind, after {} of silence",
+                        words::count(behind, "entry"),
+                        words::duration(Nanos(after))
+                    ),
+                    _ => "says nothing of it: not connected, or does not take it (its log says why)".to_owned(),
+                };
+                lines.push(format!("  {}  {how}", standby.node));
+            }
+            lines.join("\n")
+        })?;
+    }
+    Ok(())
 }
 
 enum Change<'a> {

@@ -27,7 +27,7 @@ pub use custody::{
     Absent, Deleted, Elsewhere, Imported, Orphan, OrphanedMessage, OrphanedReply, Orphans, Release, Released, TakenOver,
 };
 pub use event::Event;
-pub use moves::{DrainEvent, Move, MoveEvent, NodeRow, NodeStatus, Nodes};
+pub use moves::{AgentCheck, Check, DrainEvent, Move, MoveEvent, NodeRow, NodeStatus, Nodes, StandbyCheck};
 
 /// The version of the API, the first part of every path but `/metrics`.
 pub const API_VERSION: u32 = 1;

@@ -50,8 +50,7 @@ impl Handler for Gate {
                     known.map_err(|_| Why::Failed)
                 }
                 Request::Pulse { beats } => {
-                    node.heard(peer, &beats);
-                    Ok(Response::Told { body: Vec::new() })
+                    Ok(Response::Following { follows: node.heard(peer, &beats) })
                 }
                 Request::Tell { body } => {
                     let tidings = Tidings::decode(&body).map_err(|_| Why::Malformed)?;

@@ -11,13 +11,16 @@
 //! - Only an agent whose owner names this node, and which its operator would take in a move, is followed.
 
 use super::{Node, blocking, moving::STORE_WITHIN};
-use crate::{Error, Hosted};
+use crate::{
+    Error, Hosted,
+    api::wire::{AgentCheck, StandbyCheck},
+};
 use igor_network::{
-    Request,
-    message::{BEATS_MAX, Beat},
+    Request, Response,
+    message::{BEATS_MAX, Beat, Follow},
 };
 use igor_protocol::{
-    AgentId, Epoch, NodeId, Seq, custody::Status, entry::StoreKind, limits::STANDBY_MAX, transfer::Offer,
+    AgentId, Epoch, Nanos, NodeId, Seq, custody::Status, entry::StoreKind, limits::STANDBY_MAX, transfer::Offer,
 };
 use igor_spine::{custody::Succession, inspect};
 use igor_store::Store;
@@ -40,6 +43,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Pauses after an attempt that failed: the first, and the longest.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
+/// What a node said of an agent so long ago is what it would do.
+const FOLLOWER_RECENT: Duration = Duration::from_secs(2);
+/// And so long ago is forgotten.
+const FOLLOWER_FORGOTTEN: Duration = Duration::from_mins(1);
 /// How often it is looked whether slots may be collected.
 const COLLECT_EVERY: Duration = Duration::from_secs(20);
 /// Agents that are followed at once.
@@ -64,7 +71,36 @@ struct Watch {
     not_before: Instant,
 }
 
+/// What the nodes that stand by for agents here said of them last.
+#[derive(Default)]
+pub(super) struct Followers(Mutex<BTreeMap<(AgentId, NodeId), (Follow, Instant)>>);
+
+impl Followers {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(AgentId, NodeId), (Follow, Instant)>> {
+        // No update can fail in the middle.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, node: NodeId, follows: Vec<Follow>) {
+        let now = Instant::now();
+        let mut all = self.lock();
+        all.retain(|_, (_, said)| now.duration_since(*said) < FOLLOWER_FORGOTTEN);
+        all.extend(follows.into_iter().map(|follow| ((follow.agent, node), (follow, now))));
+    }
+
+    /// What a node said of an agent a moment ago.
+    fn of(&self, agent: AgentId, node: NodeId) -> Option<Follow> {
+        let said = self.lock().get(&(agent, node)).copied();
+        said.filter(|(_, said)| said.elapsed() < FOLLOWER_RECENT).map(|(follow, _)| follow)
+    }
+}
+
 impl Watched {
+    /// How far this node is with an agent: nothing where it would not go on with it.
+    fn after(&self, agent: AgentId) -> Option<Duration> {
+        self.lock().get(&agent).and_then(|watch| watch.after)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Watch>> {
         // No update can fail in the middle.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -177,7 +213,13 @@ impl Node {
             for beats in beats.chunks(BEATS_MAX) {
                 let (network, beats) = (network.clone(), beats.to_vec());
                 // Whoever does not hear it goes by its silence.
-                tokio::spawn(async move { drop(network.request(node, Request::Pulse { beats }).await) });
+                let me = self.me.clone();
+                tokio::spawn(async move {
+                    let answer = network.request(node, Request::Pulse { beats }).await;
+                    if let (Ok(Response::Following { follows }), Some(me)) = (answer, me.upgrade()) {
+                        me.followers.note(node, follows);
+                    }
+                });
             }
         }
     }
@@ -196,17 +238,56 @@ impl Node {
         });
     }
 
-    /// Another node says that agents are well there.
-    pub(crate) fn heard(self: &Arc<Self>, node: NodeId, beats: &[Beat]) {
+    /// Another node says that agents are well there. Gives those that this one would go on with.
+    pub(crate) fn heard(self: &Arc<Self>, node: NodeId, beats: &[Beat]) -> Vec<Follow> {
         if self.store.wing().is_none() || !self.config().policy.nodes.contains(&node) || !self.is_carrying() {
-            return;
+            return Vec::new();
         }
-        let now = Instant::now();
+        let (now, mut follows) = (Instant::now(), Vec::new());
         for beat in beats {
+            let agent = beat.agent;
             if self.watched.hear(node, beat, now) {
-                let (me, agent) = (self.clone(), beat.agent);
+                let me = self.clone();
                 tokio::spawn(async move { me.follow(agent, node).await });
             }
+            let after = self.watched.after(agent).filter(|_| !self.is_draining());
+            if let (Some(after), Ok(Some(end))) = (after, self.store.tail(agent)) {
+                let after = Nanos(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+                follows.push(Follow { agent, next: end.next, after: Some(after) });
+            }
+        }
+        follows
+    }
+
+    /// What would happen to the agents here if this node died now.
+    pub fn check(&self) -> Vec<AgentCheck> {
+        let lives: Vec<_> = self.lives().by_agent.values().filter(|life| !life.is_over()).cloned().collect();
+        let mut checks: Vec<_> = lives.iter().map(|life| self.check_one(life)).collect();
+        checks.sort_by(|one, other| one.name.cmp(&other.name));
+        checks
+    }
+
+    fn check_one(&self, life: &Hosted) -> AgentCheck {
+        let (agent, now) = (life.agent(), life.watch().borrow().clone());
+        let shared = self.store.kind(agent) != StoreKind::Disk;
+        let standby = now.standby.iter().filter(|node| **node != self.id()).map(|node| {
+            let follow = self.followers.of(agent, *node);
+            StandbyCheck {
+                node: *node,
+                follows: follow.is_some(),
+                behind: follow.map(|follow| now.chain.next.0.saturating_sub(follow.next.0)),
+                after_ns: follow.and_then(|follow| follow.after).map(|after| after.0),
+            }
+        });
+        let standby: Vec<_> = standby.collect();
+        let first = standby.iter().filter(|one| one.after_ns.is_some()).min_by_key(|one| one.after_ns);
+        AgentCheck {
+            agent,
+            name: life.name().to_owned(),
+            durable_on: self.durable_on(self.store.kind(agent)),
+            taken_by: first.map(|one| one.node),
+            lost: if shared { "nothing".to_owned() } else { "what no export or archive elsewhere has".to_owned() },
+            standby,
         }
     }
 
@@ -246,7 +327,7 @@ impl Node {
             self.admit_from(from, &offer).map_err(|refusal| Error::NotAdmitted { agent, why: refusal.to_string() })?;
         }
         self.restore(agent).await?;
-        let silent_for = standby.silent_for.map_or(SILENT_FOR, igor_protocol::Nanos::to_duration);
+        let silent_for = standby.silent_for.map_or(SILENT_FOR, Nanos::to_duration);
         let place = if standby.any_order { 0 } else { u32::try_from(place).unwrap_or(u32::MAX) };
         Ok(Some(silent_for + LINE_STEP.saturating_mul(place)))
     }
