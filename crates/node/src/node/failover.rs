@@ -36,6 +36,8 @@ const PULSE_EVERY: Duration = Duration::from_millis(200);
 const STORE_SILENT: Duration = Duration::from_millis(500);
 /// How long a node may be silent where the owner does not say it.
 const SILENT_FOR: Duration = Duration::from_millis(800);
+/// How long a node may be silent after this one has started.
+const SILENT_SINCE_START: Duration = Duration::from_secs(5);
 /// How much longer each node further back in line waits.
 const LINE_STEP: Duration = Duration::from_millis(300);
 /// How often it is looked who is silent.
@@ -166,8 +168,32 @@ impl Watched {
 }
 
 impl Node {
+    /// Those that this node stood by for when it ended, as far as it knows: their nodes have some time to say that they
+    /// are well.
+    async fn remember_watched(self: &Arc<Self>) -> Result<(), Error> {
+        for agent in self.store.list()? {
+            if self.store.kind(agent) == StoreKind::Disk || self.steward.status(agent)? != Status::Elsewhere {
+                continue;
+            }
+            let node = self.clone();
+            let book = blocking(move || node.book(agent)).await?;
+            if book.policy().standby.nodes.contains(&self.id()) && book.ledger().ended.is_none() {
+                let beat = Beat { agent, epoch: book.chain().epoch, next: Seq(0) };
+                self.watched.hear(book.custodian(), &beat, Instant::now());
+                self.watched.done(agent, |watch| watch.after = Some(SILENT_SINCE_START));
+            }
+        }
+        Ok(())
+    }
+
     /// Says from now on that the agents here are well, and watches over those of others.
     pub(super) fn stand_by(self: &Arc<Self>) {
+        let node = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = node.remember_watched().await {
+                tracing::warn!(%error, "agents that this node stood by for are followed once their nodes say that they are well");
+            }
+        });
         let node = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
