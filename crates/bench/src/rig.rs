@@ -4,7 +4,7 @@ use anyhow::{Context, anyhow};
 use igor_node::{EVENT_INTERVAL, RealWorld};
 use igor_protocol::{
     AgentId, Chain, Commit, Credits, Hash, KeyPair, Manifest, Nanos, Seq, Terms, Timestamp,
-    entry::{Genesis, GenesisBody, Policy},
+    entry::{Genesis, GenesisBody, Policy, StoreKind},
     verify::Blobs,
 };
 use igor_sandbox::{
@@ -124,6 +124,7 @@ impl Rig {
             issuer: owner.public(),
             policy: Policy::default(),
             expires: Timestamp(u64::MAX),
+            store: StoreKind::Disk,
         };
         body.sign(&owner, &node)
     }

@@ -1,7 +1,13 @@
 //! What was asked of a bucket: requests cost money, so each is counted when it is sent.
 
 use igor_store::bucket::Failure;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,8 @@ pub(crate) struct Counters {
     throttled: AtomicU64,
     refused: AtomicU64,
     too_large: AtomicU64,
+    /// When the first request began since the last that was answered well.
+    unanswered: Mutex<Option<Instant>>,
 }
 
 /// Requests that were sent, by kind.
@@ -62,7 +70,23 @@ pub struct Snapshot {
 }
 
 impl Counters {
+    fn unanswered(&self) -> MutexGuard<'_, Option<Instant>> {
+        // No update can fail in the middle.
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request was answered as it should be.
+    pub(crate) fn answered(&self) {
+        *self.unanswered() = None;
+    }
+
+    /// How long requests have gone without any answer, if they do.
+    pub(crate) fn silent_for(&self) -> Option<Duration> {
+        self.unanswered().map(|since| since.elapsed())
+    }
+
     pub(crate) fn sent(&self, kind: Kind, bytes: u64) {
+        self.unanswered().get_or_insert_with(Instant::now);
         self.requests[kind as usize].fetch_add(1, Relaxed);
         self.bytes_up.fetch_add(bytes, Relaxed);
     }

@@ -64,6 +64,11 @@ impl Remote {
         self.counters.snapshot()
     }
 
+    /// How long it has answered nothing that it was asked, if that is so: since the first such request began.
+    pub fn silent_for(&self) -> Option<Duration> {
+        self.counters.silent_for()
+    }
+
     fn path(&self, key: &str) -> Result<Path, Verdict> {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
         let part_fits = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(fits);
@@ -94,10 +99,16 @@ impl Remote {
         let answer = tokio::time::timeout(limit, call.run(requests)).await;
         let (server, seen) = call.seen();
         let verdict = match answer {
-            Ok(Ok(done)) => return Ok(done),
+            Ok(Ok(done)) => {
+                self.counters.answered();
+                return Ok(done);
+            }
             Ok(Err(error)) => classify(kind, &seen, &self.address, &error),
             Err(_) => too_slow(limit),
         };
+        if matches!(verdict, Verdict::Exists | Verdict::Absent) {
+            self.counters.answered();
+        }
         Err(self.with_places(&server, verdict))
     }
 

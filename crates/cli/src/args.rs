@@ -124,6 +124,13 @@ pub(crate) enum Verb {
         after_help = "Examples:\n  igor nodes                          # who there is\n  igor migrate strategy z6Mkp...      # a node by its key, or a part of it"
     )]
     Migrate(Migrate),
+    /// Say which nodes go on with an agent by themselves when its own does not
+    #[command(after_help = STANDBY_EXAMPLES)]
+    Standby {
+        /// What to do
+        #[command(subcommand)]
+        verb: StandbyVerb,
+    },
     /// List the other nodes that this one knows: price, room, round trip
     #[command(after_help = "Examples:\n  igor nodes\n  igor nodes --json")]
     Nodes,
@@ -194,6 +201,16 @@ Examples:
 
 The node must serve your owner key (`igor key` shows it): policy.owners in its node.toml. You pay
 what it asks; `igor deploy` says how much that is.";
+
+const STANDBY_EXAMPLES: &str = "\
+Examples:
+  igor standby add strategy did:key:z6Mkp... did:key:z6Mkq...   # the first in line first
+  igor standby add strategy did:key:z6Mkp... --silent 2s        # only after two seconds of silence
+  igor standby remove strategy did:key:z6Mkq...
+  igor standby list strategy
+
+The agent's journal must be in a bucket that these nodes use as well ([store] url in node.toml), and each
+of them must list the agent's node (policy.nodes). It is an order, signed with your owner key.";
 
 const TAKEOVER_EXAMPLES: &str = "\
 Examples:
@@ -284,6 +301,11 @@ pub(crate) enum NodeVerb {
     /// Hand all agents of the node that runs here to others; it stays up, and takes none in until it is started again
     #[command(after_help = "Examples:\n  igor node drain      # what no node takes goes on here, and it is said why")]
     Drain,
+    /// Say what would happen to each agent here if this node died now: who would take it, and how far behind that is
+    #[command(
+        after_help = "Examples:\n  igor node check\n  igor node check --json | jq -e .taken_by   # 1 where nobody would go on with an agent"
+    )]
+    Check,
 }
 
 /// `deploy`.
@@ -329,6 +351,12 @@ impl Verb {
             | Self::Resume(Named { name })
             | Self::End(Named { name })
             | Self::Migrate(Migrate { name, .. })
+            | Self::Standby {
+                verb:
+                    StandbyVerb::List(Named { name })
+                    | StandbyVerb::Add(StandbyAdd { name, .. })
+                    | StandbyVerb::Remove(StandbyRemove { name, .. }),
+            }
             | Self::Verify(Verify { name, .. })
             | Self::Replay(Replay { name, .. })
             | Self::Takeover(Takeover { name, .. })
@@ -415,6 +443,46 @@ pub(crate) struct Fund {
     /// Add what is missing until it was given so many credits in all: given again it adds nothing
     #[arg(long, value_name = "CREDITS", value_parser = some_credits, conflicts_with = "amount")]
     pub(crate) total: Option<Credits>,
+}
+
+/// `standby`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StandbyVerb {
+    /// Name nodes, behind those that are named
+    Add(StandbyAdd),
+    /// Name nodes no more
+    Remove(StandbyRemove),
+    /// Show them
+    List(Named),
+}
+
+/// `standby add`.
+#[derive(Debug, Args)]
+pub(crate) struct StandbyAdd {
+    /// The agent's name or id
+    pub(crate) name: String,
+    /// The nodes' keys
+    #[arg(value_name = "NODE")]
+    pub(crate) nodes: Vec<NodeId>,
+    /// All of them are first in line
+    #[arg(long, conflicts_with = "in_order")]
+    pub(crate) any_order: bool,
+    /// They are in line as they are named (the default)
+    #[arg(long)]
+    pub(crate) in_order: bool,
+    /// How long the agent's node must be silent before the first one goes on
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) silent: Option<Nanos>,
+}
+
+/// `standby remove`.
+#[derive(Debug, Args)]
+pub(crate) struct StandbyRemove {
+    /// The agent's name or id
+    pub(crate) name: String,
+    /// The nodes' keys
+    #[arg(value_name = "NODE", required = true)]
+    pub(crate) nodes: Vec<NodeId>,
 }
 
 /// `migrate`.

@@ -18,6 +18,7 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod send;
 pub(crate) mod show;
+pub(crate) mod standby;
 pub(crate) mod takeover;
 pub(crate) mod timeline;
 pub(crate) mod verify;

@@ -5,7 +5,7 @@
 //! - Numbers of cases are for ever: a new one is added at the end, and a peer that does not know it answers
 //!   [`Why::Unknown`]. A change that older peers must not misread is a new protocol id.
 
-use igor_protocol::{AgentId, Terms, codec};
+use igor_protocol::{AgentId, Epoch, Nanos, Seq, Terms, codec};
 use minicbor::{Decode, Encode};
 use std::fmt;
 
@@ -15,6 +15,8 @@ pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
 pub const BODY_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 64;
 /// Agents that one request may ask about.
 pub const AGENTS_MAX: usize = 64;
+/// Agents that one pulse may be about.
+pub const BEATS_MAX: usize = 512;
 /// Longest version text, in bytes.
 pub const VERSION_BYTES_MAX: usize = 64;
 
@@ -38,6 +40,28 @@ pub enum Request {
         #[cbor(n(0), with = "minicbor::bytes")]
         body: Vec<u8>,
     },
+    /// The agents that the node runs and that the other is to go on with when it does not, again and again while all is well.
+    /// What is said is a hint: where they are is for the store that they share to say.
+    #[n(3)]
+    Pulse {
+        /// At most [`BEATS_MAX`].
+        #[n(0)]
+        beats: Vec<Beat>,
+    },
+}
+
+/// One agent that is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Beat {
+    /// Which.
+    #[n(0)]
+    pub agent: AgentId,
+    /// The epoch that the node has it under.
+    #[n(1)]
+    pub epoch: Epoch,
+    /// The position after the last entry of its journal.
+    #[n(2)]
+    pub next: Seq,
 }
 
 /// What is answered.
@@ -75,6 +99,27 @@ pub enum Response {
         #[cbor(n(0), with = "minicbor::bytes")]
         body: Vec<u8>,
     },
+    /// To [`Request::Pulse`]: the agents among those that it follows.
+    #[n(4)]
+    Following {
+        /// At most [`BEATS_MAX`].
+        #[n(0)]
+        follows: Vec<Follow>,
+    },
+}
+
+/// How far a node that stands by is with one agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Follow {
+    /// Which.
+    #[n(0)]
+    pub agent: AgentId,
+    /// The position after the last entry that it has.
+    #[n(1)]
+    pub next: Seq,
+    /// How long the other must be silent before it goes on, in nanoseconds; none where it would not.
+    #[n(2)]
+    pub after: Option<Nanos>,
 }
 
 /// What a node knows of one agent.
@@ -165,6 +210,7 @@ impl Request {
             Self::Status => Ok(()),
             Self::Custody { agents } => bounded("list of agents", agents.len(), AGENTS_MAX),
             Self::Tell { body } => bounded("message", body.len(), BODY_BYTES_MAX),
+            Self::Pulse { beats } => bounded("list of beats", beats.len(), BEATS_MAX),
         }
     }
 }
@@ -192,6 +238,7 @@ impl Response {
                 bounded("records", bytes, BODY_BYTES_MAX)
             }
             Self::Told { body } => bounded("message", body.len(), BODY_BYTES_MAX),
+            Self::Following { follows } => bounded("list of agents", follows.len(), BEATS_MAX),
         }
     }
 }
@@ -201,7 +248,7 @@ pub(crate) fn is_newer(bytes: &[u8]) -> bool {
     let mut decoder = minicbor::Decoder::new(bytes);
     let newer = |decoder: &mut minicbor::Decoder<'_>| -> Result<bool, minicbor::decode::Error> {
         let whole = decoder.array()? == Some(2);
-        Ok(whole && decoder.u32()? > 2 && decoder.array()?.is_some())
+        Ok(whole && decoder.u32()? > 3 && decoder.array()?.is_some())
     };
     newer(&mut decoder).unwrap_or(false)
 }

@@ -106,6 +106,7 @@ fn router(api: Shared, doors: Arc<Doors>) -> Router {
         .route("/v1/node", get(agents::node))
         .route("/v1/sender", get(messages::sender))
         .route("/v1/node/drain", post(moves::drain))
+        .route("/v1/node/check", get(moves::check))
         .route("/v1/agents", get(agents::list).post(deploy::deploy))
         .route("/v1/agents/{name}", get(agents::show).delete(custody::delete))
         .route("/v1/agents/{name}/pause", post(agents::pause))

@@ -6,8 +6,9 @@
 //! - A call is made once. Only [`send_lines`] tries again, and only what the node's exactly-once rule makes safe.
 
 use crate::api::wire::{
-    AgentInfo, Agents, BODY_BYTES_MAX, Batch, BatchAnswer, Controlled, DrainEvent, Elsewhere, ErrorBody, Event,
-    Failure, MessageAnswer, MessageStatus, Move, MoveEvent, NodeInfo, NodeRow, Nodes, OrderTaken, Outgoing, StreamInfo,
+    AgentCheck, AgentInfo, Agents, BODY_BYTES_MAX, Batch, BatchAnswer, Check, Controlled, DrainEvent, Elsewhere,
+    ErrorBody, Event, Failure, MessageAnswer, MessageStatus, Move, MoveEvent, NodeInfo, NodeRow, Nodes, OrderTaken,
+    Outgoing, StreamInfo,
 };
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::{
@@ -272,6 +273,12 @@ impl Client {
     pub async fn nodes(&self) -> Result<Vec<NodeRow>, Error> {
         let request = self.request(Method::GET, "/v1/nodes", Bytes::new())?;
         self.answer::<Nodes>(request, ANSWER_WITHIN).await.map(|answer| answer.nodes)
+    }
+
+    /// What would happen to the agents of this node if it died now.
+    pub async fn check(&self) -> Result<Vec<AgentCheck>, Error> {
+        let request = self.request(Method::GET, "/v1/node/check", Bytes::new())?;
+        self.answer::<Check>(request, ANSWER_WITHIN).await.map(|answer| answer.agents)
     }
 
     /// Hands an agent to another node; gives how far that is, and whether it went well, as it goes on.

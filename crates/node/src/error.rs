@@ -1,6 +1,8 @@
 //! What can go wrong on a node, by what its operator must do.
 
-use crate::{admission::NoRoom, api::wire::Elsewhere, home, local, node::NotImported, portable::Unreadable};
+use crate::{
+    admission::NoRoom, api::wire::Elsewhere, bucket::NoBucket, home, local, node::NotImported, portable::Unreadable,
+};
 use igor_protocol::{AgentId, Credits, Hash, NodeId, OwnerId, Terms, entry::EndCause, ledger::Fault};
 use igor_spine::inspect;
 use std::path::PathBuf;
@@ -14,6 +16,23 @@ pub enum Error {
     /// The disk. After [`igor_store::Error::Poisoned`] the process must end.
     #[error(transparent)]
     Store(#[from] igor_store::Error),
+    /// The bucket that the operator named.
+    #[error("{0}")]
+    NoBucket(Box<NoBucket>),
+    /// The shared store does not answer.
+    #[error("the bucket of agent {agent} does not answer; nothing is lost, and it is tried again")]
+    StoreSilent {
+        /// Whose.
+        agent: AgentId,
+    },
+    /// An agent that names this node as standby is not one that it takes.
+    #[error("agent {agent} names this node as standby, and this node does not take it: {why}")]
+    NotAdmitted {
+        /// Whose.
+        agent: AgentId,
+        /// Why.
+        why: String,
+    },
     /// A name, or what the operator said of an agent.
     #[error(transparent)]
     Local(#[from] local::Error),
@@ -250,24 +269,26 @@ impl Error {
         }
     }
 
+    /// Whether another process has appended to the journal meanwhile.
+    pub(crate) const fn is_overtaken(&self) -> bool {
+        match self {
+            Self::Store(error)
+            | Self::Life(igor_spine::Error::Store(error))
+            | Self::Custody(igor_spine::custody::Error::Own(igor_spine::Error::Store(error))) => error.is_overtaken(),
+            _ => false,
+        }
+    }
+
     /// Whether the same may go well later, although nobody changes the agent or the configuration.
     pub(crate) const fn may_pass(&self) -> bool {
-        use igor_store::Error as Store;
-        matches!(
-            self,
-            Self::NoRoom(_)
-                | Self::Life(
-                    igor_spine::Error::Host(_) | igor_spine::Error::Store(Store::Full { .. } | Store::Io { .. })
-                )
-                | Self::Store(Store::Full { .. } | Store::Io { .. })
-                | Self::Custody(
-                    igor_spine::custody::Error::Asleep(_)
-                        | igor_spine::custody::Error::Own(igor_spine::Error::Store(
-                            Store::Full { .. } | Store::Io { .. }
-                        ))
-                )
-                | Self::Program(igor_sandbox::Error::Host(_))
-        )
+        match self {
+            Self::NoRoom(_) | Self::StoreSilent { .. } | Self::Program(igor_sandbox::Error::Host(_)) => true,
+            Self::Life(igor_spine::Error::Host(_)) | Self::Custody(igor_spine::custody::Error::Asleep(_)) => true,
+            Self::Store(error)
+            | Self::Life(igor_spine::Error::Store(error))
+            | Self::Custody(igor_spine::custody::Error::Own(igor_spine::Error::Store(error))) => error.may_pass(),
+            _ => false,
+        }
     }
 }
 
@@ -366,5 +387,11 @@ fn after_end(name: &str, cause: &str) -> String {
         format!("`igor fund {name} CREDITS` revives it")
     } else {
         format!("that is final, and its journal stays: `igor timeline {name}`")
+    }
+}
+
+impl From<NoBucket> for Error {
+    fn from(why: NoBucket) -> Self {
+        Self::NoBucket(Box::new(why))
     }
 }

@@ -36,7 +36,7 @@ impl Projector {
                     self.funded = total;
                     vec![Event::Funded { funded: total, balance: self.balance() }]
                 }
-                Action::Recall | Action::Takeover { .. } => Vec::new(),
+                Action::Recall | Action::Takeover { .. } | Action::Policy(_) => Vec::new(),
             },
             Body::Run(run) => {
                 self.spent = self.spent.checked_add(run.cost).unwrap_or(Credits::MAX);

@@ -5,9 +5,10 @@
 //!   waits for one: what was not read yet stays in the journal.
 //! - Memory is bounded by one piece of the journal.
 
+use crate::bucket::NodeStore;
 use crate::hosted::Hosted;
 use igor_protocol::{AgentId, Commit, Seq};
-use igor_store::{Error, Store, disk::Disk};
+use igor_store::{Error, Store};
 use std::{collections::VecDeque, sync::Arc};
 
 /// Commits that are read at once.
@@ -17,7 +18,7 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// The commits of a journal from some place on.
 pub struct Follower {
-    store: Arc<Disk>,
+    store: Arc<NodeStore>,
     agent: AgentId,
     next: Seq,
     held: VecDeque<Commit>,
@@ -28,7 +29,7 @@ pub struct Follower {
 impl Follower {
     /// Follows the journal from the commit that holds `from`; to its end at that time where there is no `life`, else
     /// until the life is over.
-    pub fn new(store: Arc<Disk>, agent: AgentId, from: Seq, life: Option<Arc<Hosted>>) -> Self {
+    pub fn new(store: Arc<NodeStore>, agent: AgentId, from: Seq, life: Option<Arc<Hosted>>) -> Self {
         Self { store, agent, next: from, held: VecDeque::new(), life }
     }
 
@@ -76,7 +77,7 @@ impl Follower {
     }
 }
 
-fn piece(store: &Disk, agent: AgentId, from: Seq) -> Result<VecDeque<Commit>, Error> {
+fn piece(store: &NodeStore, agent: AgentId, from: Seq) -> Result<VecDeque<Commit>, Error> {
     let mut bytes = 0;
     let mut held = VecDeque::new();
     for commit in store.read(agent, from)?.take(PIECE_COMMITS) {

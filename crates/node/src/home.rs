@@ -30,7 +30,7 @@ mod socket;
 
 pub use config::{
     Admission, ApiConfig, BadPrice, Capability, Config, Grants, MetricsConfig, NetworkConfig, NotGranted, Policy,
-    Prices, price_per_ns,
+    Prices, StoreConfig, price_per_ns,
 };
 pub use keys::{Keys, Role};
 

@@ -4,7 +4,7 @@
 //! - What is told of a life, its snapshots too, is durable; it goes on whoever listens, and nobody is waited for.
 //! - Who waits for a reply is woken once its run is committed, or learns that the life is over.
 
-use crate::{Error, Wishes, events::Projector, follow::Follower, metrics::AgentMetrics};
+use crate::{Error, Wishes, bucket::NodeStore, events::Projector, follow::Follower, metrics::AgentMetrics};
 use igor_protocol::{
     AgentId, Credits, Entry, Nanos, Seq,
     entry::{Destination, GenesisBody},
@@ -15,7 +15,7 @@ use igor_spine::{
     command::Command,
     event::{Event, Outbox, Snapshot, Status},
 };
-use igor_store::{Store, disk::Disk};
+use igor_store::Store;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -48,7 +48,7 @@ pub struct Hosted {
 
 /// What a life is at its beginning, and the ends of its channels.
 pub(crate) struct Beginning {
-    pub(crate) store: Arc<Disk>,
+    pub(crate) store: Arc<NodeStore>,
     pub(crate) name: String,
     pub(crate) genesis: GenesisBody,
     pub(crate) began: Snapshot,
@@ -186,7 +186,7 @@ impl Hosted {
     }
 
     /// Everything that happens in this life, in order, from its start to its end.
-    pub fn events(self: &Arc<Self>, store: Arc<Disk>) -> Events {
+    pub fn events(self: &Arc<Self>, store: Arc<NodeStore>) -> Events {
         let (began, resumed) = (&self.began, self.resumed);
         let started = wire::Event::Started { agent: self.agent(), name: self.name.clone(), tick: began.tick, resumed };
         // What an agent did before its first life began to run (its init) is news as well.
@@ -201,7 +201,7 @@ impl Hosted {
     }
 
     /// What happens in this life from now on.
-    pub fn events_from_now(self: &Arc<Self>, store: Arc<Disk>) -> Events {
+    pub fn events_from_now(self: &Arc<Self>, store: Arc<NodeStore>) -> Events {
         let now = self.now.borrow().clone();
         let projector = Projector::new(self.agent(), now.funded, now.spent);
         let from = now.chain.next;
@@ -285,7 +285,7 @@ impl Waiting {
 
 /// What a life tells.
 pub(crate) struct Told {
-    store: Arc<Disk>,
+    store: Arc<NodeStore>,
     now: watch::Sender<Snapshot>,
     /// What the life is already, but its journal is not durably yet: the oldest and the newest of it.
     ahead: VecDeque<Snapshot>,

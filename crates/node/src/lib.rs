@@ -7,6 +7,7 @@
 
 mod admission;
 pub mod api;
+pub mod bucket;
 pub mod client;
 pub mod custody;
 mod error;

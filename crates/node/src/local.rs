@@ -7,7 +7,7 @@
 //! - What the operator said is durable before it is done, so that a restart knows it.
 //! - A file that does not decode is an error, never an absent one.
 
-use crate::stored::Count;
+use crate::{bucket::NodeStore, stored::Count};
 use igor_protocol::{AgentId, Hash, Nanos, Seq, Tick};
 use igor_store::{
     Store,
@@ -53,6 +53,16 @@ pub trait Locals {
 }
 
 impl Locals for Disk {
+    fn get(&self, value: &str) -> Result<Option<Vec<u8>>, igor_store::Error> {
+        self.get_local(value)
+    }
+
+    fn list(&self) -> Result<Vec<String>, igor_store::Error> {
+        self.list_local()
+    }
+}
+
+impl Locals for NodeStore {
     fn get(&self, value: &str) -> Result<Option<Vec<u8>>, igor_store::Error> {
         self.get_local(value)
     }

@@ -17,9 +17,9 @@ pub(crate) use handler::Gate;
 pub(crate) use host::NodeHost;
 pub(crate) use peers::{Heard, NodePeers};
 
+use crate::bucket::NodeStore;
 use crate::world::RealWorld;
 use igor_spine::custody::Steward;
-use igor_store::disk::Disk;
 
 /// The custody of all agents of a node.
-pub(crate) type NodeSteward = Steward<Disk, RealWorld, NodePeers, NodeHost>;
+pub(crate) type NodeSteward = Steward<NodeStore, RealWorld, NodePeers, NodeHost>;

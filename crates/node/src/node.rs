@@ -9,6 +9,7 @@ use crate::{
     Error,
     admission::{Admission, Kept},
     api::wire::{AgentInfo, Fill, NodeInfo, Room},
+    bucket::{self, NodeStore},
     custody,
     home::{self, Config, Home, NotGranted, Role},
     hosted::Hosted,
@@ -23,7 +24,7 @@ use carry::{Lives, Start};
 use flags::Turns;
 use igor_protocol::{
     AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
-    entry::{GenesisBody, Order},
+    entry::{GenesisBody, Order, StoreKind},
     ledger::{Book, Fault},
     verify::Blobs,
 };
@@ -50,6 +51,7 @@ mod begin;
 mod carry;
 mod delete;
 mod drain;
+mod failover;
 mod flags;
 mod import;
 mod moving;
@@ -98,7 +100,7 @@ pub struct Node {
     home: Home,
     config: Config,
     terms: Terms,
-    store: Arc<Disk>,
+    store: Arc<NodeStore>,
     sandbox: Arc<Sandbox>,
     owner: KeyPair,
     key: Arc<KeyPair>,
@@ -126,6 +128,10 @@ pub struct Node {
     /// A life that was about to begin has, or will not.
     opened: Notify,
     attended: attend::Attended,
+    /// Agents of other nodes that this one may have to go on with.
+    watched: failover::Watched,
+    /// Who stands by for those here.
+    followers: failover::Followers,
     /// Where another process was seen that has this node's key.
     impostor: OnceLock<String>,
 }
@@ -143,8 +149,10 @@ impl Node {
             .terms()
             .map_err(|(field, why)| home::Error::Config { path: home.config_path(), why: format!("{field}: {why}") })?;
         let options = Options { note: home.socket().display().to_string(), ..Options::default() };
-        let store = Disk::open(home.path(), &options)?;
-        let (owner, key) = (own_key(&home, &store, Role::Owner)?, own_key(&home, &store, Role::Node)?);
+        let disk = Arc::new(Disk::open(home.path(), &options)?);
+        let (owner, key) = (own_key(&home, &disk, Role::Owner)?, own_key(&home, &disk, Role::Node)?);
+        let key = Arc::new(key);
+        let store = bucket::open(disk, &config.store, key.clone())?;
         let compiler = compiler.with_slots(config.admission.compile_slots);
         home.empty_incoming()?;
         let sandbox = Sandbox::open(&home.cache(), compiler, Stack::Live)?;
@@ -159,7 +167,7 @@ impl Node {
         admission.accounts().orphans_are(orphans::bytes(&home)?);
         let slots = Semaphore::new(config.admission.compile_slots.get() as usize);
         tracing::info!(home = %home.path().display(), node = %key.public(), "the home is open");
-        let (store, key) = (Arc::new(store), Arc::new(key));
+        let store = Arc::new(store);
         let (peers, hearing) = NodePeers::new();
         Ok(Arc::new_cyclic(|node| Self {
             steward: Arc::new(NodeSteward::new(
@@ -177,6 +185,8 @@ impl Node {
             kept: Kept::default(),
             opened: Notify::new(),
             attended: attend::Attended::default(),
+            watched: failover::Watched::default(),
+            followers: failover::Followers::default(),
             impostor: OnceLock::new(),
             home,
             terms,
@@ -206,7 +216,7 @@ impl Node {
     }
 
     /// Its store.
-    pub const fn store(&self) -> &Arc<Disk> {
+    pub const fn store(&self) -> &Arc<NodeStore> {
         &self.store
     }
 
@@ -242,7 +252,7 @@ impl Node {
 
     /// Comes back when the disk failed in a way that nothing can be believed any more: the process must end.
     pub async fn poisoned(&self) -> Error {
-        self.store.poisoned().await.into()
+        self.store.disk().poisoned().await.into()
     }
 
     /// Who this is, what it asks and what it has room for.
@@ -257,9 +267,18 @@ impl Node {
             running: self.lives().by_agent.values().filter(|life| !life.is_over()).count(),
             price_per_second: self.terms.per_second(),
             price_per_fuel: Credits::from_units(self.terms.price_per_fuel.into()),
-            durable_on: crate::api::wire::DURABLE_ON.to_owned(),
+            durable_on: self.durable_on(self.store_kind()),
+            store: self.store.wing().map(|wing| wing.id.to_string()),
             room: self.room(),
             suspended: self.impostor().map(|error| error.to_string()),
+        }
+    }
+
+    /// Where a journal is durable, in words.
+    fn durable_on(&self, store: StoreKind) -> String {
+        match self.store.wing() {
+            Some(wing) if store == StoreKind::Bucket(wing.id) => wing.bucket.address().to_string(),
+            _ => crate::api::wire::durable_on(store),
         }
     }
 
@@ -321,14 +340,16 @@ impl Node {
 
     fn describe(&self, agent: AgentId, name: Option<&String>) -> Result<AgentInfo, Error> {
         let life = self.life(agent);
+        let durable_on = self.durable_on(self.store.kind(agent));
         if let Some(life) = life.as_ref().filter(|life| !life.is_over()) {
-            return Ok(life.info());
+            return Ok(AgentInfo { durable_on, ..life.info() });
         }
         let book = self.book(agent)?;
         let paused = local::flags(&*self.store, agent)?.paused;
         let name = name.cloned().unwrap_or_else(|| agent.to_string());
         let known = custody::known(&*self.store, agent, Some(&book))?;
         let mut info = AgentInfo::at_rest(&name, &book, paused, Some(self.id()), &known);
+        info.durable_on = durable_on;
         info.moved = info.moved.map(|moved| self.with_addresses(moved));
         if let Some(error) = self.impostor().filter(|_| info.status != "ended" && info.check_custody().is_ok()) {
             (info.status, info.cause) = ("suspended".to_owned(), Some(error.to_string()));
@@ -437,7 +458,7 @@ impl Drop for Occupied {
 }
 
 /// The blobs of a store, for verification.
-pub(crate) struct StoreBlobs<'a>(pub(crate) &'a Disk);
+pub(crate) struct StoreBlobs<'a>(pub(crate) &'a NodeStore);
 
 impl Blobs for StoreBlobs<'_> {
     fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {

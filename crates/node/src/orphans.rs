@@ -7,6 +7,7 @@
 
 use crate::{
     api::wire::{Orphan, OrphanedMessage, OrphanedReply},
+    bucket::NodeStore,
     home::{self, Home},
     local::{self, Locals},
     portable::{self, Archive, Unreadable},
@@ -15,7 +16,7 @@ use igor_protocol::{
     AgentId, Body, Chain, Credits, Entry, Epoch, Seq,
     entry::{MessageId, Request},
 };
-use igor_store::{Store, disk::Disk};
+use igor_store::Store;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -73,7 +74,7 @@ fn named(path: PathBuf) -> Option<Kept> {
 }
 
 /// Writes the journal that is in the store as a file. `base` is where the branch that counts goes on from.
-pub(crate) fn keep(store: &Disk, home: &Home, end: Chain, base: Chain) -> Result<Kept, crate::Error> {
+pub(crate) fn keep(store: &NodeStore, home: &Home, end: Chain, base: Chain) -> Result<Kept, crate::Error> {
     let agent = end.agent;
     let from = parting(store, base)?;
     home.make_orphans()?;
@@ -90,7 +91,7 @@ pub(crate) fn keep(store: &Disk, home: &Home, end: Chain, base: Chain) -> Result
 
 /// The first entry of the journal here that is not on the branch that goes on from `base`: the one after the base, if
 /// that is here. Where the branches part before it, nobody here can tell where, and all but the first entry counts.
-fn parting(store: &Disk, base: Chain) -> Result<Seq, crate::Error> {
+fn parting(store: &NodeStore, base: Chain) -> Result<Seq, crate::Error> {
     let Some(last) = base.next.0.checked_sub(1).map(Seq) else { return Ok(Seq(0)) };
     let Some(commit) = store.read(base.agent, last)?.next().transpose()? else { return Ok(Seq(1)) };
     let shared = commit.entries().any(|(seq, head, _)| seq == last && head == base.head);

@@ -3,17 +3,18 @@
 use crate::{
     Error,
     api::wire::{MessageState, MessageStatus},
+    bucket::NodeStore,
 };
 use igor_protocol::{
     AgentId, Body, Entry, Seq,
     entry::{Content, Outcome, Request, Run},
     limits::{BLOB_BYTES_MAX, MESSAGE_ATTEMPTS_MAX},
 };
-use igor_store::{Store, disk::Disk};
+use igor_store::Store;
 
 /// Finds what became of the message at `message`: reads the journal from there to the run that closed it. Waits for
 /// disks.
-pub(crate) fn find(store: &Disk, agent: AgentId, message: Seq) -> Result<MessageStatus, Error> {
+pub(crate) fn find(store: &NodeStore, agent: AgentId, message: Seq) -> Result<MessageStatus, Error> {
     let mut attempts = 0;
     for commit in store.read(agent, message)? {
         for (_, _, bytes) in commit?.entries().filter(|(seq, ..)| *seq > message) {
@@ -39,7 +40,7 @@ pub(crate) fn find(store: &Disk, agent: AgentId, message: Seq) -> Result<Message
     Ok(MessageStatus::new(MessageState::Open, message))
 }
 
-fn reply_in(store: &Disk, run: &Run, message: Seq) -> Result<Option<Vec<u8>>, Error> {
+fn reply_in(store: &NodeStore, run: &Run, message: Seq) -> Result<Option<Vec<u8>>, Error> {
     let reply = run.requests.iter().find_map(|request| match request {
         Request::Reply { message: to, body } if *to == message => Some(body),
         _ => None,

@@ -9,13 +9,13 @@
 //!   agent may store does not depend on the others.
 //! - What is promised to those who come in is never more than there is room for.
 
-use crate::{Error, local, node::blocking};
+use crate::{Error, bucket::NodeStore, local, node::blocking};
 use igor_protocol::{
     AgentId, Body, Chain, Commit, Entry, Hash, Seq,
-    entry::{Content, Request},
+    entry::{Content, Request, StoreKind},
     limits::{BLOB_BYTES_MAX, PROGRAM_BYTES_MAX},
 };
-use igor_store::{Commits, Store, disk::Disk};
+use igor_store::{Commits, Store};
 use std::{
     collections::BTreeMap,
     ops::Range,
@@ -235,7 +235,7 @@ impl Stored {
     }
 
     /// Counts what is in the journal and was not counted as it was written. Reads that: waits for disks.
-    pub(crate) fn catch_up(&self, store: &Disk) -> Result<(), Error> {
+    pub(crate) fn catch_up(&self, store: &NodeStore) -> Result<(), Error> {
         let _reading = lock(&self.reading);
         {
             let mut tally = lock(&self.tally);
@@ -291,7 +291,7 @@ impl Stored {
     }
 
     /// Counts what is not counted yet, and writes the count down.
-    pub(crate) async fn note(self: &Arc<Self>, store: &Arc<Disk>) -> Result<(), Error> {
+    pub(crate) async fn note(self: &Arc<Self>, store: &Arc<NodeStore>) -> Result<(), Error> {
         let (stored, disk) = (self.clone(), store.clone());
         blocking(move || stored.catch_up(&disk)).await?;
         let count = {
@@ -307,7 +307,7 @@ impl Stored {
 }
 
 /// What these entries and the blobs that they name take. `last` is the last blob before them, then the last of them.
-fn measure(store: &Disk, agent: AgentId, part: &Range<Seq>, last: &mut Option<Hash>) -> Result<u64, Error> {
+fn measure(store: &NodeStore, agent: AgentId, part: &Range<Seq>, last: &mut Option<Hash>) -> Result<u64, Error> {
     let mut sum = 0_u64;
     for commit in store.read(agent, part.start)? {
         let commit = commit?;
@@ -322,7 +322,7 @@ fn measure(store: &Disk, agent: AgentId, part: &Range<Seq>, last: &mut Option<Ha
     Ok(sum)
 }
 
-fn named_bytes(store: &Disk, body: &Body, last: &mut Option<Hash>) -> Result<u64, Error> {
+fn named_bytes(store: &NodeStore, body: &Body, last: &mut Option<Hash>) -> Result<u64, Error> {
     let content = |content: &Content| if let Content::Blob { bytes, .. } = content { *bytes } else { 0 };
     Ok(match body {
         Body::Genesis(genesis) => {
@@ -344,12 +344,12 @@ fn named_bytes(store: &Disk, body: &Body, last: &mut Option<Hash>) -> Result<u64
 
 /// The disk as one agent's life has it: whatever it writes is counted.
 pub(crate) struct Shelf {
-    disk: Arc<Disk>,
+    disk: Arc<NodeStore>,
     stored: Arc<Stored>,
 }
 
 impl Shelf {
-    pub(crate) const fn new(disk: Arc<Disk>, stored: Arc<Stored>) -> Self {
+    pub(crate) const fn new(disk: Arc<NodeStore>, stored: Arc<Stored>) -> Self {
         Self { disk, stored }
     }
 }
@@ -378,6 +378,22 @@ impl Store for Shelf {
 
     async fn settle(&self) -> Result<(), igor_store::Error> {
         self.disk.settle().await
+    }
+
+    fn kind(&self, agent: AgentId) -> StoreKind {
+        self.disk.kind(agent)
+    }
+
+    async fn refresh(&self, agent: AgentId) -> Result<(), igor_store::Error> {
+        self.disk.refresh(agent).await
+    }
+
+    async fn attach(&self, agent: AgentId) -> Result<(), igor_store::Error> {
+        self.disk.attach(agent).await
+    }
+
+    async fn collect(&self, agent: AgentId) -> Result<(), igor_store::Error> {
+        self.disk.collect(agent).await
     }
 
     fn tail(&self, agent: AgentId) -> Result<Option<Chain>, igor_store::Error> {

@@ -132,6 +132,8 @@ pub struct Snapshot {
     pub move_to: Option<Destination>,
     /// When custody changed last, if it ever did.
     pub came: Option<Timestamp>,
+    /// The nodes that go on with it when its own does not.
+    pub standby: Vec<NodeId>,
 }
 
 impl Snapshot {
@@ -154,6 +156,7 @@ impl Snapshot {
             terms: book.terms(),
             move_to: ledger.move_to,
             came: last_change.and_then(|record| record.phase.place()).map(|place| place.at),
+            standby: book.policy().standby.nodes.clone(),
         }
     }
 

@@ -1,13 +1,15 @@
 //! The end of one agent's journal: what was committed, and the only maker of [`Committed`].
 //!
 //! Invariants kept here:
-//! - The book in memory is what the store has, plus one append under way and one draft behind it: a fast agent does
-//!   several ticks while the disk makes one durable, and they become one commit.
+//! - The book in memory is what the store has, plus what is under way and one draft behind it: a fast agent does several
+//!   ticks while one append becomes durable, and they become one commit. On a shared store, which answers later than a disk,
+//!   a few may be under way at once where somebody waits; they land in their order.
 //! - A [`Committed`] exists only for what the store has confirmed.
 //! - The journal's time rises, whatever the wall clock does.
 //! - A seal comes before anything is released to others, else within [`SEAL_WITHIN`] of the first unsealed entry.
 
 use crate::{Error, World, event::Event};
+use futures_util::{StreamExt, stream::FuturesOrdered};
 use igor_protocol::{
     Body, Chain, Commit, Credits, Entry, Hash, KeyPair, Ledger, Manifest, Nanos, Seq, Timestamp,
     entry::{Content, Run, Seal, StoreKind},
@@ -15,6 +17,7 @@ use igor_protocol::{
 };
 use igor_store::Store;
 use std::{
+    collections::VecDeque,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -24,6 +27,9 @@ use std::{
 pub(crate) const SEAL_WITHIN: Nanos = Nanos::from_millis(100);
 /// A commit carries a seal when the last one is this old, so that a busy agent needs no commits for seals alone.
 const SEAL_EVERY: Nanos = Nanos::from_millis(80);
+
+/// Appends to a shared store that are under way at once.
+const FLYING_MAX: usize = 4;
 
 /// Entries that may wait for the append before theirs; then the agent waits.
 const STAGED_ENTRIES_MAX: usize = 128;
@@ -50,12 +56,13 @@ impl<T> Committed<T> {
 
 type Append = Pin<Box<dyn Future<Output = Result<(), igor_store::Error>> + Send>>;
 
-/// An append that the store has not confirmed yet.
+/// Appends that the store has not confirmed yet.
+#[derive(Default)]
 struct Flying {
     /// Never locked: the mutex only says that a shared reference to it is of no use, so that lives can be shared.
-    append: Mutex<Append>,
-    events: Vec<Event>,
-    begun: Nanos,
+    appends: Mutex<FuturesOrdered<Append>>,
+    /// What may be told once each landed, and when it was launched.
+    of: VecDeque<(Vec<Event>, Nanos)>,
 }
 
 /// What became durable, and how long that took.
@@ -73,7 +80,7 @@ pub(crate) struct Journal<S, W> {
     /// Entries that are not in an append yet, and what may be told once they are durable.
     draft: Draft,
     staged: Vec<Event>,
-    flying: Option<Flying>,
+    flying: Flying,
     clock: JournalClock,
     /// When the first entry without a seal was committed.
     unsealed: Option<Nanos>,
@@ -103,7 +110,7 @@ impl<S: Store, W: World> Journal<S, W> {
         let clock = JournalClock::start(&*world, book.ledger().at);
         let unsealed = (!book.is_sealed()).then(|| world.monotonic());
         let draft = draft.unwrap_or_else(|| book.draft());
-        let (staged, flying) = (Vec::new(), None);
+        let (staged, flying) = (Vec::new(), Flying::default());
         Self { store, world, key, book, draft, staged, flying, clock, unsealed, last_seal: Nanos::ZERO }
     }
 
@@ -160,8 +167,13 @@ impl<S: Store, W: World> Journal<S, W> {
     }
 
     /// Whether an append is under way.
-    pub(crate) const fn is_flying(&self) -> bool {
-        self.flying.is_some()
+    pub(crate) fn is_flying(&self) -> bool {
+        !self.flying.of.is_empty()
+    }
+
+    /// Whether others read the journal from where it is durable.
+    fn is_shared(&self) -> bool {
+        self.book.genesis().store != StoreKind::Disk
     }
 
     /// Whether so much waits behind the append under way that no more should be pushed.
@@ -169,10 +181,12 @@ impl<S: Store, W: World> Journal<S, W> {
         self.is_flying() && (self.draft.len() >= STAGED_ENTRIES_MAX || self.draft.bytes() >= STAGED_BYTES_MAX)
     }
 
-    /// Begins to append what was pushed, unless an append is under way. With `seal`, or when one is due, a seal comes last.
+    /// Begins to append what was pushed, unless as much is under way as may be. With `seal`, or when one is due, a seal
+    /// comes last, and somebody waits.
     pub(crate) fn launch(&mut self, seal: bool) -> Result<(), Error> {
         let nothing = self.draft.is_empty() && self.staged.is_empty() && !(seal && self.unsealed.is_some());
-        if self.is_flying() || nothing {
+        let most = if seal && self.is_shared() { FLYING_MAX } else { 1 };
+        if self.flying.of.len() >= most || nothing {
             return Ok(());
         }
         let begun = self.world.monotonic();
@@ -184,19 +198,21 @@ impl<S: Store, W: World> Journal<S, W> {
             Some(commit) if commit.first() == Seq(0) => Box::pin(async move { store.create(commit).await }),
             Some(commit) => Box::pin(async move { store.append(commit).await }),
         };
-        self.flying = Some(Flying { append: Mutex::new(append), events, begun });
+        self.flying.appends.get_mut().unwrap_or_else(PoisonError::into_inner).push_back(append);
+        self.flying.of.push_back((events, begun));
         Ok(())
     }
 
-    /// Waits for the append under way, if there is one. After an error the journal must be dropped and opened again.
+    /// Waits for the first append under way, if there is one. After an error the journal must be dropped and opened again.
     ///
     /// Dropping the future loses nothing: the append goes on, and the next call waits for it.
     pub(crate) async fn land(&mut self) -> Result<Option<Landed>, Error> {
-        let Some(flying) = &mut self.flying else { return Ok(None) };
-        flying.append.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().await?;
-        let took = self.world.monotonic().saturating_sub(flying.begun);
-        let landed = self.flying.take();
-        Ok(landed.map(|flying| Landed { events: Committed { value: flying.events }, took }))
+        let appends = self.flying.appends.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(landed) = appends.next().await else { return Ok(None) };
+        landed?;
+        let (events, begun) = self.flying.of.pop_front().unwrap_or_default();
+        let took = self.world.monotonic().saturating_sub(begun);
+        Ok(Some(Landed { events: Committed { value: events }, took }))
     }
 
     /// The commit of what was pushed; nothing if there is nothing to write.
@@ -205,8 +221,7 @@ impl<S: Store, W: World> Journal<S, W> {
             return Ok(None);
         }
         // What others read and go on from is vouched for.
-        let shared = self.book.genesis().store != StoreKind::Disk;
-        if seal || shared || now >= self.last_seal.saturating_add(SEAL_EVERY) {
+        if seal || self.is_shared() || now >= self.last_seal.saturating_add(SEAL_EVERY) {
             let (at, seq) = (self.now(), self.chain().next);
             let pushed = self.book.push_seal(&mut self.draft, &self.key, at);
             pushed.map_err(|fault| Error::Journal { seq, fault })?;

@@ -261,9 +261,13 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
 
     /// Returns once all that was pushed is durable and told.
     async fn commit(&mut self, seal: bool, outbox: &mut impl Outbox) -> Result<(), Error> {
-        tell(self.journal.land().await?, outbox);
+        // On a shared store it need not wait for what is under way to land.
         self.journal.launch(seal)?;
-        tell(self.journal.land().await?, outbox);
+        while self.journal.is_flying() {
+            tell(self.journal.land().await?, outbox);
+            // What did not fit before, if anything.
+            self.journal.launch(seal)?;
+        }
         self.turn.begin(&*self.journal.world);
         Ok(())
     }

@@ -182,6 +182,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same may go well later, by itself or once something was mended that is no damage.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Io { .. } | Self::Bucket { .. }) || self.is_overtaken()
+    }
+
     /// Whether somebody else appended meanwhile: whoever reads on may decide anew.
     pub const fn is_overtaken(&self) -> bool {
         matches!(self, Self::Conflict { .. } | Self::Fenced { .. } | Self::Behind { .. })

@@ -22,11 +22,13 @@
 
 mod blobs;
 mod collect;
+mod identity;
 mod keys;
 mod log;
 mod note;
 mod reading;
 
+pub use identity::{NotIdentified, identify, identity};
 pub use keys::slot as slot_key;
 
 use crate::{Commits, Error, Store, bucket::Bucket};

@@ -45,7 +45,7 @@ pub(crate) fn config(context: &Context, global: &Global) -> Result<(), Failure> 
 
 /// Every value of the configuration, by its key in `node.toml`.
 fn values(config: &Config) -> Vec<(&'static str, String)> {
-    let Config { price, policy, grants, admission, api, network, metrics } = config;
+    let Config { price, policy, grants, admission, api, network, metrics, store } = config;
     let keys = |keys: &[PublicKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let addresses = |list: &[Multiaddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let or = |text: String, empty: &str| if text.is_empty() { empty.to_owned() } else { text };
@@ -81,5 +81,9 @@ fn values(config: &Config) -> Vec<(&'static str, String)> {
             network.transfer_bytes_per_second.map_or_else(|| "no limit".to_owned(), |pace| pace.to_string()),
         ),
         ("metrics.agents", metrics.agents.to_string()),
+        ("store.url", store.url.clone().unwrap_or_else(|| "this disk only".to_owned())),
+        ("store.endpoint", store.endpoint.clone().unwrap_or_else(|| "the provider's".to_owned())),
+        ("store.region", store.region.clone().unwrap_or_else(|| "the environment's".to_owned())),
+        ("store.allow_http", store.allow_http.to_string()),
     ]
 }

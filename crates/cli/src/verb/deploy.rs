@@ -59,6 +59,7 @@ pub(crate) fn deploy(context: &Context, args: &args::Deploy) -> Result<(), Failu
         issuer: owner.public(),
         policy: Policy::default(),
         expires: RealWorld.wall_clock().after(GENESIS_WITHIN),
+        store: info.store_kind().ok_or_else(|| Failure::failed("the node names a store that none can be"))?,
     };
     let deployment = body.clone().deploy(&owner);
     let (encoded, pace) =

@@ -14,7 +14,7 @@ use igor_node::{
 use igor_protocol::{Nanos, NodeId};
 
 /// The node that runs here: only it can reach others.
-fn node(context: &Context) -> Result<Client, Failure> {
+pub(crate) fn node(context: &Context) -> Result<Client, Failure> {
     match Keeper::find(context)? {
         Keeper::Node(client) => Ok(client),
         Keeper::Nobody(_) => Err(Failure::unreachable(

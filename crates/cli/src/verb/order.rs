@@ -59,9 +59,9 @@ pub(crate) fn fund(context: &Context, args: &args::Fund, kept: &mut Kept) -> Res
         Ok(Some(Action::Fund { total }))
     })?;
     let ledger = given.book.ledger();
-    let funded = match given.order.as_ref().map(|order| order.body.action) {
-        Some(Action::Fund { total }) => total,
-        Some(Action::Recall | Action::Takeover { .. }) | None => ledger.funded,
+    let funded = match given.order.as_ref().map(|order| &order.body.action) {
+        Some(Action::Fund { total }) => *total,
+        Some(Action::Recall | Action::Takeover { .. } | Action::Policy(_)) | None => ledger.funded,
     };
     let added = funded.checked_sub(ledger.funded).unwrap_or(Credits::ZERO);
     let row = Funded {
@@ -99,20 +99,20 @@ pub(crate) fn end(context: &Context, args: &args::Named, kept: &mut Kept) -> Res
 }
 
 /// An order that is in the journal, or what stood there without one.
-struct Given {
-    agent: AgentId,
+pub(crate) struct Given {
+    pub(crate) agent: AgentId,
     /// Nothing where none was needed.
-    order: Option<Order>,
+    pub(crate) order: Option<Order>,
     /// Where it is, or the last entry.
-    seq: Seq,
+    pub(crate) seq: Seq,
     /// What the agent was before it.
-    book: Book,
-    running: bool,
+    pub(crate) book: Book,
+    pub(crate) running: bool,
 }
 
 /// Gives an order, to the node that has the home or else to the journal itself, where `action` says that one is needed.
 /// `tried` is the order of this command, as long as it may be in a journal.
-fn give(
+pub(crate) fn give(
     context: &Context,
     name: &str,
     tried: &mut Option<(Order, Book)>,
@@ -153,7 +153,7 @@ fn unknown(name: &str, order: &Order) -> String {
              which adds nothing where it does",
             words::money(total)
         ),
-        Action::Recall | Action::Takeover { .. } => {
+        Action::Recall | Action::Takeover { .. } | Action::Policy(_) => {
             format!("it is unknown whether the order stands (number {counter}); the same command again is safe")
         }
     }

@@ -4,7 +4,7 @@ use crate::{home::Home, lives::IDLE};
 use igor_protocol::{
     Body, Commit, Credits, Entry, Fuel, Hash, KeyPair, Manifest, Nanos, Seq, Terms, Tick, Timestamp,
     archive::{self, Writer},
-    entry::{Call, GenesisBody, Outcome, Policy, Run, Trigger},
+    entry::{Call, GenesisBody, Outcome, Policy, Run, StoreKind, Trigger},
     ledger::Book,
 };
 
@@ -47,6 +47,7 @@ fn file(home: &Home) -> String {
         issuer: owner.public(),
         policy: Policy::default(),
         expires: START.after(Nanos::from_secs(1)),
+        store: StoreKind::Disk,
     };
     let blobs = [program, manifest.encode()];
     let (mut book, mut draft) = Book::begin(genesis.sign(&owner, &node), manifest, START).expect("it begins");

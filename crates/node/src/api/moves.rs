@@ -7,7 +7,7 @@ use super::{
     messages::read_body,
     refusal::Refusal,
     streams::{LINES_TYPE, line, typed},
-    wire::{DrainEvent, Failure, Move, Nodes},
+    wire::{Check, DrainEvent, Failure, Move, Nodes},
 };
 use crate::{Error, node::blocking};
 use axum::{
@@ -72,6 +72,11 @@ fn stream<T: Serialize + Send + 'static>(told: mpsc::UnboundedReceiver<Result<T,
         Some((Ok::<_, Infallible>(bytes), told))
     });
     typed(Body::from_stream(lines), LINES_TYPE)
+}
+
+/// What would happen if this node died now.
+pub(super) async fn check(State(api): State<Shared>) -> Result<Response, Refusal> {
+    json(StatusCode::OK, &Check { agents: api.node.check() })
 }
 
 /// The other nodes.

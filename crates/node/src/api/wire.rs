@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use igor_protocol::{
     AgentId, Credits, Epoch, Hash, NodeId, OwnerId, Seq, Signature, Terms, Tick,
     custody::{Known, Status},
-    entry::{DEPLOYMENT_BYTES_MAX, GenesisBody, MessageId, Seal},
+    entry::{DEPLOYMENT_BYTES_MAX, GenesisBody, MessageId, Seal, StoreId, StoreKind},
     ledger::Book,
     limits::PROGRAM_BYTES_MAX,
 };
@@ -27,7 +27,7 @@ pub use custody::{
     Absent, Deleted, Elsewhere, Imported, Orphan, OrphanedMessage, OrphanedReply, Orphans, Release, Released, TakenOver,
 };
 pub use event::Event;
-pub use moves::{DrainEvent, Move, MoveEvent, NodeRow, NodeStatus, Nodes};
+pub use moves::{AgentCheck, Check, DrainEvent, Move, MoveEvent, NodeRow, NodeStatus, Nodes, StandbyCheck};
 
 /// The version of the API, the first part of every path but `/metrics`.
 pub const API_VERSION: u32 = 1;
@@ -40,8 +40,16 @@ pub const DEPLOY_BYTES_MAX: usize = 12 + DEPLOYMENT_BYTES_MAX + (64 << 10) + PRO
 /// Longest time that a request may ask to wait for a reply, in seconds.
 pub const WAIT_SECONDS_MAX: u64 = 60;
 
-/// Where an agent's journal is durable, as long as there is no shared store.
+/// Where an agent's journal is durable that is in no bucket.
 pub const DURABLE_ON: &str = "this disk only";
+
+/// Where a journal is durable. Whoever knows the address of its bucket says that instead.
+pub(crate) fn durable_on(store: StoreKind) -> String {
+    match store {
+        StoreKind::Disk => DURABLE_ON.to_owned(),
+        StoreKind::Bucket(id) => format!("bucket {id}"),
+    }
+}
 
 /// `GET /v1/node`: who answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,8 +76,11 @@ pub struct NodeInfo {
     /// What a unit of fuel costs here.
     #[serde(with = "text")]
     pub price_per_fuel: Credits,
-    /// What a committed entry survives.
+    /// What a committed entry survives, of agents that begin here.
     pub durable_on: String,
+    /// The id of the bucket that they are in, where they are in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
     /// What is taken, and what there is.
     pub room: Room,
     /// Why it runs nothing and takes nothing in, where another process has its key.
@@ -78,6 +89,14 @@ pub struct NodeInfo {
 }
 
 impl NodeInfo {
+    /// Where agents that begin here are durable, as a deployment states it; nothing where it is no store.
+    pub fn store_kind(&self) -> Option<StoreKind> {
+        let Some(id) = &self.store else { return Some(StoreKind::Disk) };
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(id, &mut bytes).ok()?;
+        Some(StoreKind::Bucket(StoreId(bytes)))
+    }
+
     /// The price as a deployment states it; nothing where it is none that a node can ask.
     pub fn terms(&self) -> Option<Terms> {
         let price_per_ns = u64::try_from(self.price_per_second.units() / 1_000_000_000).ok()?;
@@ -254,7 +273,7 @@ impl AgentInfo {
             checkpoint_tick: now.checkpoint_tick,
             checkpoint_bytes: now.checkpoint_bytes,
             open_messages: now.open_messages,
-            durable_on: DURABLE_ON.to_owned(),
+            durable_on: durable_on(genesis.store),
             moved: None,
             in_doubt: false,
             orphans: Vec::new(),

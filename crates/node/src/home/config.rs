@@ -13,10 +13,12 @@ use std::{
 mod grants;
 mod network;
 mod policy;
+mod store;
 
 pub use grants::{Capability, Grants, NotGranted};
 pub use network::NetworkConfig;
 pub use policy::{Admission, MetricsConfig, Policy};
+pub use store::StoreConfig;
 
 /// Longest configuration, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -41,6 +43,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// `[metrics]`: how many series there are.
     pub metrics: MetricsConfig,
+    /// `[store]`: where agents that begin here are durable.
+    pub store: StoreConfig,
 }
 
 /// `[price]`, in credits.

@@ -49,6 +49,9 @@ impl Handler for Gate {
                     let known = tokio::task::spawn_blocking(move || known(&node, &agents)).await;
                     known.map_err(|_| Why::Failed)
                 }
+                Request::Pulse { beats } => {
+                    Ok(Response::Following { follows: node.heard(peer, &beats) })
+                }
                 Request::Tell { body } => {
                     let tidings = Tidings::decode(&body).map_err(|_| Why::Malformed)?;
                     let (agent, metrics) = (tidings.agent, Arc::clone(node.metrics()));

@@ -15,7 +15,7 @@ use crate::{
 };
 use igor_protocol::{
     AgentId, Credits, Hash, Manifest, Nanos, Terms,
-    entry::{Deployment, Genesis, GenesisBody, Policy},
+    entry::{Deployment, Genesis, GenesisBody, Policy, StoreKind},
     ledger::Book,
     limits::PROGRAM_BYTES_MAX,
 };
@@ -238,6 +238,11 @@ impl Node {
         }
     }
 
+    /// Where agents that begin here are durable.
+    pub fn store_kind(&self) -> StoreKind {
+        self.store.wing().map_or(StoreKind::Disk, |wing| StoreKind::Bucket(wing.id))
+    }
+
     pub(super) fn own_genesis(
         &self,
         name: &str,
@@ -261,6 +266,7 @@ impl Node {
             issuer: self.owner.public(),
             policy: Policy::default(),
             expires: RealWorld.wall_clock().after(GENESIS_WITHIN),
+            store: self.store_kind(),
         };
         body.sign(&self.owner, &self.key)
     }

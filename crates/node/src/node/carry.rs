@@ -5,7 +5,7 @@
 //! - A life that fails, or cannot begin, is reported, and the others go on.
 //! - Once the node is being stopped no life begins, so that stopping all of them is stopping all of them.
 
-use super::{Node, OwnLife, blocking};
+use super::{Node, OwnLife, blocking, moving::STORE_WITHIN};
 use crate::{
     Error, Wishes,
     admission::Place,
@@ -15,7 +15,10 @@ use crate::{
     stored::{Shelf, Stored},
 };
 use igor_protocol::{
-    AgentId, Manifest, Seq, Tick, custody::Status as Custody, entry::GenesisBody, limits::PROGRAM_BYTES_MAX,
+    AgentId, Manifest, Seq, Tick,
+    custody::Status as Custody,
+    entry::{GenesisBody, StoreKind},
+    limits::PROGRAM_BYTES_MAX,
 };
 use igor_sandbox::WasmProgram;
 use igor_spine::{
@@ -167,6 +170,8 @@ impl Node {
             return Ok(lives());
         }
         let _slot = self.slot().await?;
+        let read = tokio::time::timeout(STORE_WITHIN, self.store.refresh(agent)).await;
+        read.map_err(|_| Error::StoreSilent { agent })??;
         if !self.wants(agent).await? {
             return Ok(false);
         }
@@ -368,6 +373,9 @@ impl Node {
         if may_migrate {
             tokio::spawn(self.clone().heed(hosted.clone(), asked));
         }
+        if self.store.kind(agent) != StoreKind::Disk {
+            self.collect_while(hosted.clone());
+        }
         tracing::info!(%agent, name = hosted.name(), tick = %hosted.began().tick, resumed, "an agent runs");
         let (node, carried) = (self.clone(), hosted.clone());
         tokio::spawn(async move {
@@ -381,10 +389,10 @@ impl Node {
             // Whoever waits for the end may take the agent from here, or start it again.
             drop(lease);
             over.send_replace(Some(ended.clone()));
-            if let Err(e) = &*ended
-                && e.may_pass()
-            {
-                node.report(agent, e);
+            match &*ended {
+                Err(e) if e.is_overtaken() => node.read_on(agent),
+                Err(e) if e.may_pass() => node.report(agent, e),
+                _ => {}
             }
         });
         Ok(hosted)
@@ -433,7 +441,7 @@ impl Node {
         match &ended {
             Ok(Ending::Suspended { cause }) => tracing::warn!(%agent, name, cause, "an agent is suspended"),
             Ok(ending) => tracing::info!(%agent, name, ?ending, "a life is over"),
-            Err(e @ Error::Overtaken { .. }) => tracing::warn!(%agent, name, "{e}"),
+            Err(e) if matches!(e, Error::Overtaken { .. }) || e.is_overtaken() => tracing::warn!(%agent, name, "{e}"),
             Err(e) => tracing::error!(%agent, name, error = %e, "a life failed; its journal is as it was durable"),
         }
         Arc::new(ended)

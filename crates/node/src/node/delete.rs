@@ -7,9 +7,9 @@
 //!   it is the same.
 
 use super::{Node, blocking};
-use crate::{Error, api::wire::Deleted, custody, home, local, orphans, portable};
+use crate::{Error, api::wire::Deleted, bucket::NodeStore, custody, home, local, orphans, portable};
 use igor_protocol::{AgentId, Hash, Seq};
-use igor_store::{Store, disk::Disk};
+use igor_store::Store;
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -100,7 +100,7 @@ impl Node {
         let node = self.clone();
         let loose = blocking(move || loose(&node.store)).await?;
         let freed = loose.len() as u64;
-        self.store.remove_blobs(loose).await?;
+        self.store.disk().remove_blobs(loose).await?;
         self.store.remove_local(SWEEP).await?;
         tracing::info!(blobs = freed, "what no journal names any more is gone");
         Ok(Some(freed))
@@ -108,8 +108,8 @@ impl Node {
 }
 
 /// The blobs that no journal here names. Reads all of them; where one does not read, nothing is loose.
-fn loose(store: &Disk) -> Result<Vec<Hash>, Error> {
-    let mut loose: BTreeSet<Hash> = store.list_blobs()?.into_iter().collect();
+fn loose(store: &NodeStore) -> Result<Vec<Hash>, Error> {
+    let mut loose: BTreeSet<Hash> = store.disk().list_blobs()?.into_iter().collect();
     for agent in store.list()? {
         for (named, _) in portable::wanted(store.read(agent, Seq(0))?)?.blobs {
             loose.remove(&named);

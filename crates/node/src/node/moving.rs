@@ -36,6 +36,8 @@ use std::{
 
 /// Time that peers have to say what they know of an agent, before a node that was down goes on with it.
 const PEERS_WITHIN: Duration = Duration::from_secs(2);
+/// Time that a shared store has to say how far a journal goes.
+pub(super) const STORE_WITHIN: Duration = Duration::from_secs(10);
 /// How often they are asked what they know of the agents here; also whenever one connects.
 const ASK_EVERY: Duration = Duration::from_mins(5);
 
@@ -55,6 +57,11 @@ pub(super) struct Ready {
 impl Waiting {
     fn put(&self, agent: AgentId, ready: Ready) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(agent, ready);
+    }
+
+    /// Whether an agent is ready to go on here.
+    pub(super) fn has(&self, agent: AgentId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&agent)
     }
 
     pub(super) fn take(&self, agent: AgentId) -> Option<Ready> {
@@ -108,6 +115,9 @@ impl Node {
                 }
             });
         }
+        if self.store.wing().is_some() {
+            self.stand_by();
+        }
         let node = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
@@ -123,7 +133,13 @@ impl Node {
     pub(super) async fn wake_all(self: &Arc<Self>) -> Result<(), Error> {
         let mut woken = Vec::new();
         for agent in self.store.list()? {
-            match Box::pin(self.steward.wake(agent)).await {
+            // A bucket that does not answer keeps nobody waiting but its own agents: those are tried again.
+            let woken_in_time = tokio::time::timeout(STORE_WITHIN, Box::pin(self.steward.wake(agent))).await;
+            let Ok(wakes) = woken_in_time else {
+                tracing::error!(%agent, "its bucket does not answer; it is tried again");
+                continue;
+            };
+            match wakes {
                 Ok(status) => {
                     if let Status::Suspended(doubt) = status {
                         tracing::error!(%agent, %doubt, "an agent does not run: its owner decides, with `igor takeover`");

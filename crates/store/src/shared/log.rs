@@ -342,7 +342,7 @@ impl Log {
             known.map(|known| known.ready.front().cloned()).ok_or(Error::Behind { agent })
         };
         while let Some((commit, note)) = next()? {
-            // Who read on meanwhile may have brought it here already.
+            // Whoever read on meanwhile may have found it in the bucket.
             if disk.tail(agent)?.is_none_or(|tail| tail.next < commit.next()) {
                 disk.append_noting(commit, &note::name(agent), note.encode()).await?;
             }

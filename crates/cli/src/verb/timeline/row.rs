@@ -231,6 +231,7 @@ impl Detail {
                     Action::Fund { total } => ("fund", Some(total.to_string()), Some(purse.added.to_string())),
                     Action::Recall => ("end", None, None),
                     Action::Takeover { .. } => ("takeover", None, None),
+                    Action::Policy(_) => ("policy", None, None),
                 };
                 let (counter, balance) = (order.body.counter, purse.balance.to_string());
                 Self::Order { action, counter, total, added, balance, shown: (purse.added, purse.balance) }
@@ -245,6 +246,7 @@ impl Detail {
         // After a return it is the price from before, which this entry does not say.
         let (from, to, terms) = match phase {
             Phase::Takeover(takeover) => (None, takeover.custodian, Some(takeover.terms)),
+            Phase::Fence(fence) => (Some(fence.from), fence.custodian, Some(fence.terms)),
             Phase::Handoff(Handoff { from, to, terms, .. })
             | Phase::Accept(Accept { given: Given { handoff: Handoff { from, to, terms, .. }, .. }, .. }) => {
                 (Some(*from), *to, Some(*terms))

@@ -122,3 +122,43 @@ pub struct NodeStatus {
     /// Its version.
     pub version: String,
 }
+
+/// `GET /v1/node/check`: what would happen to the agents that live here if this node died now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// By name.
+    pub agents: Vec<AgentCheck>,
+}
+
+/// One agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentCheck {
+    /// Which.
+    #[serde(with = "text")]
+    pub agent: AgentId,
+    /// Its name here.
+    pub name: String,
+    /// What its committed entries survive.
+    pub durable_on: String,
+    /// Who would go on with it. None: nobody, until its owner decides or this node is back.
+    #[serde(with = "text::option", default, skip_serializing_if = "Option::is_none")]
+    pub taken_by: Option<NodeId>,
+    /// What would be lost of what was committed.
+    pub lost: String,
+    /// The nodes that its owner names, the first in line first.
+    pub standby: Vec<StandbyCheck>,
+}
+
+/// One node that stands by for an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandbyCheck {
+    /// Which.
+    #[serde(with = "text")]
+    pub node: NodeId,
+    /// Whether it has said in the last seconds that it follows the agent.
+    pub follows: bool,
+    /// Entries that it has yet to read.
+    pub behind: Option<u64>,
+    /// How long this node would have to be silent.
+    pub after_ns: Option<u64>,
+}

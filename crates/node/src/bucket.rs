@@ -1,0 +1,125 @@
+//! The bucket of a node, if its operator gave it one.
+//!
+//! Invariants kept here:
+//! - A bucket is probed by each node before its first use, and one that does not keep what the shared store rests on is
+//!   refused, with what was seen.
+//! - Which bucket it is, is remembered: a node starts without asking, and finds out when it reads on.
+
+use crate::{Error, home::StoreConfig, world::RealWorld};
+use igor_bucket::{Address, Options, Remote, probe};
+use igor_protocol::{KeyPair, entry::StoreId, slot::Nonce};
+use igor_spine::World;
+use igor_store::{
+    Store,
+    disk::Disk,
+    shared::{BUNDLE_SLOTS_MIN, NotIdentified, Shared, Wing, identify, identity},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::{runtime::Handle, task::block_in_place};
+
+/// Where a node's journals are.
+pub type NodeStore = Shared<Disk, Remote>;
+
+/// The local value that says which bucket was probed.
+const VALUE: &str = "bucket";
+const VERSION: u32 = 1;
+
+/// Why a node cannot use its bucket.
+#[derive(Debug, thiserror::Error)]
+pub enum NoBucket {
+    /// Its address, its endpoint or the credentials.
+    #[error(transparent)]
+    Settings(#[from] igor_bucket::Error),
+    /// It does not keep what the shared store rests on.
+    #[error("{address}: {why}")]
+    Refused {
+        /// Which.
+        address: String,
+        /// What was seen, and what to do.
+        why: probe::Refusal,
+    },
+    /// It cannot be told which one it is.
+    #[error("{address}: {why}")]
+    Identity {
+        /// Which.
+        address: String,
+        /// Why.
+        why: NotIdentified,
+    },
+    /// What was remembered of it does not read.
+    #[error("the local value {VALUE} is not what this igor writes ({why}); restore the home from a copy")]
+    Damaged {
+        /// What is wrong.
+        why: String,
+    },
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+struct Remembered {
+    version: u32,
+    url: String,
+    endpoint: Option<String>,
+    id: String,
+}
+
+/// The store of a node. Waits for the disk, and before the first use of a bucket for that.
+pub(crate) fn open(disk: Arc<Disk>, config: &StoreConfig, key: Arc<KeyPair>) -> Result<NodeStore, Error> {
+    let Some(url) = &config.url else { return Ok(Shared::open(disk, None)?) };
+    let address: Address = url.parse().map_err(NoBucket::from)?;
+    let options = Options {
+        endpoint: config.endpoint.clone(),
+        region: config.region.clone(),
+        http_allowed: config.allow_http,
+        ..Options::default()
+    };
+    let bucket = Remote::open(&address, &options, &|name| std::env::var(name).ok()).map_err(NoBucket::from)?;
+    let id = match remembered(&disk, config)? {
+        Some(id) => id,
+        None => block_in_place(|| Handle::current().block_on(first_use(&disk, &bucket, config)))?,
+    };
+    let mut nonce = Nonce([0; 16]);
+    RealWorld.random(&mut nonce.0);
+    tracing::info!(address = %bucket.address(), store = %id, "journals of agents that begin here are in a bucket");
+    let wing = Wing { bucket, id, key, nonce, bundle_slots_min: BUNDLE_SLOTS_MIN };
+    Ok(Shared::open(disk, Some(wing))?)
+}
+
+/// The bucket that this node has probed, if it is the one that its operator names.
+fn remembered(disk: &Disk, config: &StoreConfig) -> Result<Option<StoreId>, Error> {
+    let Some(bytes) = disk.get_local(VALUE)? else { return Ok(None) };
+    let damaged = |why: String| Error::from(NoBucket::Damaged { why });
+    let known: Remembered = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+    if known.version != VERSION {
+        return Err(damaged(format!("version {}", known.version)));
+    }
+    if Some(&known.url) != config.url.as_ref() || known.endpoint != config.endpoint {
+        return Ok(None);
+    }
+    let mut id = StoreId([0; 16]);
+    hex::decode_to_slice(&known.id, &mut id.0).map_err(|e| damaged(e.to_string()))?;
+    Ok(Some(id))
+}
+
+async fn first_use(disk: &Disk, bucket: &Remote, config: &StoreConfig) -> Result<StoreId, Error> {
+    let address = bucket.address().to_string();
+    tracing::info!(%address, "this bucket is new here: it is probed first");
+    let refused = |why| NoBucket::Refused { address: address.clone(), why };
+    let report = probe::probe(bucket, probe::Plan::default()).await.map_err(refused)?;
+    tracing::info!(%address, rounds = report.rounds, "it does what is needed");
+    let unknown = |why| NoBucket::Identity { address: address.clone(), why };
+    let id = match identity(bucket).await.map_err(unknown)? {
+        Some(id) => id,
+        None => {
+            let mut drawn = StoreId([0; 16]);
+            RealWorld.random(&mut drawn.0);
+            identify(bucket, drawn).await.map_err(unknown)?
+        }
+    };
+    let (url, endpoint) = (config.url.clone().unwrap_or_default(), config.endpoint.clone());
+    let known = Remembered { version: VERSION, url, endpoint, id: id.to_string() };
+    let bytes = serde_json::to_vec(&known).map_err(|e| NoBucket::Damaged { why: e.to_string() })?;
+    disk.put_local(VALUE, bytes).await?;
+    Ok(id)
+}
