@@ -7,7 +7,10 @@ use igor_protocol::{
     Chain, Commit, Hash, KeyPair, Nanos, Signature, Slot, Terms, codec,
     custody::Held,
     entry::{Action, Body, Call, Entry, OrderBody, Phase, StoreKind},
-    slot::{Counts, End, Found, Nonce, Object, Position, Refused, Rules, Sealed, Ticket, Turn, Void, Writer},
+    slot::{
+        Ask, Counts, End, Found, Harvest, Judged, Nonce, Object, Place, Position, Reader, Refused, Rules, Sealed, Ticket,
+        Turn, Void, Writer,
+    },
 };
 use proptest::prelude::*;
 use samples::{
@@ -375,4 +378,60 @@ proptest! {
         let theirs = world.canon.iter().any(|(writer, _)| *writer == THEIRS);
         prop_assert!(theirs || !writer.is_lost(), "nobody went on, and it lost");
     }
+}
+
+/// What is void between slots, and after the last of a bundle, stays.
+#[test]
+fn neither_the_first_slot_of_a_run_nor_void_ones_are_collected() {
+    let mut harvest = Harvest::default();
+    let place = Place { bundled: Slot(5), last: Slot(10), ..Place::first(NONCE) };
+    let place = Place { end: End { run: Slot(4), ..place.end }, ..place };
+    assert_eq!(harvest.due(Rules::ALL, &place, 1), None, "there is no checkpoint");
+    harvest.confirmed(Slot(5), Slot(6), false);
+    harvest.confirmed(Slot(7), Slot(7), false);
+    harvest.confirmed(Slot(8), Slot(10), true);
+    assert_eq!(harvest.due(Rules::ALL, &place, 6), None, "it is not worth a bundle");
+    let due = harvest.due(Rules::ALL, &place, 5).unwrap();
+    assert_eq!(due, Slot(5)..Slot(10));
+    assert_eq!(harvest.counting(&due).collect::<Vec<_>>(), [Slot(6), Slot(7)]);
+    assert_eq!(harvest.to_delete(Rules::ALL, &due, Slot(8)).collect::<Vec<_>>(), [Slot(6), Slot(7)]);
+    assert_eq!(harvest.to_delete(Rules::ALL, &due, Slot(7)).collect::<Vec<_>>(), [Slot(6)], "the bundle is full");
+    harvest.bundled(Slot(8));
+    let place = Place { bundles: 1, bundled: Slot(8), ..place };
+    assert_eq!(harvest.due(Rules::ALL, &place, 1), Some(Slot(8)..Slot(10)));
+    assert_eq!(harvest.counting(&(Slot(8)..Slot(10))).next(), None);
+}
+
+/// A reader drops what it read ahead where a bundle has come since, and counts the bundle when all of it is kept.
+#[test]
+fn a_reader_believes_slots_only_after_it_asked_for_the_next_bundle() {
+    let end = |number, byte| End {
+        next: Position { number: Slot(number), prev: Hash([byte; 32]) },
+        nonce: NONCE,
+        run: Slot(0),
+    };
+    let judged = |number, byte| Judged { commit: byte, end: end(number, byte), at: () };
+    let mut reader: Reader<(), u8> = Reader::new(Rules::ALL, Place::first(NONCE), ());
+    assert_eq!(reader.ask(), Ask::Slot(Slot(0)));
+    reader.slot(Some((1, Some(judged(1, 10)))));
+    assert_eq!(reader.ask(), Ask::Keep, "the first slot is never collected");
+    reader.kept();
+    assert_eq!(reader.ask(), Ask::Slot(Slot(1)));
+    reader.slot(Some((1, Some(judged(2, 99))))); // a ghost
+    reader.slot(None);
+    assert_eq!(reader.ask(), Ask::Bundle(Slot(0), 0));
+    assert!(reader.bundle(Some(Some(Slot(3)))));
+    reader.pack([(Slot(1), 11), (Slot(2), 12)], |place, (), byte| {
+        Some(judged(place.end.next.number.0 + 1, byte))
+    });
+    for byte in [11, 12] {
+        assert_eq!(reader.ask(), Ask::Keep);
+        let next = reader.first().unwrap();
+        assert_eq!((next.commit, next.place.bundles), (Some(byte), 0));
+        reader.kept();
+    }
+    assert_eq!((reader.kept_to().0.bundles, reader.ask()), (1, Ask::Slot(Slot(3))));
+    reader.slot(None);
+    assert!(!reader.bundle(None));
+    assert_eq!(reader.ask(), Ask::Nothing);
 }

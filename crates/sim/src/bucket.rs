@@ -5,6 +5,7 @@
 
 use crate::{executor::point, random::Random};
 use bytes::Bytes;
+use igor_protocol::slot::Rules;
 use igor_store::bucket::{Bucket, Created, Failure, PAGE_KEYS_MAX};
 use std::{
     collections::BTreeMap,
@@ -35,6 +36,7 @@ struct State {
     late: Vec<Late>,
     faults: Faults,
     random: Random,
+    rules: Rules,
 }
 
 enum Late {
@@ -45,8 +47,13 @@ enum Late {
 impl SimBucket {
     /// An empty one.
     pub fn new(seed: u64, faults: Faults) -> Self {
+        Self::with_rules(seed, faults, Rules::ALL)
+    }
+
+    /// An empty one, whose users leave out a rule: for a test that shows what it is for.
+    pub fn with_rules(seed: u64, faults: Faults, rules: Rules) -> Self {
         let (objects, first, late) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self(Arc::new(Mutex::new(State { objects, first, late, faults, random: Random::new(seed) })))
+        Self(Arc::new(Mutex::new(State { objects, first, late, faults, random: Random::new(seed), rules })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -231,6 +238,10 @@ impl Bucket for SimBucket {
         };
         self.travel().await;
         done
+    }
+
+    fn rules(&self) -> Rules {
+        self.lock().rules
     }
 
     async fn pause(&self, attempt: u32) {

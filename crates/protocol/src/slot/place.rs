@@ -26,6 +26,11 @@ impl Place {
         Self { end: End { next, nonce, run: Slot(0) }, bundles: 0, bundled: Slot(1), last: Slot(0) }
     }
 
+    /// Whether any slot before counts.
+    pub fn has_begun(&self) -> bool {
+        self.end.next.prev != Hash::ZERO
+    }
+
     /// After a slot that counts.
     #[must_use]
     pub const fn after(self, at: Slot, end: End) -> Self {

@@ -3,6 +3,7 @@
 //! Invariants kept here:
 //! - Nothing is concluded from a slot, there or not, before the next bundle was asked for: where one was collected another
 //!   may stand by now, put there by who had slept through that.
+//!   The first slot alone is never collected.
 //! - A bundle counts as read when its last slot is durable here: who reads on after a crash reads the rest of it.
 //!
 //! There is no I/O here: the driver gets, judges and keeps, as the model does, and says what it saw.
@@ -125,7 +126,8 @@ impl<A, C> Reader<A, C> {
 impl<A: Clone, C> Reader<A, C> {
     /// What stands in the slot that was asked for: nothing, or so many bytes, which count or not.
     pub fn slot(&mut self, found: Option<(usize, Option<Judged<A, C>>)>) {
-        if let Some((bytes, judged)) = found {
+        let is_passed = |(_, judged): &(usize, Option<_>)| judged.is_some() || self.rules.keep(Rule::PassOverVoid);
+        if let Some((bytes, judged)) = found.filter(is_passed) {
             self.bytes += bytes;
             let (place, at) = self.here();
             let next = match judged {
@@ -136,6 +138,11 @@ impl<A: Clone, C> Reader<A, C> {
             };
             let is_more = next.place.end.run == self.place.end.run;
             self.ahead.push_back(next);
+            if !self.place.has_begun() {
+                // It is in no bundle, and never collected. What bundles have is judged after it.
+                self.phase = Phase::Keep { is_bundle: false };
+                return;
+            }
             if is_more && self.ahead.len() < AHEAD_SLOTS && self.bytes < AHEAD_BYTES {
                 return;
             }

@@ -23,7 +23,7 @@ pub enum Rule {
     CheckAfterChange,
     /// Who gave an agent away appends nothing more.
     GivenIsGiven,
-    /// What stands in a slot and does not count is passed over.
+    /// What stands in a slot and does not count is passed over, by who writes and by who reads.
     PassOverVoid,
     /// A slot counts only if it links to the one that counts before it.
     Linked,

@@ -63,7 +63,7 @@ impl Model for Slots {
             Property::always(p::ONE_PROCESS, |_, state| p::one_process(state)),
             Property::always(p::EPOCHS_RISE, |_, state| p::epochs_rise(state)),
             Property::always(p::NO_FALSE_ALARM, |_, state| p::no_false_alarm(state)),
-            Property::always(p::NOT_LOST_TO_ITSELF, |_, state| p::not_lost_to_itself(state)),
+            Property::always(p::LOST_TO_A_CHANGE, |_, state| p::lost_to_a_change(state)),
             Property::always(p::TAKEOVER_ENDS, |model, state| fair::takeover_ends(model.rules, state)),
         ];
         must.into()

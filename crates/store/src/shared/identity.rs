@@ -58,6 +58,10 @@ pub async fn identify<B: Bucket>(bucket: &B, drawn: StoreId) -> Result<StoreId, 
                 if let Some(id) = identity(bucket).await? {
                     return Ok(id);
                 }
+                if attempt >= ATTEMPTS_MAX {
+                    return Err(NotIdentified::Strange("it is said to be there, and is not".into()));
+                }
+                bucket.pause(attempt).await;
             }
             Err(Failure::Unknown { .. }) if attempt < ATTEMPTS_MAX => bucket.pause(attempt).await,
             Err(failure) => return Err(failure.into()),

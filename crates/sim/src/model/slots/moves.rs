@@ -192,7 +192,7 @@ fn asks(state: &State, ix: NodeIx, moves: &mut Vec<Move>) {
         }
     };
     let (is_mine, own) = (at.custodian == ix, known.writer.is_own());
-    let has_room = is_mine && known.writer.in_flight() < IN_FLIGHT_MAX;
+    let has_room = (is_mine || own) && known.writer.in_flight() < IN_FLIGHT_MAX;
     ask(What::Work, has_room && state.left.work > 0);
     ask(What::Checkpoint, has_room && state.left.checkpoints > 0);
     ask(What::Fence, !own && is_idle && state.left.fences > 0);

@@ -5,6 +5,7 @@
 //! are one step, since it makes no difference when an answer comes that says what is so anyway; that a request comes
 //! late, twice or never, and that its answer is lost, is what happens to [`State::sent`].
 
+use super::property::canon;
 use super::state::{
     Bundle, BundleKey, Collecting, Disk, Known, Load, Mind, Node, NodeIx, Object, Standing, State, What, Wrong, judge,
 };
@@ -28,7 +29,7 @@ pub(super) fn nonce(ix: NodeIx, node: &Node) -> Nonce {
 fn seal(writer: NodeIx, nonce: Nonce) -> impl Fn(Position, &Load) -> Sealed<Object> + Copy {
     move |at, load| {
         let object = Object { at, nonce, writer, load: *load };
-        Sealed { object, hash: object.hash() }
+        Sealed { object, hash: object.digest() }
     }
 }
 
@@ -106,7 +107,7 @@ impl State {
 
     /// What was read last is in the bucket, as a slot or in a bundle.
     fn is_there(&self, place: &Place) -> bool {
-        self.slots.get(&place.last).is_some_and(|object| object.hash() == place.end.next.prev)
+        self.slots.get(&place.last).is_some_and(|object| object.digest() == place.end.next.prev)
             || place.may_be_collected(self.bundles.contains_key(&(place.end.run, place.bundles)))
     }
 
@@ -182,13 +183,15 @@ impl State {
                 Some(_) => Found::Another,
             },
         };
-        let to_itself = self.slots.get(&at).is_some_and(|object| object.nonce == nonce);
-        if found == Found::Another && known.writer.is_own() && to_itself {
-            self.wrong = Some(Wrong::LostToItself);
-        }
+        let (last, was_own) = (known.place.last, known.writer.is_own());
         let Some(known) = self.known_mut(ix) else { return false };
         let landed = known.writer.found(at, found, seal(ix, nonce));
         if known.writer.is_lost() {
+            let by_another = |object: &Object| object.load.what.changes() && object.nonce != nonce;
+            let is_over = canon(self).iter().any(|object| object.at.number > last && by_another(object));
+            if was_own && !is_over {
+                self.wrong = Some(Wrong::LostForNothing);
+            }
             self.node_mut(ix).mind = Mind::Blank; // whoever waits for it is told so, and reads again
             return true;
         }
@@ -200,7 +203,7 @@ impl State {
     fn confirm(&mut self, ix: NodeIx, landed: Vec<Landed<Load>>) {
         let nonce = nonce(ix, self.node(ix));
         for Landed { payload, from, at, next } in landed {
-            let Some(object) = self.sent.iter().find(|object| object.hash() == next.prev).copied() else { continue };
+            let Some(object) = self.sent.iter().find(|object| object.digest() == next.prev).copied() else { continue };
             let Some(known) = self.known_mut(ix) else { continue };
             let begins = payload.what.changes() || at == Slot(0);
             let run = if begins { at } else { known.place.end.run };

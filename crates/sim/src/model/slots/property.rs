@@ -21,8 +21,8 @@ pub const ONE_PROCESS: &str = "in an epoch one process writes";
 pub const EPOCHS_RISE: &str = "epochs never fall along a journal";
 /// Nobody takes the bucket for one that was rolled back.
 pub const NO_FALSE_ALARM: &str = "nobody takes the bucket for rolled back";
-/// A process that has custody loses it to another one only.
-pub const NOT_LOST_TO_ITSELF: &str = "nobody is fenced off by what it wrote itself";
+/// No process that has custody stops appending because of what it wrote itself, or of what counts for nothing.
+pub const LOST_TO_A_CHANGE: &str = "who has custody loses it only to a change of custody";
 /// From each state every node comes to append, if the others leave it alone.
 pub const TAKEOVER_ENDS: &str = "with fair delivery a takeover ends";
 
@@ -91,8 +91,8 @@ pub(super) fn no_false_alarm(state: &State) -> bool {
     state.wrong != Some(Wrong::RolledBack)
 }
 
-pub(super) fn not_lost_to_itself(state: &State) -> bool {
-    state.wrong != Some(Wrong::LostToItself)
+pub(super) fn lost_to_a_change(state: &State) -> bool {
+    state.wrong != Some(Wrong::LostForNothing)
 }
 
 /// What shows that bounds are not too narrow: that these come about at all.

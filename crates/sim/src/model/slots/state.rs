@@ -66,7 +66,7 @@ pub struct Object {
 
 impl Object {
     /// What the next slot links to.
-    pub fn hash(&self) -> Hash {
+    pub fn digest(&self) -> Hash {
         let (mut hasher, mut hash) = (DefaultHasher::new(), Hash::ZERO);
         self.hash(&mut hasher);
         hash.0[..8].copy_from_slice(&hasher.finish().to_be_bytes());
@@ -118,7 +118,7 @@ pub fn judge(rules: Rules, end: &End, at: At, object: &Object) -> Option<Judged<
             end.decide(rules, &claim, custodian).ok()?;
         }
     }
-    let end = end.after(object.hash(), object.nonce, changes);
+    let end = end.after(object.digest(), object.nonce, changes);
     Some(Judged { commit: *object, end, at: Some(Standing::after(at, object)) })
 }
 
@@ -228,8 +228,8 @@ pub struct Left {
 pub enum Wrong {
     /// What it had read is not there, and nobody rolled the bucket back.
     RolledBack,
-    /// It lost a slot to itself.
-    LostToItself,
+    /// It had custody, and gave up though nobody else has it.
+    LostForNothing,
 }
 
 /// A state of the world.
