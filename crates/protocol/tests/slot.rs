@@ -8,8 +8,8 @@ use igor_protocol::{
     custody::Held,
     entry::{Action, Body, Call, Entry, OrderBody, Phase, StoreKind},
     slot::{
-        Ask, Counts, End, Found, Harvest, Judged, Nonce, Object, Place, Position, Reader, Refused, Rules, Sealed, Ticket,
-        Turn, Void, Writer,
+        Ask, Counts, End, Found, Harvest, Judged, Nonce, Object, Place, Position, Reader, Refused, Rules, Sealed,
+        Ticket, Turn, Void, Writer,
     },
 };
 use proptest::prelude::*;
@@ -421,9 +421,7 @@ fn a_reader_believes_slots_only_after_it_asked_for_the_next_bundle() {
     reader.slot(None);
     assert_eq!(reader.ask(), Ask::Bundle(Slot(0), 0));
     assert!(reader.bundle(Some(Some(Slot(3)))));
-    reader.pack([(Slot(1), 11), (Slot(2), 12)], |place, (), byte| {
-        Some(judged(place.end.next.number.0 + 1, byte))
-    });
+    reader.pack([(Slot(1), 11), (Slot(2), 12)], |place, (), byte| Some(judged(place.end.next.number.0 + 1, byte)));
     for byte in [11, 12] {
         assert_eq!(reader.ask(), Ask::Keep);
         let next = reader.first().unwrap();

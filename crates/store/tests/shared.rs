@@ -531,6 +531,43 @@ fn a_new_reader_sees_what_was_collected_of_the_first_run() {
     assert_eq!(journal(&*story.disks[1], agent).len(), 9);
 }
 
+/// States of checkpoints before the last one go, also those that an earlier process left.
+#[test]
+fn of_states_only_the_last_one_stays() {
+    let agent = genesis().body.agent_id();
+    let bucket = SimBucket::new(1, Faults::default());
+    let disks = vec![Arc::new(MemoryStore::default())];
+    let story = Story { bucket: bucket.clone(), disks, seen: Rc::default(), agent };
+    let step = async |store: &Shared<MemoryStore, SimBucket>, state: &[u8]| {
+        store.put_blob(state.to_vec()).await.unwrap();
+        let end = held(store, agent).unwrap();
+        store.append(checkpoint(&end, story.now(), state)).await.unwrap();
+    };
+    let work = async {
+        let store = story.open(0);
+        story.begin(&store).await.unwrap();
+        step(&store, b"one").await;
+        step(&store, b"two").await;
+        drop(store);
+        let store = story.open(0);
+        store.attach(agent).await.unwrap();
+        let end = held(&store, agent).unwrap();
+        let fence = end.fence(key(0).public(), TERMS, story.now()).unwrap();
+        let fence = commit(&end, fence.place().unwrap().at, Body::Custody(fence.sign(&key(0))));
+        store.append(fence).await.unwrap();
+        for state in [b"three", b"fours", b"fives", b"sixes", b"seven"] {
+            step(&store, state).await;
+        }
+        store.collect(agent).await.unwrap();
+    };
+    assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
+    let names: Vec<String> =
+        bucket.objects(&format!("agents/{}/blobs/", agent.0)).into_iter().map(|(key, _)| key).collect();
+    let of = |state: &[u8]| names.iter().filter(|name| name.ends_with(&Hash::of_blob(state).to_string())).count();
+    let states: [&[u8]; 7] = [b"one", b"two", b"three", b"fours", b"fives", b"sixes", b"seven"];
+    assert_eq!(states.map(of), [0, 0, 0, 0, 0, 0, 1]);
+}
+
 /// A bucket that lacks what was read from it is refused, and nothing is written.
 #[test]
 fn a_bucket_that_was_rolled_back_is_refused() {

@@ -187,7 +187,8 @@ impl<A: Clone, C> Reader<A, C> {
             // Between two slots that count there may be void ones, which are in no bundle.
             let mut place = *place;
             place.end.next.number = number;
-            let Some(Judged { commit, end, at }) = judge(&place, at, slot).filter(|judged| judged.end.run == run) else {
+            let Some(Judged { commit, end, at }) = judge(&place, at, slot).filter(|judged| judged.end.run == run)
+            else {
                 break;
             };
             let place = Place { bundled: number.next(), ..place.after(number, end) };

@@ -6,7 +6,7 @@
 use igor_protocol::slot::Rules;
 use igor_sim::model::slots::{NOTHING, SCOPES, Scope, Slots};
 use stateright::{Checker, Model};
-use std::{process::ExitCode, thread::available_parallelism};
+use std::{process::ExitCode, thread::available_parallelism, time::Instant};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -29,10 +29,12 @@ fn main() -> ExitCode {
 
 /// Bounds from the command line.
 fn own(words: &[String]) -> Result<Scope, String> {
-    let mut scope = Scope { name: "own", nodes: 2, left: NOTHING };
+    let mut scope = Scope { name: "own", nodes: 2, left: NOTHING, reaches: &[] };
     for word in words {
         let parsed = word.split_once('=').and_then(|(name, number)| Some((name, number.parse().ok()?)));
-        let Some((name, number)) = parsed else { return Err(format!("`{word}` is no bound: write work=2, for example")) };
+        let Some((name, number)) = parsed else {
+            return Err(format!("`{word}` is no bound: write work=2, for example"));
+        };
         let left = &mut scope.left;
         *match name {
             "nodes" if number > 0 => &mut scope.nodes,
@@ -50,17 +52,26 @@ fn own(words: &[String]) -> Result<Scope, String> {
     Ok(scope)
 }
 
+#[allow(clippy::disallowed_methods)] // how long it takes is the operator's time, not the model's
 fn explore(scope: &Scope) -> bool {
     let threads = available_parallelism().map_or(1, usize::from);
+    let start = Instant::now();
     let checker = Slots::new(scope, Rules::ALL).checker().threads(threads).spawn_bfs().join();
     let (unique, moves, depth) = (checker.unique_state_count(), checker.state_count(), checker.max_depth());
-    println!("{}: {unique} states, {moves} moves, depth {depth}", scope.name);
-    let violations = checker.discoveries();
-    for (property, path) in &violations {
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{}: {unique} states, {moves} moves, depth {depth}, {seconds:.1} s", scope.name);
+    let found = checker.discoveries();
+    let violations = found.iter().filter(|(property, _)| !scope.reaches.contains(*property));
+    let good = violations.clone().next().is_none();
+    for (property, path) in violations {
         println!("  violated: {property}");
         for action in path.clone().into_actions() {
             println!("    {action:?}");
         }
     }
-    violations.is_empty()
+    let missing: Vec<_> = scope.reaches.iter().filter(|what| !found.contains_key(*what)).collect();
+    for what in &missing {
+        println!("  too narrow: it never comes about that {what}");
+    }
+    good && missing.is_empty()
 }

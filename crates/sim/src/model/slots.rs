@@ -27,14 +27,15 @@ use stateright::{Model, Property};
 pub struct Slots {
     nodes: u8,
     left: Left,
+    reaches: &'static [&'static str],
     rules: Rules,
 }
 
 impl Slots {
     /// A model within these bounds.
     pub const fn new(scope: &Scope, rules: Rules) -> Self {
-        let Scope { nodes, left, .. } = *scope;
-        Self { nodes, left, rules }
+        let Scope { nodes, left, reaches, .. } = *scope;
+        Self { nodes, left, reaches, rules }
     }
 }
 
@@ -66,13 +67,9 @@ impl Model for Slots {
             Property::always(p::LOST_TO_A_CHANGE, |_, state| p::lost_to_a_change(state)),
             Property::always(p::TAKEOVER_ENDS, |model, state| fair::takeover_ends(model.rules, state)),
         ];
-        must.into()
+        let to_reach = p::REACHED.into_iter().filter(|(what, _)| self.reaches.contains(what));
+        must.into_iter().chain(to_reach.map(|(what, is)| Property::sometimes(what, is))).collect()
     }
-}
-
-/// What was reached of what is to be reached in some scope: in each state that is given.
-pub fn reached(state: &State) -> impl Iterator<Item = &'static str> {
-    property::REACHED.into_iter().filter(|(_, is)| is(state)).map(|(what, _)| what)
 }
 
 /// Bounds.
@@ -84,6 +81,8 @@ pub struct Scope {
     pub nodes: u8,
     /// What may happen.
     pub left: Left,
+    /// What comes about on the way, or the bounds are too narrow.
+    pub reaches: &'static [&'static str],
 }
 
 /// Nothing may happen but what was begun.
@@ -92,16 +91,19 @@ pub const NOTHING: Left =
 
 /// Everything that is explored.
 pub const SCOPES: [Scope; 7] = {
+    use property::{ACCEPTED, GHOST, NOT_ACCEPTED, PIPELINED, TAKEN_AFTER_COLLECTING, VOID};
     let takeover = Left { work: 2, fences: 2, ..NOTHING };
     let collected = Left { work: 1, checkpoints: 1, fences: 2, ..NOTHING };
+    let after = &[TAKEN_AFTER_COLLECTING, GHOST];
+    let handoff = Left { work: 1, fences: 1, handoffs: 1, crashes: 1, ..NOTHING };
     [
-        Scope { name: "takeover", nodes: 2, left: Left { work: 3, crashes: 1, ..takeover } },
-        Scope { name: "collected", nodes: 2, left: Left { work: 2, crashes: 1, ..collected } },
-        Scope { name: "void slots", nodes: 2, left: Left { garbage: 1, ..collected } },
-        Scope { name: "handoff", nodes: 2, left: Left { work: 1, fences: 1, handoffs: 1, crashes: 1, ..NOTHING } },
-        Scope { name: "doubt", nodes: 2, left: Left { doubts: 1, ..takeover } },
-        Scope { name: "lost disk", nodes: 2, left: Left { wipes: 1, ..collected } },
-        Scope { name: "three", nodes: 3, left: Left { fences: 2, ..collected } },
+        Scope { name: "takeover", nodes: 2, left: Left { crashes: 1, ..takeover }, reaches: &[PIPELINED, VOID] },
+        Scope { name: "collected", nodes: 2, left: Left { work: 2, crashes: 1, ..collected }, reaches: after },
+        Scope { name: "void slots", nodes: 2, left: Left { garbage: 1, ..collected }, reaches: &[VOID, GHOST] },
+        Scope { name: "handoff", nodes: 2, left: handoff, reaches: &[ACCEPTED, NOT_ACCEPTED] },
+        Scope { name: "doubt", nodes: 2, left: Left { doubts: 1, ..takeover }, reaches: &[PIPELINED, VOID] },
+        Scope { name: "lost disk", nodes: 2, left: Left { wipes: 1, ..collected }, reaches: after },
+        Scope { name: "three", nodes: 3, left: collected, reaches: after },
     ]
 };
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use igor_protocol::{
     AgentId, Commit, Entry, Hash,
     entry::{Body, Content, Request},
-    limits::PROGRAM_BYTES_MAX,
+    limits::{BLOB_BYTES_MAX, PROGRAM_BYTES_MAX},
     slot::Rules,
     units::{Epoch, Seq},
 };
@@ -42,7 +42,9 @@ impl Named {
 pub(super) fn named(commit: &Commit) -> Result<Vec<Named>, Error> {
     let (agent, of) = (commit.agent(), (commit.epoch(), commit.first()));
     let mut all = Vec::new();
-    let mut add = |hash, bytes_max, is_state| all.push(Named { hash, bytes_max, of, is_state });
+    let mut add = |hash, bytes_max: u64, is_state| {
+        all.push(Named { hash, bytes_max: bytes_max.min(BLOB_BYTES_MAX), of, is_state });
+    };
     for (_, _, bytes) in commit.entries() {
         let entry = Entry::decode(bytes).map_err(|e| Error::NotAdmitted { agent, why: e.into() })?;
         match &entry.body {

@@ -2,7 +2,7 @@
 //!
 //! Invariants kept here, beside those of [`Harvest`], which says which slots may go:
 //! - A slot is deleted only after the bundle that has it is in the bucket. So who finds a slot missing finds the bundle.
-//! - States are deleted only of the epoch that this process appends under, and only before its last checkpoint.
+//! - States are deleted only before the last checkpoint, the oldest first: so behind one that is gone there is none.
 //! - Appends do not wait for it.
 
 use super::{
@@ -15,7 +15,7 @@ use crate::{
 };
 use bytes::Bytes;
 use igor_protocol::{
-    AgentId, Commit,
+    AgentId, Commit, Seq,
     slot::{Bundle, Harvest, Object, Pack, Place, SLOT_BYTES_MAX},
     units::Slot,
 };
@@ -33,7 +33,6 @@ struct Plan {
 
 /// Slots that are to go, and the number after the last.
 struct Old {
-    commits: Vec<Commit>,
     bytes: Vec<Vec<u8>>,
     next: Slot,
 }
@@ -82,28 +81,44 @@ impl Log {
             for slot in harvest.to_delete(rules, &due, old.next) {
                 delete(wing, agent, &keys::slot(agent, slot)).await?;
             }
-            self.delete_states(wing, disk, agent, &old.commits).await?;
+            delete_states(wing, disk, agent).await?;
         }
     }
+}
 
-    /// Deletes what checkpoints in these slots name, and no later one does.
-    async fn delete_states<D: Store, B: Bucket>(
-        &self,
-        wing: &Wing<B>,
-        disk: &D,
-        agent: AgentId,
-        old: &[Commit],
-    ) -> Result<(), Error> {
-        let Some(last) = disk.tail(agent)?.map(|tail| tail.next) else { return Ok(()) };
-        let newest = crate::search::last_with_checkpoint(&|from| disk.read(agent, from), last)?;
-        let Some(newest) = newest else { return Ok(()) };
-        for commit in old.iter().filter(|commit| commit.first() < newest.first()) {
-            for named in blobs::named(commit)?.iter().filter(|named| named.is_state) {
-                delete(wing, agent, &named.key(wing.bucket.rules(), agent)).await?;
-            }
+/// Deletes what checkpoints before the last one name, also those of processes before.
+async fn delete_states<D: Store, B: Bucket>(wing: &Wing<B>, disk: &D, agent: AgentId) -> Result<(), Error> {
+    let Some(end) = disk.tail(agent)?.map(|tail| tail.next) else { return Ok(()) };
+    let before = |end: Seq| crate::search::last_with_checkpoint(&|from| disk.read(agent, from), end);
+    let Some(newest) = before(end)? else { return Ok(()) };
+    let (mut old, mut first) = (Vec::new(), newest.first());
+    while let Some(commit) = before(first)?.filter(|commit| commit.first() < first) {
+        let states = states(wing, agent, &commit)?;
+        let mut is_there = false;
+        for key in &states {
+            // Of what is longer than nothing no more is read than that it is there.
+            is_there |= get(wing, agent, key, 0).await?.is_some();
         }
-        Ok(())
+        if !is_there {
+            break;
+        }
+        first = commit.first();
+        old.push(first);
     }
+    for first in old.into_iter().rev() {
+        let Some(commit) = disk.read(agent, first)?.next().transpose()? else { continue };
+        for key in states(wing, agent, &commit)? {
+            delete(wing, agent, &key).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The keys of what the checkpoint in a commit names.
+fn states<B: Bucket>(wing: &Wing<B>, agent: AgentId, commit: &Commit) -> Result<Vec<String>, Error> {
+    let named = blobs::named(commit)?;
+    let states = named.iter().filter(|named| named.is_state);
+    Ok(states.map(|named| named.key(wing.bucket.rules(), agent)).collect())
 }
 
 /// What stands in these slots, or in the first of them, as far as one bundle takes it. Nothing where they are not as they
@@ -113,21 +128,18 @@ async fn gather<B: Bucket>(
     agent: AgentId,
     slots: impl Iterator<Item = Slot>,
 ) -> Result<Option<Old>, Error> {
-    let (mut old, mut taken) = (Old { commits: Vec::new(), bytes: Vec::new(), next: Slot(0) }, 0);
+    let (mut old, mut taken) = (Old { bytes: Vec::new(), next: Slot(0) }, 0);
     for number in slots {
         if taken >= BYTES_MAX {
             break;
         }
         let found = get(wing, agent, &keys::slot(agent, number), SLOT_BYTES_MAX as u64).await?;
-        let Some((object, bytes)) = found.and_then(|bytes| Some((Object::decode(&bytes).ok()?, bytes))) else {
-            return Ok(None);
-        };
+        let Some(bytes) = found.filter(|bytes| Object::decode(bytes).is_ok()) else { return Ok(None) };
         taken += bytes.len();
-        old.commits.push(object.commit);
         old.bytes.push(bytes.to_vec());
         old.next = number.next();
     }
-    Ok((!old.commits.is_empty()).then_some(old))
+    Ok((!old.bytes.is_empty()).then_some(old))
 }
 
 /// Creates a bundle. Says whether it is there: somebody else's bytes may be.

@@ -46,7 +46,8 @@ impl Log {
         let rules = wing.bucket.rules();
         let mut reading = Reading { log: self, wing, disk, agent, state: Vec::new() };
         let known = self.look(|known| (known.place, known.is_own(), Some((known.owner, known.held.clone()))));
-        let (before, is_own) = (known.as_ref().map(|(place, ..)| place.end.next), known.as_ref().is_some_and(|it| it.1));
+        let (before, is_own) =
+            (known.as_ref().map(|(place, ..)| place.end.next), known.as_ref().is_some_and(|it| it.1));
         let mut reader = match known {
             Some((place, _, at)) => Reader::new(rules, place, at),
             None => {

@@ -8,10 +8,10 @@
 use super::{
     Slots,
     process::{self, blocked},
-    state::{BundleKey, Disk, Mind, Node, NodeIx, Object, State, What},
+    state::{BundleKey, Disk, Load, Mind, Node, NodeIx, Object, State, What},
 };
 use igor_protocol::{
-    Slot,
+    Hash, Slot,
     slot::{Nonce, Position, Ticket, Turn},
 };
 
@@ -78,10 +78,13 @@ impl Slots {
             }
             moves.push(if known.collecting.is_some() { Move::CollectOn(ix) } else { Move::Collect(ix) });
         }
-        moves.extend(state.sent.iter().filter(|put| !state.slots.contains_key(&put.at.number)).copied().map(Move::Late));
+        moves
+            .extend(state.sent.iter().filter(|put| !state.slots.contains_key(&put.at.number)).copied().map(Move::Late));
         let missing = state.sent_bundles.keys().filter(|key| !state.bundles.contains_key(key));
         moves.extend(missing.copied().map(Move::LateBundle));
-        moves.extend(state.sent_deletes.iter().filter(|slot| state.slots.contains_key(slot)).copied().map(Move::LateDelete));
+        moves.extend(
+            state.sent_deletes.iter().filter(|slot| state.slots.contains_key(slot)).copied().map(Move::LateDelete),
+        );
         if state.left.garbage > 0 {
             moves.push(Move::Garbage);
         }
@@ -142,8 +145,8 @@ impl Slots {
             Move::Garbage => {
                 next.left.garbage -= 1;
                 let number = next.slots.keys().next_back().map_or(Slot(0), |last| last.next());
-                let at = Position { number, prev: igor_protocol::Hash::ZERO };
-                let load = super::state::Load { what: What::Garbage, epoch: 0, attempt: 0 };
+                let at = Position { number, prev: Hash::ZERO };
+                let load = Load { what: What::Garbage, epoch: 0, attempt: 0 };
                 next.create(Object { at, nonce: Nonce([0xff; 16]), writer: NodeIx::MAX, load })
             }
         };

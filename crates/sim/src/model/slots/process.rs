@@ -11,7 +11,10 @@ use super::state::{
 };
 use igor_protocol::{
     Slot,
-    slot::{Ask, End, Found, Harvest, Landed, Next, Nonce, Place, Position, Reader, Rule, Rules, Sealed, Ticket, Turn, Writer},
+    slot::{
+        Ask, End, Found, Harvest, Landed, Next, Nonce, Place, Position, Reader, Rule, Rules, Sealed, Ticket, Turn,
+        Writer,
+    },
 };
 use std::collections::VecDeque;
 
@@ -170,9 +173,8 @@ impl State {
 
     /// A process reads what stands in its way.
     pub(super) fn look(&mut self, rules: Rules, ix: NodeIx) -> bool {
-        let Some((known, ticket, at)) = self.known(ix).and_then(|known| Some((known, blocked(known)?))).map(flat) else {
-            return false;
-        };
+        let Some(known) = self.known(ix) else { return false };
+        let Some((ticket, at)) = blocked(known) else { return false };
         let nonce = nonce(ix, self.node(ix));
         let end = End { next: Position { number: at, ..known.place.end.next }, ..known.place.end };
         let found = match self.slots.get(&at) {
@@ -256,12 +258,13 @@ impl State {
             return false;
         };
         let Some(due) = known.harvest.due(rules, &known.place, BUNDLE_SLOTS_MIN) else { return false };
-        let slots: Option<Vec<Object>> = known.harvest.counting(&due).map(|slot| self.slots.get(&slot).copied()).collect();
+        let slots: Option<Vec<Object>> =
+            known.harvest.counting(&due).map(|slot| self.slots.get(&slot).copied()).collect();
         let Some(slots) = slots.filter(|slots| !slots.is_empty()) else { return false };
         let Some(next) = slots.last().map(|last| last.at.number.next()) else { return false };
         let deletes = known.harvest.to_delete(rules, &due, next).collect();
         let key: BundleKey = (known.place.end.run, known.place.bundles);
-        let collecting = Collecting { key, bundle: Bundle { next, slots }, is_there: false, due, deletes };
+        let collecting = Collecting { key, bundle: Bundle { next, slots }, is_there: false, deletes };
         if let Some(known) = self.known_mut(ix) {
             known.collecting = Some(collecting);
         }
@@ -325,10 +328,6 @@ impl State {
             mind => *mind = Mind::Blank,
         }
     }
-}
-
-fn flat<'a>((known, (ticket, at)): (&'a Known, (Ticket, Slot))) -> (&'a Known, Ticket, Slot) {
-    (known, ticket, at)
 }
 
 /// The append that waits for what stands in its way to be read.

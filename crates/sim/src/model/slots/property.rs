@@ -1,8 +1,9 @@
 //! What must hold in every state, each by the name that documents and tests use.
 
 use super::{
+    Slots,
     process::{keep, look_up},
-    state::{At, Disk, Known, Load, Mind, Object, State, What, Wrong, judge},
+    state::{At, Disk, Known, Object, State, What, Wrong, judge},
 };
 use igor_protocol::{
     Slot,
@@ -95,27 +96,36 @@ pub(super) fn lost_to_a_change(state: &State) -> bool {
     state.wrong != Some(Wrong::LostForNothing)
 }
 
-/// What shows that bounds are not too narrow: that these come about at all.
-pub(super) const REACHED: [(&str, fn(&State) -> bool); 5] = [
-    ("slots are collected and somebody takes over after that", |state| {
-        state.slots.len() < state.first.len() && writers(state).any(|known| known.at.is_some_and(|at| at.custodian > 0))
+/// Slots are collected, and somebody else takes over after that.
+pub const TAKEN_AFTER_COLLECTING: &str = "slots are collected and somebody takes over after that";
+/// Where a slot was collected something else stands.
+pub const GHOST: &str = "a ghost stands where a slot was collected";
+/// A slot counts for nothing.
+pub const VOID: &str = "a slot counts for nothing";
+/// Two appends of a process are on their way.
+pub const PIPELINED: &str = "two appends of a process are on their way at once";
+/// A handoff was accepted.
+pub const ACCEPTED: &str = "a handoff is accepted";
+/// A handoff was taken back, or overtaken.
+pub const NOT_ACCEPTED: &str = "a handoff is answered by a fence";
+
+/// What shows that bounds are not too narrow: that it comes about at all.
+pub(super) const REACHED: [(&str, fn(&Slots, &State) -> bool); 6] = [
+    (TAKEN_AFTER_COLLECTING, |_, state| {
+        let is_taken = |known: &Known| known.at.is_some_and(|at| at.custodian > 0);
+        state.slots.len() < state.first.len() && owners(state).any(is_taken)
     }),
-    ("a ghost stands where a slot was collected", |state| {
-        state.slots.iter().any(|(number, object)| state.first.get(number) != Some(object))
-    }),
-    ("a void slot stands in the journal", |state| canon(state).len() < state.first.len()),
-    ("two appends are on their way at once", |state| {
-        state.nodes.iter().any(|node| matches!(&node.mind, Mind::Knows(known) if known.writer.in_flight() > 1))
-    }),
-    ("a late slot counts that its writer has forgotten", |state| {
-        let is_known = |object: &Object| state.acknowledged.contains(object);
-        canon(state).iter().any(|object| !is_known(object) && matches!(object.load, Load { what: What::Work, .. }))
+    (GHOST, |_, state| state.slots.iter().any(|(number, object)| state.first.get(number) != Some(object))),
+    (VOID, |_, state| canon(state).len() < state.first.len()),
+    (PIPELINED, |_, state| state.all().any(|ix| state.known(ix).is_some_and(|known| known.writer.in_flight() > 1))),
+    (ACCEPTED, |_, state| canon(state).iter().any(|object| object.load.what == What::Accept)),
+    (NOT_ACCEPTED, |_, state| {
+        let is_handoff = |object: &Object| matches!(object.load.what, What::Handoff(_));
+        canon(state).windows(2).any(|pair| is_handoff(&pair[0]) && pair[1].load.what == What::Fence)
     }),
 ];
 
-fn writers(state: &State) -> impl Iterator<Item = &Known> {
-    state.nodes.iter().filter_map(|node| match &node.mind {
-        Mind::Knows(known) if known.writer.is_own() => Some(&**known),
-        _ => None,
-    })
+/// What processes know that have custody, or think so.
+fn owners(state: &State) -> impl Iterator<Item = &Known> {
+    state.all().filter_map(|ix| state.known(ix)).filter(|known| known.writer.is_own())
 }

@@ -6,12 +6,11 @@
 
 use igor_protocol::{
     Hash, Slot,
-    slot::{End, Harvest, Judged, Nonce, Place, Position, Reader, Rules, Writer},
+    slot::{Claim, End, Harvest, Judged, Nonce, Place, Position, Reader, Rules, Writer},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     hash::{DefaultHasher, Hash as _, Hasher},
-    ops::Range,
 };
 
 /// A node by number.
@@ -113,7 +112,7 @@ pub fn judge(rules: Rules, end: &End, at: At, object: &Object) -> Option<Judged<
         (Some(_), _) if changes && object.at.prev != end.next.prev => return None,
         (Some(standing), _) => {
             let change = changes.then_some(object.writer);
-            let claim = igor_protocol::slot::Claim { at: object.at, nonce: object.nonce, writer: object.writer, change };
+            let claim = Claim { at: object.at, nonce: object.nonce, writer: object.writer, change };
             let custodian = standing.pending.is_none().then_some(standing.custodian);
             end.decide(rules, &claim, custodian).ok()?;
         }
@@ -152,8 +151,6 @@ pub struct Collecting {
     pub bundle: Bundle,
     /// Whether it is known to be there.
     pub is_there: bool,
-    /// What is due.
-    pub due: Range<Slot>,
     /// What is still to be deleted.
     pub deletes: VecDeque<Slot>,
 }
