@@ -98,6 +98,13 @@ impl<D: Store, B: Bucket> Shared<D, B> {
         self.lock().get(&agent).cloned()
     }
 
+    /// Nothing of an agent is here: nothing is remembered of it, also by who waits for its turn.
+    fn leave(&self, agent: AgentId, log: &Log) {
+        if log.leave() {
+            self.lock().remove(&agent);
+        }
+    }
+
     /// The bucket that a journal is in.
     fn wing_of(&self, agent: AgentId, log: &Log) -> Result<&Wing<B>, Error> {
         self.wing.as_ref().filter(|wing| wing.id == log.store).ok_or(Error::NoBucket { agent, store: log.store })
@@ -137,10 +144,11 @@ impl<D: Store, B: Bucket> Store for Shared<D, B> {
     async fn remove(&self, agent: AgentId) -> Result<(), Error> {
         if let Some(log) = self.log(agent) {
             // The bucket keeps what it has. First the journal: a note without one says that nothing was read yet.
+            let _turn = log.turn.lock().await;
             log.forget();
             self.disk.remove(agent).await?;
             self.disk.remove_local(&note::name(agent)).await?;
-            self.lock().remove(&agent);
+            self.leave(agent, &log);
             return Ok(());
         }
         self.disk.remove(agent).await
@@ -169,13 +177,19 @@ impl<D: Store, B: Bucket> Store for Shared<D, B> {
         if self.disk.tail(agent)?.is_some() && self.log(agent).is_none() {
             return Ok(());
         }
-        let log = self.lock().entry(agent).or_insert_with(|| Arc::new(Log::new(wing.id))).clone();
-        let attached = log.refresh(self.wing_of(agent, &log)?, &*self.disk, agent).await;
-        if self.disk.tail(agent)?.is_none() {
-            // Nothing of it is there: nothing is remembered of it here.
-            self.lock().remove(&agent);
+        loop {
+            let log = self.lock().entry(agent).or_insert_with(|| Arc::new(Log::new(wing.id))).clone();
+            let wing = self.wing_of(agent, &log)?;
+            let _turn = log.turn.lock().await;
+            if log.is_over() {
+                continue; // somebody else found nothing, or removed it, and there is a new one
+            }
+            let attached = log.read_on(wing, &*self.disk, agent).await;
+            if self.disk.tail(agent)?.is_none() {
+                self.leave(agent, &log);
+            }
+            return attached;
         }
-        attached
     }
 
     fn kind(&self, agent: AgentId) -> StoreKind {

@@ -49,6 +49,8 @@ struct State {
     /// Which knowledge this is: tickets of another count for nothing.
     generation: u64,
     known: Option<Known>,
+    /// Nothing of the journal is here any more, and this is not how to come to it.
+    over: bool,
 }
 
 /// A journal as far as it was read, and what is on its way there.
@@ -142,6 +144,18 @@ impl Log {
         self.forget_if(generation);
     }
 
+    /// Nothing of the journal is here, says who has the turn. Says whether that is so: it may begin just now.
+    pub(super) fn leave(&self) -> bool {
+        let mut state = self.lock();
+        state.over = state.known.is_none();
+        state.over
+    }
+
+    /// Whether the journal is to be come to by another one of these.
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().over
+    }
+
     fn forget_if(&self, generation: u64) {
         let mut state = self.lock();
         if state.generation == generation {
@@ -189,6 +203,9 @@ impl Log {
         let genesis = genesis_of(commit).ok_or(Error::Unknown { agent })?;
         let held = Held::before(&genesis.body);
         let mut state = self.lock();
+        if state.over {
+            return Err(Error::Behind { agent });
+        }
         state.generation += 1;
         // Whoever begins it is the first custodian, or its slot does not count.
         let (rules, place) = (wing.bucket.rules(), Place::first(wing.nonce));

@@ -40,6 +40,16 @@ impl Log {
         agent: AgentId,
     ) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
+        if self.is_over() { Ok(()) } else { self.read_on(wing, disk, agent).await }
+    }
+
+    /// As [`Log::refresh`], for who has the turn.
+    pub(super) async fn read_on<D: Store, B: Bucket>(
+        &self,
+        wing: &Wing<B>,
+        disk: &D,
+        agent: AgentId,
+    ) -> Result<(), Error> {
         if self.is_busy() {
             return Ok(()); // whatever stands in its way is found by the append
         }
