@@ -467,10 +467,10 @@ fn copies_of_blobs_that_commits_share_are_deleted_under_who_needs_them() {
 /// What the model finds too, found with the driver that nodes have.
 #[test]
 fn what_the_model_finds_stories_find_too() {
-    check_needed(Rule::CheckAfterChange, "is not in the journal");
-    check_needed(Rule::BundleWhenRead, "is not in the journal");
-    check_needed(Rule::FenceFirst, "journal");
-    check_needed(Rule::LowerFirst, "");
+    check_needed(Rule::CheckAfterChange, "journal");
+    check_needed(Rule::AskAfterwards, "journal");
+    check_needed(Rule::BundleWhenRead, "journal");
+    check_needed(Rule::ChangesStay, "journal");
 }
 
 /// Garbage in the way of a writer is passed over, by it and by whoever reads.
