@@ -75,9 +75,8 @@ impl End {
         if object.number != Slot(0) || object.prev != Hash::ZERO {
             return Err(Void::Misplaced);
         }
-        let genesis = match first_entry(object)? {
-            Body::Genesis(genesis) => genesis,
-            _ => return Err(first("a journal begins with its Genesis")),
+        let Body::Genesis(genesis) = first_entry(object)? else {
+            return Err(first("a journal begins with its Genesis"));
         };
         if genesis.body.agent_id() != object.agent || genesis.body.store != store {
             return Err(first("its Genesis is of another agent, or for another store"));

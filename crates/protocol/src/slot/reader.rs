@@ -147,8 +147,9 @@ impl<A: Clone, C> Reader<A, C> {
                 return;
             }
         }
-        let asked = !self.rules.keep(Rule::AskAfterwards);
-        self.phase = if asked { Phase::Keep { is_bundle: false } } else { Phase::Bundle };
+        // Before the first slot there is nothing that a bundle could have, and what it has could not be judged.
+        let asks = self.rules.keep(Rule::AskAfterwards) && self.place.has_begun();
+        self.phase = if asks { Phase::Bundle } else { Phase::Keep { is_bundle: false } };
     }
 
     /// Whether the bundle that was asked for is there, and the number after its last slot, if it is one. Says whether its

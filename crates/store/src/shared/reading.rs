@@ -14,7 +14,7 @@ use crate::{Error, Store, bucket::Bucket, search::last_with_checkpoint};
 use igor_protocol::{
     AgentId, Body, Commit, Entry, OwnerId, Seq,
     custody::Held,
-    slot::{Ask, BUNDLE_BYTES_MAX, Bundle, Judged, Next, Object, Place, Reader, SLOT_BYTES_MAX},
+    slot::{Ask, BUNDLE_BYTES_MAX, Bundle, Judged, Next, Object, Pack, Place, Reader, SLOT_BYTES_MAX},
     units::Slot,
 };
 
@@ -58,14 +58,12 @@ impl Log {
         let known = self.look(|known| (known.place, known.is_own(), Some((known.owner, known.held.clone()))));
         let (before, is_own) =
             (known.as_ref().map(|(place, ..)| place.end.next), known.as_ref().is_some_and(|it| it.1));
-        let mut reader = match known {
-            Some((place, _, at)) => Reader::new(rules, place, at),
-            None => {
-                let (place, at) = reading.on_disk().await?;
-                Reader::new(rules, place, at)
-            }
+        let (place, at) = match known {
+            Some((place, _, at)) => (place, at),
+            None => reading.on_disk().await?,
         };
-        reading.to_end(&mut reader).await?;
+        let mut reader = Reader::new(rules, place, at);
+        reading.read_all(&mut reader).await?;
         // Who has custody keeps it, unless somebody else went on.
         let is_news = before.is_none() || reader.has_counted() || (!is_own && reader.has_moved());
         let (place, at) = reader.kept_to();
@@ -105,7 +103,7 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
     }
 
     /// Reads on until there is no more.
-    async fn to_end(&mut self, reader: &mut Reader<At, Commit>) -> Result<(), Error> {
+    async fn read_all(&mut self, reader: &mut Reader<At, Commit>) -> Result<(), Error> {
         let mut missing = None;
         loop {
             match reader.ask() {
@@ -119,7 +117,7 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
                     let bundle = self.bundle(run, index).await?;
                     if reader.bundle(bundle.map(|bundle| bundle.map(|bundle| bundle.next))) {
                         let pack = open(self.wing, self.agent, bundle.flatten()).await?;
-                        let slots = pack.iter().flat_map(|pack| pack.slots());
+                        let slots = pack.iter().flat_map(Pack::slots);
                         let numbered = slots.map_while(|bytes| Some((Object::decode(bytes).ok()?.number, bytes)));
                         reader.pack(numbered, |place, at, bytes| self.judged(place, at, bytes));
                     }

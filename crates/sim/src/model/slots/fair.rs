@@ -5,7 +5,7 @@
 
 use super::{
     process::{blocked, next_put},
-    state::{Mind, NodeIx, State, What},
+    state::{NodeIx, State, What},
 };
 use igor_protocol::slot::Rules;
 
@@ -41,9 +41,7 @@ fn ends(rules: Rules, mut state: State, ix: NodeIx) -> bool {
         } else if state.may_read(ix) {
             state.read(rules, ix);
         } else if known.at.is_none() {
-            // Nothing of the agent is in the bucket as far as it sees.
-            state.node_mut(ix).mind = Mind::Blank;
-            return false;
+            return true; // the agent has not begun
         } else {
             state.push(rules, ix, What::Fence);
         }

@@ -7,7 +7,7 @@
 
 use super::{
     Slots,
-    process::{self, blocked},
+    process::blocked,
     state::{BundleKey, Disk, Load, Mind, Node, NodeIx, Object, State, What},
 };
 use igor_protocol::{
@@ -153,15 +153,11 @@ impl Slots {
         (happened && next != *state).then_some(next)
     }
 
-    /// Where it all begins: the first node has the agent, the others have heard of it.
+    /// Where it all begins: the first node is about to begin the agent, the others have heard of it.
     pub(super) fn start(&self) -> State {
         let nodes = vec![Node::default(); usize::from(self.nodes)];
         let mut state = State { nodes, left: self.left, ..State::default() };
         state.begin(self.rules, 0);
-        while let Some(put) = state.known(0).and_then(process::next_put) {
-            state.put(0, put);
-        }
-        state.settle(self.rules, 0);
         state
     }
 }
@@ -181,8 +177,8 @@ fn kills(state: &State, ix: NodeIx, moves: &mut Vec<Move>) {
 fn asks(state: &State, ix: NodeIx, moves: &mut Vec<Move>) {
     let node = state.node(ix);
     let Some(known) = state.known(ix) else {
-        // The first custodian, on a new disk: deployed again.
-        if node.mind == Mind::Blank && ix == 0 && node.boots > 0 && node.disk == Disk::default() {
+        // The first custodian, with nothing on its disk: perhaps it is deployed again.
+        if node.mind == Mind::Blank && ix == 0 && node.disk == Disk::default() {
             moves.push(Move::Begin(ix));
         }
         return;
