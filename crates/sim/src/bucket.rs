@@ -85,8 +85,8 @@ impl SimBucket {
     }
 
     /// Writes what no honest node would.
-    pub fn plant(&self, key: &str, bytes: Bytes) {
-        self.lock().create(key, &bytes);
+    pub fn plant(&self, key: &str, bytes: &Bytes) {
+        self.lock().create(key, bytes);
     }
 
     /// Deletes as an operator of the bucket would.

@@ -24,7 +24,7 @@ fn check_needed(rule: Rule, nodes: u8, left: Left, property: &'static str) {
 
 #[test]
 fn every_claim_holds_in_every_state_of_a_takeover() {
-    check("takeover", 31_416);
+    check("takeover", 43_977);
 }
 
 /// Each rule, within which bounds, and the property that fails without it. What the model has no blobs for is left out in

@@ -481,9 +481,9 @@ fn slots_that_count_for_nothing_are_passed_over() {
     let story =
         Story { bucket: bucket.clone(), disks: vec![Arc::new(MemoryStore::default())], seen: Rc::default(), agent };
     for number in [1, 3, 4] {
-        bucket.plant(&slot_key(agent, Slot(number)), Bytes::from_static(b"garbage"));
+        bucket.plant(&slot_key(agent, Slot(number)), &Bytes::from_static(b"garbage"));
     }
-    bucket.plant(&slot_key(agent, Slot(6)), Bytes::from(vec![0; 9 << 20]));
+    bucket.plant(&slot_key(agent, Slot(6)), &Bytes::from(vec![0; 9 << 20]));
     let store = story.open(0);
     let work = async {
         story.begin(&store).await.unwrap();

@@ -48,7 +48,7 @@ impl Model for Slots {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Move>) {
-        self.moves(state, actions);
+        Self::moves(state, actions);
     }
 
     fn next_state(&self, state: &State, action: Move) -> Option<State> {
@@ -95,11 +95,12 @@ pub const SCOPES: [Scope; 7] = {
     let takeover = Left { work: 2, fences: 2, ..NOTHING };
     let collected = Left { work: 1, checkpoints: 1, fences: 2, ..NOTHING };
     let after = &[TAKEN_AFTER_COLLECTING, GHOST];
+    let void = Left { garbage: 1, fences: 1, ..collected };
     let handoff = Left { work: 1, fences: 1, handoffs: 1, crashes: 1, ..NOTHING };
     [
         Scope { name: "takeover", nodes: 2, left: Left { crashes: 1, ..takeover }, reaches: &[PIPELINED, VOID] },
         Scope { name: "collected", nodes: 2, left: Left { work: 2, crashes: 1, ..collected }, reaches: after },
-        Scope { name: "void slots", nodes: 2, left: Left { garbage: 1, ..collected }, reaches: &[VOID, GHOST] },
+        Scope { name: "void slots", nodes: 2, left: void, reaches: &[VOID, GHOST] },
         Scope { name: "handoff", nodes: 2, left: handoff, reaches: &[ACCEPTED, NOT_ACCEPTED] },
         Scope { name: "doubt", nodes: 2, left: Left { doubts: 1, ..takeover }, reaches: &[PIPELINED, VOID] },
         Scope { name: "lost disk", nodes: 2, left: Left { wipes: 1, ..collected }, reaches: after },

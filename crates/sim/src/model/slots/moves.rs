@@ -55,7 +55,7 @@ const IN_FLIGHT_MAX: usize = 2;
 
 impl Slots {
     /// All that may happen.
-    pub(super) fn moves(&self, state: &State, moves: &mut Vec<Move>) {
+    pub(super) fn moves(state: &State, moves: &mut Vec<Move>) {
         if let Some(ix) = state.all().find(|ix| state.is_alone(*ix)) {
             moves.push(if state.known(ix).is_some() { Move::Settle(ix) } else { Move::Read(ix) });
             kills(state, ix, moves);

@@ -185,7 +185,8 @@ impl State {
                 Some(_) => Found::Another,
             },
         };
-        let (last, was_own) = (known.place.last, known.writer.is_own());
+        // Who begins an agent that there is already had no custody yet.
+        let (last, was_own) = (known.place.last, known.writer.is_own() && known.place.has_begun());
         let Some(known) = self.known_mut(ix) else { return false };
         let landed = known.writer.found(at, found, seal(ix, nonce));
         if known.writer.is_lost() {

@@ -109,8 +109,11 @@ pub const ACCEPTED: &str = "a handoff is accepted";
 /// A handoff was taken back, or overtaken.
 pub const NOT_ACCEPTED: &str = "a handoff is answered by a fence";
 
+/// Whether something is so in a state.
+type Holds = fn(&Slots, &State) -> bool;
+
 /// What shows that bounds are not too narrow: that it comes about at all.
-pub(super) const REACHED: [(&str, fn(&Slots, &State) -> bool); 6] = [
+pub(super) const REACHED: [(&str, Holds); 6] = [
     (TAKEN_AFTER_COLLECTING, |_, state| {
         let is_taken = |known: &Known| known.at.is_some_and(|at| at.custodian > 0);
         state.slots.len() < state.first.len() && owners(state).any(is_taken)

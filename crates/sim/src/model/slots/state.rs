@@ -105,12 +105,12 @@ pub type At = Option<Standing>;
 pub fn judge(rules: Rules, end: &End, at: At, object: &Object) -> Option<Judged<At, Object>> {
     let changes = object.load.what.changes();
     match (at, object.load.what) {
-        (_, What::Garbage) | (None, What::Work | What::Checkpoint) | (Some(_), What::Genesis) => return None,
-        (None, What::Genesis) if object.at != (Position { number: Slot(0), prev: Hash::ZERO }) => return None,
-        (None, What::Genesis) => {}
-        (None, _) => return None,
-        (Some(_), _) if changes && object.at.prev != end.next.prev => return None,
+        (None, What::Genesis) if object.at == (Position { number: Slot(0), prev: Hash::ZERO }) => {}
+        (None, _) | (_, What::Genesis | What::Garbage) => return None,
         (Some(standing), _) => {
+            if changes && object.at.prev != end.next.prev {
+                return None;
+            }
             let change = changes.then_some(object.writer);
             let claim = Claim { at: object.at, nonce: object.nonce, writer: object.writer, change };
             let custodian = standing.pending.is_none().then_some(standing.custodian);
