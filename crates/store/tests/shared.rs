@@ -131,7 +131,9 @@ fn journal<S: Store>(store: &S, agent: AgentId) -> Vec<Commit> {
 fn held<S: Store>(store: &S, agent: AgentId) -> Option<Held> {
     let commits = journal(store, agent);
     let mut held = commits.first().map(|_| Held::before(&genesis().body))?;
-    commits.iter().for_each(|commit| held.follow(commit).unwrap());
+    for commit in &commits {
+        held.follow(commit).unwrap();
+    }
     Some(held)
 }
 
