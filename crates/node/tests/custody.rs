@@ -318,8 +318,12 @@ async fn orders_and_moves_at_once_leave_one_agent_with_all_its_money() {
             match node.order(agent, order).await {
                 Ok(_) => last = Some(total),
                 Err(Error::NotCustodian { .. } | Error::Custody(igor_spine::custody::Error::Refused(_))) => break,
-                // Between its life here and its handoff.
-                Err(Error::Custody(igor_spine::custody::Error::Leased(_)) | Error::NotRunning { .. }) => {}
+                // Between its life here and the answer to its handoff.
+                Err(
+                    Error::Custody(igor_spine::custody::Error::Leased(_))
+                    | Error::NotRunning { .. }
+                    | Error::Moving { .. },
+                ) => {}
                 Err(other) => panic!("{other}"),
             }
         }
