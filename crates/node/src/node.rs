@@ -412,12 +412,20 @@ impl Node {
                 other => Error::Refused(other),
             });
         }
-        let node = self.clone();
-        blocking(move || node.check_custody(agent)).await?;
-        let seq = self.steward.order(order).await.map_err(|error| match error {
-            igor_spine::custody::Error::Order(fault) => Error::Order(fault),
-            other => other.into(),
-        })?;
+        let check = || {
+            let node = self.clone();
+            blocking(move || node.check_custody(agent))
+        };
+        check().await?;
+        let seq = match self.steward.order(order).await {
+            Ok(seq) => seq,
+            Err(igor_spine::custody::Error::Order(fault)) => return Err(Error::Order(fault)),
+            Err(error) => {
+                // It may have been given away in between: then that is why.
+                check().await?;
+                return Err(error.into());
+            }
+        };
         // One that ended for want of money lives again. The order counts, whatever comes of that.
         drop(self.tend(agent).await);
         Ok(seq)

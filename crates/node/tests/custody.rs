@@ -89,15 +89,15 @@ async fn the_word_of_a_stranger_counts_for_nothing_where_the_agent_is_known() {
     let agent = a.running.create(creation("a", COUNTER)).await.agent();
     a.meets(b.id()).await;
     within(a.node().give(agent, b.id(), |_| ())).await.unwrap();
-    let [liar, not_its_owner] = [71, 72].map(|seed| KeyPair::from_seed(&[seed; 32]));
-    for owner in [&not_its_owner, a.node().owner()] {
-        let record = takeover_ordered_by(owner, a.node(), agent, &liar);
+    // Two strangers: a key that comes again may still seem to be there with the connection that it has left.
+    let [liar, honest, not_its_owner] = [71, 72, 73].map(|seed| KeyPair::from_seed(&[seed; 32]));
+    // What its owner really ordered is no hearsay.
+    for (stranger, owner, expected) in [(&liar, &not_its_owner, b.id()), (&honest, a.node().owner(), honest.public())] {
+        let record = takeover_ordered_by(owner, a.node(), agent, stranger);
         let tidings = Tidings { agent, records: vec![record] }.encode();
-        let network = stranger_who_says(Some(tidings), &liar, &a).await;
-        a.meets(liar.public()).await;
+        let network = stranger_who_says(Some(tidings), stranger, &a).await;
+        a.meets(stranger.public()).await;
         let found = within(a.node().whereabouts(agent)).await.unwrap().expect("somebody has it");
-        // What its owner really ordered is no hearsay.
-        let expected = if owner.public() == not_its_owner.public() { b.id() } else { liar.public() };
         assert_eq!(found.node, expected, "{found:?}");
         network.shutdown().await;
     }
@@ -310,20 +310,35 @@ async fn orders_and_moves_at_once_leave_one_agent_with_all_its_money() {
     a.ticks_on("a").await;
     let node = a.node().clone();
     let funds = tokio::spawn(async move {
-        let mut last = None;
+        let (mut last, mut unsure) = (None, None);
         for counter in 1..200_u64 {
             let total = format!("{}", 10 + counter).parse().unwrap();
             let action = Action::Fund { total };
             let order = OrderBody { agent, term: 0, counter, at: Timestamp(1), action }.sign(node.owner());
-            match node.order(agent, order).await {
-                Ok(_) => last = Some(total),
-                Err(Error::NotCustodian { .. } | Error::Custody(igor_spine::custody::Error::Refused(_))) => break,
-                // Between its life here and its handoff.
-                Err(Error::Custody(igor_spine::custody::Error::Leased(_)) | Error::NotRunning { .. }) => {}
-                Err(other) => panic!("{other}"),
+            loop {
+                match node.order(agent, order.clone()).await {
+                    Ok(_) => (last, unsure) = (Some(total), None),
+                    // It was taken on, and only its answer was lost.
+                    Err(Error::Order(_)) if unsure == Some(total) => (last, unsure) = (unsure, None),
+                    Err(Error::Unanswered { .. }) => {
+                        unsure = Some(total);
+                        continue;
+                    }
+                    Err(Error::NotCustodian { .. } | Error::Custody(igor_spine::custody::Error::Refused(_))) => {
+                        return (last, unsure);
+                    }
+                    // Between its life here and the answer to its handoff.
+                    Err(
+                        Error::Custody(igor_spine::custody::Error::Leased(_))
+                        | Error::NotRunning { .. }
+                        | Error::Moving { .. },
+                    ) => {}
+                    Err(other) => panic!("{other}"),
+                }
+                break;
             }
         }
-        last
+        (last, unsure)
     });
     let node = a.node().clone();
     let pauses = tokio::spawn(async move {
@@ -333,12 +348,13 @@ async fn orders_and_moves_at_once_leave_one_agent_with_all_its_money() {
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
     within(a.node().give(agent, b.id(), |_| ())).await.unwrap();
-    let last = within(funds).await.unwrap();
+    let (last, unsure) = within(funds).await.unwrap();
     within(pauses).await.unwrap();
     b.until("it is there", async |b: &Member| b.node().life(agent).is_some()).await;
     let there = b.running.client.agent("a").await.unwrap();
     if let Some(total) = last {
-        assert_eq!(there.funded, total, "what was taken on is in the journal that moved");
+        let is_there = there.funded == total || Some(there.funded) == unsure;
+        assert!(is_there, "what was taken on is in the journal that moved: {total}, {unsure:?}, {}", there.funded);
     }
     b.node().resume(agent).await.unwrap();
     b.ticks_on("a").await;

@@ -215,3 +215,31 @@ fn the_file_of_a_removed_journal_does_not_come_back() {
     assert!(comes_back(skipped), "nothing comes back without the sync");
     assert!(comes_back(delayed), "nothing waits for the sync");
 }
+
+/// A segment is in use before its first group is durable. Until then the end of the log is in the one before, and no file
+/// has anything of it: a restart would not know where that came from.
+#[test]
+fn the_end_of_the_log_is_not_moved_before_another_group_follows() {
+    for crash in [Crash::Process, Crash::Power] {
+        let disk = SimDisk::new(1);
+        let mut core = Core::open(disk.files(), &options()).unwrap();
+        let small = Commit::from_encoded(Chain::begin(agent(0)), vec![vec![7; 900]]);
+        core.stage(&small).unwrap();
+        core.flush().unwrap();
+        // It does not fit into what is left of the segment.
+        let large = Commit::from_encoded(small.end(), vec![vec![8; 3500]]);
+        core.stage(&large).unwrap();
+        let segments = disk.list().into_iter().filter(|name| name.starts_with("log/0")).count();
+        assert_eq!(segments, 2, "the next segment is in use");
+        core.copy().unwrap();
+        disk.restart(crash);
+        let mut core = Core::open(disk.files(), &options()).unwrap_or_else(|e| panic!("after {crash:?}: {e}"));
+        assert_eq!(core.tail(agent(0)), Some(small.end()));
+        core.stage(&large).unwrap();
+        core.flush().unwrap();
+        core.maintain().unwrap();
+        disk.restart(crash);
+        let core = Core::open(disk.files(), &options()).unwrap();
+        assert_eq!(core.tail(agent(0)), Some(large.end()));
+    }
+}

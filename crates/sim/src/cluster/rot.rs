@@ -16,9 +16,12 @@ pub(super) fn run(stage: &Stage, machine: &Arc<Machine>, choice: u64) -> bool {
         return false;
     }
     let agents = node.store.list().unwrap_or_default();
-    // What nobody else has a copy of would just be lost.
-    let elsewhere =
-        |agent: &AgentId| stage.machines.iter().any(|other| other.index != machine.index && has_journal(other, *agent));
+    // What nobody else has a copy of would just be lost; one of a branch that is over goes when its end is heard of.
+    let term = |index, agent| stage.oracle.tail(index, agent).map(|tail| tail.epoch.term);
+    let elsewhere = |agent: &AgentId| {
+        let copy = |other: &&Arc<Machine>| other.index != machine.index && has_journal(other, *agent);
+        stage.machines.iter().filter(copy).any(|other| term(other.index, *agent) >= term(machine.index, *agent))
+    };
     if !agents.iter().all(elsewhere) {
         return false;
     }

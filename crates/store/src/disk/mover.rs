@@ -88,7 +88,9 @@ pub(crate) fn copy(home: &Home, table: &Shared, spares: &Spares) -> Result<Optio
             return Ok(None);
         }
         let mut full: Vec<InUse> = table.segments.values().cloned().collect();
-        full.pop();
+        // The last group that is durable is written again at a restart before it is believed: files have nothing of it. A
+        // segment is in use from before its first group is durable.
+        while full.pop().is_some_and(|newest| newest.last.count == newest.before.count) {}
         let locals = full.last().map(|newest| local::up_to(&table, newest.last.count));
         (full, sources(&table), table.leftovers.clone(), locals.unwrap_or_default())
     };
