@@ -40,7 +40,7 @@ pub use handler::{Event, Handler};
 pub use identity::address_of;
 pub use libp2p::Multiaddr;
 pub use limits::Limits;
-pub use message::{Record, Request, Response, Status, Why};
+pub use message::{Beat, Follow, Record, Request, Response, Status, Why};
 pub use network::Network;
 pub use stream::{Receiver, Sender, Stream};
 

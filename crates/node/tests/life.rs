@@ -15,7 +15,7 @@ use igor_node::{
 };
 use igor_protocol::{
     Credits, KeyPair, Manifest, Nanos, Seq, Tick, Timestamp,
-    entry::{Genesis, GenesisBody, Policy},
+    entry::{Genesis, GenesisBody, Policy, StoreKind},
     ledger::Book,
 };
 use igor_spine::{Ending, World};
@@ -151,6 +151,7 @@ fn genesis(home: &Home, name: &str, program: &[u8], manifest: &Manifest) -> Gene
         terms: igor_protocol::Terms { price_per_ns: 1, price_per_fuel: 0 },
         budget: common::credits("1"),
         issuer: owner.public(),
+        store: StoreKind::Disk,
         policy: Policy::default(),
         expires: Timestamp(u64::MAX),
     };

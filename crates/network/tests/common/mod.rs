@@ -6,7 +6,8 @@ pub(crate) mod raw;
 
 use futures_util::future::BoxFuture;
 use igor_network::{
-    Config, Event, Handler, Multiaddr, Network, Record, Request, Response, Status, Stream, Times, Why, address_of,
+    Beat, Config, Event, Follow, Handler, Multiaddr, Network, Record, Request, Response, Status, Stream, Times, Why,
+    address_of,
 };
 use igor_protocol::{NodeId, Terms};
 use std::{
@@ -79,6 +80,10 @@ impl Handler for Echo {
                 }
                 Request::Tell { body } if body == b"no" => Err(Why::NotAllowed),
                 Request::Tell { body } => Ok(Response::Told { body }),
+                Request::Pulse { beats } => {
+                    let follow = |beat: Beat| Follow { agent: beat.agent, next: beat.next, after: None };
+                    Ok(Response::Following { follows: beats.into_iter().map(follow).collect() })
+                }
             }
         })
     }

@@ -8,7 +8,7 @@ use igor_node::{
 };
 use igor_protocol::{
     Hash, KeyPair, Manifest, Nanos,
-    entry::{Deployment, GenesisBody, Policy},
+    entry::{Deployment, GenesisBody, Policy, StoreKind},
 };
 use igor_spine::World;
 
@@ -40,6 +40,7 @@ impl Owner {
             terms: node.terms().unwrap(),
             budget: credits("10"),
             issuer: self.0.public(),
+            store: StoreKind::Disk,
             policy: Policy::default(),
             expires: RealWorld.wall_clock().after(GENESIS_WITHIN),
         }

@@ -195,6 +195,7 @@ pub(crate) fn fresh(owner: u8, nonce: u64, custodian: &KeyPair) -> Past {
         terms: Terms { price_per_ns: 1, price_per_fuel: 0 },
         budget: "10".parse::<Credits>().unwrap(),
         issuer: owner.public(),
+        store: igor_protocol::entry::StoreKind::Disk,
         policy: Policy::default(),
         expires: igor_protocol::Timestamp(u64::MAX),
     };
