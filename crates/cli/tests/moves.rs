@@ -9,11 +9,8 @@
 //! The agent is the strategy. Two senders go on through everything. Who announced which tick in which epoch is written
 //! down here, apart from the nodes, and compared with the journal at the end.
 
-use serde_json::Value;
 use std::{
-    fs,
     io::{self, Write as _},
-    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -23,20 +20,9 @@ use std::{
 mod audit;
 #[path = "../src/verb/demo/dice.rs"]
 mod dice;
-#[path = "moves/ear.rs"]
-mod ear;
-#[path = "moves/ground.rs"]
-mod ground;
-#[path = "moves/host.rs"]
-mod host;
-#[path = "moves/load.rs"]
-mod load;
-#[path = "moves/owners.rs"]
-mod owners;
+mod field;
 #[path = "moves/phase.rs"]
 mod phase;
-#[path = "moves/proxy.rs"]
-mod proxy;
 #[path = "moves/report.rs"]
 mod report;
 #[path = "kills/section.rs"]
@@ -49,8 +35,12 @@ mod stage;
 #[path = "moves/trial.rs"]
 mod trial;
 
-use ground::{Ground, Namespaces};
-use load::Load;
+use field::{
+    binary,
+    ground::{Ground, Links, Namespaces},
+    load::Load,
+    number, publish,
+};
 use soak::Soak;
 use trial::Trial;
 
@@ -63,7 +53,7 @@ const LINES_PER_MOVE: u32 = 120;
 #[test]
 fn moves_lose_nothing_and_double_nothing() {
     let (moves, seed) = (number("IGOR_MOVES", 8), u64::from(number("IGOR_SEED", 1)));
-    let ground = match Namespaces::make(NODES) {
+    let ground = match Namespaces::make(NODES, Links::Bad) {
         Ok(spaces) => Ground::Apart(spaces),
         Err(why) => {
             // Past the harness, which keeps to itself what tests that pass say.
@@ -128,26 +118,4 @@ fn a_section_takes_the_place_of_the_one_before() {
     assert_eq!(section::replace(text, "## A", "\nnew\n"), "# T\n\nintro\n\n## A\n\nnew\n\n## B\nb\n");
     assert_eq!(section::replace(text, "## B", "new"), "# T\n\nintro\n\n## A\nold\n\n## B\n\nnew\n");
     assert_eq!(section::replace(text, "## C", "new"), "# T\n\nintro\n\n## A\nold\n\n## B\nb\n\n## C\n\nnew\n");
-}
-
-fn number(name: &str, default: u32) -> u32 {
-    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
-}
-
-fn binary() -> PathBuf {
-    std::env::var_os("IGOR_BINARY").map_or_else(|| Path::new(env!("CARGO_BIN_EXE_igor")).to_owned(), PathBuf::from)
-}
-
-/// Prints what was seen, and puts it where it belongs in the document that `IGOR_REPORT` names.
-fn publish(heading: &str, words: &str) {
-    println!("{words}");
-    if let Ok(path) = std::env::var("IGOR_REPORT") {
-        let text = fs::read_to_string(&path).expect("the report can be read");
-        fs::write(path, section::replace(&text, heading, words)).expect("the report can be written");
-    }
-}
-
-/// The text of a field that must be there.
-fn text(row: &Value, field: &str) -> Result<String, String> {
-    row[field].as_str().map(str::to_owned).ok_or_else(|| format!("no `{field}` in {row}"))
 }

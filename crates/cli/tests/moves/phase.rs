@@ -5,7 +5,7 @@
 //!   the agent ticks here  │  nobody runs it   │  it ticks there
 //! ```
 
-use crate::host::Shown;
+use crate::field::host::Shown;
 use std::collections::BTreeMap;
 
 /// How far a move was.

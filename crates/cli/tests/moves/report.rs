@@ -2,7 +2,7 @@
 
 use crate::{
     audit::Money,
-    owners::Owners,
+    field::{build, owners::Owners},
     phase::{Blow, Phase, Phases},
 };
 use std::{fmt::Write as _, thread, time::Duration};
@@ -40,7 +40,7 @@ started again, or cut off for up to 12 s. After each blow the agent must run aga
 its last full run saw (seed {seed}, {processors} processors, {} seconds, {}).
 
 ",
-            crate::ground::DELAY.as_millis(),
+            crate::field::ground::DELAY.as_millis(),
             took.as_secs(),
             build()
         );
@@ -110,9 +110,4 @@ fn short(time: Duration) -> String {
     } else {
         format!("{:.1} s", time.as_secs_f64())
     }
-}
-
-/// Which build was looked at; one that is named by `IGOR_BINARY` is of the same kind as this one.
-pub(crate) const fn build() -> &'static str {
-    if cfg!(debug_assertions) { "a debug build" } else { "a release build" }
 }

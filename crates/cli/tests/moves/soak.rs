@@ -10,10 +10,7 @@
 //! Nothing is pruned by default, so the disk grows with every entry that is committed: what must not grow is what it
 //! takes *per entry*, and what lies beside journals and blobs.
 
-use crate::{
-    report::{Seen, build},
-    trial::Trial,
-};
+use crate::{field::build, report::Seen, trial::Trial};
 use std::{
     fmt::Write as _,
     fs, io,

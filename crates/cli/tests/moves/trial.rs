@@ -9,18 +9,19 @@ use crate::{
     NAME, NODES, audit,
     audit::Announced,
     dice::Dice,
-    ground::Ground,
-    host::{Host, PATIENCE, Shown},
-    load::{Sent, question},
-    owners::Owners,
+    field::{
+        ground::{Ground, Off},
+        host::{Host, PATIENCE, Shown},
+        load::{Sent, question},
+        multiaddr,
+        owners::Owners,
+        proxy::Proxy,
+        text,
+    },
     phase::{Blow, Phase, Phases},
-    proxy::Proxy,
     report::Seen,
     stage::{Actor, Heard, Stage},
-    text,
 };
-use igor_network::{Multiaddr, address_of};
-use igor_protocol::NodeId;
 use std::{
     fs,
     path::Path,
@@ -68,7 +69,8 @@ struct Going {
 impl Trial {
     /// Starts the nodes, each at its place, and deploys the agent to the first one.
     pub(crate) fn begin(ground: Ground, igor: &Path, folder: &Path, seed: u64) -> Result<Self, String> {
-        let hosts = (0..NODES).map(|number| Host::new(&ground, igor, folder, number)).collect::<Result<Vec<_>, _>>()?;
+        let hosts =
+            (0..NODES).map(|number| Host::new(&ground, igor, folder, number, &[])).collect::<Result<Vec<_>, _>>()?;
         let mut proxies = Vec::new();
         for (from, host) in hosts.iter().enumerate() {
             let mut others = Vec::new();
@@ -83,7 +85,7 @@ impl Trial {
                 };
                 others.push((other.key, multiaddr(other.key, at)?));
             }
-            host.configure(&ground, from, &others)?;
+            host.configure(&ground, from, &others, "")?;
         }
         let manifest = folder.join("agent.toml");
         fs::write(&manifest, MANIFEST).map_err(|e| e.to_string())?;
@@ -224,7 +226,7 @@ impl Trial {
     fn strike(&mut self, blow: Blow, victim: usize) -> Result<(), String> {
         match blow {
             Blow::GiverKilled | Blow::TakerKilled => self.hosts[victim].kill(),
-            Blow::PacketsDropped => self.ground.cut(victim),
+            Blow::PacketsDropped => self.ground.cut(victim, Off::All),
             Blow::ConnectionsEnded => {
                 self.ways_of(victim).for_each(Proxy::close);
                 Ok(())
@@ -445,9 +447,4 @@ impl Trial {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX / 8).min(u64::MAX / 8)
-}
-
-fn multiaddr(node: NodeId, at: std::net::SocketAddr) -> Result<Multiaddr, String> {
-    let address = format!("/ip4/{}/tcp/{}", at.ip(), at.port()).parse().map_err(|e| format!("{at}: {e}"))?;
-    address_of(node, address).ok_or_else(|| format!("{node} cannot be reached at an address"))
 }

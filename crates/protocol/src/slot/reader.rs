@@ -107,6 +107,11 @@ impl<A, C> Reader<A, C> {
         self.ahead.front()
     }
 
+    /// All that is to be kept, in its order.
+    pub fn ahead(&self) -> impl Iterator<Item = &Next<A, C>> {
+        self.ahead.iter()
+    }
+
     /// Whether anything was read, be it void.
     pub const fn has_moved(&self) -> bool {
         self.moved

@@ -8,7 +8,7 @@
 
 use super::{
     Wing, blobs, keys,
-    note::{self, Note},
+    note::{Note, write},
 };
 use crate::{
     Error, Store,
@@ -16,7 +16,7 @@ use crate::{
 };
 use bytes::Bytes;
 use igor_protocol::{
-    AgentId, Commit, Entry, Hash, NodeId, OwnerId,
+    AgentId, Commit, Entry, Hash, NodeId, OwnerId, Seq,
     custody::Held,
     entry::{Body, Genesis, StoreId, StoreKind},
     slot::{
@@ -353,24 +353,28 @@ impl Log {
     /// Writes what is confirmed to the disk.
     async fn drain<D: Store>(&self, disk: &D, generation: u64, agent: AgentId) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
-        let next = || {
-            let state = self.lock();
-            let known = state.known.as_ref().filter(|_| state.generation == generation);
-            known.map(|known| known.ready.front().cloned()).ok_or(Error::Behind { agent })
-        };
-        while let Some((commit, note)) = next()? {
-            // Whoever read on meanwhile may have found it in the bucket.
-            if disk.tail(agent)?.is_none_or(|tail| tail.next < commit.next()) {
-                disk.append_noting(commit, &note::name(agent), note.encode()).await?;
+        loop {
+            let ready = {
+                let state = self.lock();
+                let known = state.known.as_ref().filter(|_| state.generation == generation);
+                known.map(|known| known.ready.clone()).ok_or(Error::Behind { agent })?
+            };
+            if ready.is_empty() {
+                return Ok(());
             }
-            let mut state = self.lock();
-            if state.generation == generation
-                && let Some(known) = &mut state.known
-            {
-                known.ready.pop_front();
-            }
+            // Whoever read on meanwhile may have found some in the bucket.
+            let here = disk.tail(agent)?.map_or(Seq(0), |tail| tail.next);
+            let all = ready.into_iter().map(|ready| (here < ready.0.next()).then_some(ready));
+            write(disk, all, || {
+                let mut state = self.lock();
+                if state.generation == generation
+                    && let Some(known) = &mut state.known
+                {
+                    known.ready.pop_front();
+                }
+            })
+            .await?;
         }
-        Ok(())
     }
 }
 

@@ -3,13 +3,15 @@
 //! Invariant kept here: a note is durable with the commits that it is about, both or neither.
 
 use crate::{Error, LOCAL_BYTES_MAX, Store};
+use futures_util::{StreamExt, poll, stream::FuturesOrdered};
 use igor_protocol::{
-    AgentId, codec,
+    AgentId, Commit, codec,
     entry::StoreId,
     slot::{End, Nonce, Place, Position},
     units::{Seq, Slot},
 };
 use minicbor::{Decode, Encode};
+use std::task::Poll;
 
 /// What the names of all notes begin with.
 pub(super) const PREFIX: &str = "slots-";
@@ -64,6 +66,32 @@ impl Note {
     pub(super) fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
+}
+
+/// Writes commits to the disk with their notes: in their order, but they wait for the disk together. Says of each, in
+/// that order, that it is there; nothing is one that is there already.
+pub(super) async fn write<D: Store>(
+    disk: &D,
+    all: impl IntoIterator<Item = Option<(Commit, Note)>>,
+    mut done: impl FnMut(),
+) -> Result<(), Error> {
+    let mut writes = FuturesOrdered::new();
+    for one in all {
+        writes.push_back(async move {
+            let Some((commit, note)) = one else { return Ok(()) };
+            disk.append_noting(commit, &name(note.agent), note.encode()).await
+        });
+        // It is before the next one from here on.
+        while let Poll::Ready(Some(written)) = poll!(writes.next()) {
+            written?;
+            done();
+        }
+    }
+    while let Some(written) = writes.next().await {
+        written?;
+        done();
+    }
+    Ok(())
 }
 
 /// The name of the note of an agent.

@@ -4,19 +4,28 @@
 //! - Only slots that count are written to the disk, each with the note that says so, and only after the blobs that a
 //!   successor needs of it.
 //! - What the note says was there must still be, as a slot or in a bundle.
+//!
+//! Slots are read several at once, the more the more there are; none of them outlives the question that comes after them.
 
 use super::{
     Wing, blobs, keys,
     log::{Known, Log, genesis_of, get, judge, open},
-    note::{self, Note},
+    note::{self, Note, write},
 };
 use crate::{Error, Store, bucket::Bucket, search::last_with_checkpoint};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesOrdered};
 use igor_protocol::{
     AgentId, Body, Commit, Entry, OwnerId, Seq,
     custody::Held,
-    slot::{Ask, BUNDLE_BYTES_MAX, Bundle, Judged, Next, Object, Pack, Place, Reader, SLOT_BYTES_MAX},
+    slot::{Ask, BUNDLE_BYTES_MAX, Bundle, Judged, Object, Pack, Place, Reader, SLOT_BYTES_MAX},
     units::Slot,
 };
+
+/// Slots that are read at once, at most.
+const SLOTS_AT_ONCE: usize = 16;
+/// Bytes that slots which are read at once have together, if they are as long as the one before them; but for one.
+const AT_ONCE_BYTES: usize = 16 << 20;
 
 /// Whose a journal is, and its end; nothing before its first slot.
 type At = Option<(OwnerId, Held)>;
@@ -29,6 +38,8 @@ struct Reading<'a, D, B> {
     agent: AgentId,
     /// What the last checkpoint names, which is fetched once it is clear that it is the last.
     state: Vec<blobs::Named>,
+    /// How many slots are read at once.
+    at_once: usize,
 }
 
 impl Log {
@@ -54,7 +65,7 @@ impl Log {
             return Ok(()); // whatever stands in its way is found by the append
         }
         let rules = wing.bucket.rules();
-        let mut reading = Reading { log: self, wing, disk, agent, state: Vec::new() };
+        let mut reading = Reading { log: self, wing, disk, agent, state: Vec::new(), at_once: 1 };
         let known = self.look(|known| (known.place, known.is_own(), Some((known.owner, known.held.clone()))));
         let (before, is_own) =
             (known.as_ref().map(|(place, ..)| place.end.next), known.as_ref().is_some_and(|it| it.1));
@@ -107,12 +118,7 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
         let mut missing = None;
         loop {
             match reader.ask() {
-                Ask::Slot(number) => {
-                    let found = self.get(&keys::slot(self.agent, number), SLOT_BYTES_MAX).await?;
-                    let (place, at) = reader.here();
-                    let found = found.map(|bytes| (bytes.len(), self.judged(place, at, &bytes)));
-                    reader.slot(found);
-                }
+                Ask::Slot(first) => self.at_once = self.slots(reader, first).await?,
                 Ask::Bundle(run, index) => {
                     let bundle = self.bundle(run, index).await?;
                     if reader.bundle(bundle.map(|bundle| bundle.map(|bundle| bundle.next))) {
@@ -122,12 +128,7 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
                         reader.pack(numbered, |place, at, bytes| self.judged(place, at, bytes));
                     }
                 }
-                Ask::Keep => {
-                    if let Some(next) = reader.first() {
-                        self.keep(next).await?;
-                    }
-                    reader.kept();
-                }
+                Ask::Keep => self.keep(reader).await?,
                 Ask::Nothing => {
                     let Some(state) = self.state.last().copied() else { return Ok(()) };
                     if blobs::fetch(self.wing, self.disk, self.agent, &state).await? {
@@ -145,6 +146,32 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
         }
     }
 
+    /// Reads slots from this one on, until the reader asks for something else. Says how many to read at once from there.
+    async fn slots(&self, reader: &mut Reader<At, Commit>, first: Slot) -> Result<usize, Error> {
+        let (mut next, mut at_once, mut reads) = (first, self.at_once, FuturesOrdered::new());
+        while let Ask::Slot(number) = reader.ask() {
+            while reads.len() < at_once {
+                let number = next;
+                reads.push_back(
+                    async move { (number, self.get(&keys::slot(self.agent, number), SLOT_BYTES_MAX).await) },
+                );
+                next = next.next();
+            }
+            let Some((_, found)) = reads.next().await.filter(|(of, _)| *of == number) else {
+                // It goes on elsewhere than behind the last: what was read ahead is of no use.
+                (next, reads) = (number, FuturesOrdered::new());
+                continue;
+            };
+            let found: Option<Bytes> = found?;
+            let fit = found.as_ref().map(|bytes| AT_ONCE_BYTES / bytes.len().max(1));
+            at_once = fit.map_or(1, |fit| (at_once * 2).min(SLOTS_AT_ONCE).min(fit).max(1));
+            let (place, at) = reader.here();
+            let found = found.map(|bytes| (bytes.len(), self.judged(place, at, &bytes)));
+            reader.slot(found);
+        }
+        Ok(at_once)
+    }
+
     /// What a slot is after this place; nothing if it does not count.
     fn judged(&self, place: &Place, at: &At, bytes: &[u8]) -> Option<Judged<At, Commit>> {
         let before = at.as_ref().map(|(owner, held)| (owner, held));
@@ -159,9 +186,22 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
         Some(Judged { commit: object.commit, end: counts.end, at: Some((owner, counts.held)) })
     }
 
-    /// Writes what counts to the disk, after the blobs that it names.
-    async fn keep(&mut self, next: &Next<At, Commit>) -> Result<(), Error> {
-        let Some(commit) = &next.commit else { return Ok(()) };
+    /// Writes all that was read to the disk, each after the blobs that it names.
+    async fn keep(&mut self, reader: &mut Reader<At, Commit>) -> Result<(), Error> {
+        let mut all = Vec::new();
+        for next in reader.ahead() {
+            let Some(commit) = &next.commit else {
+                all.push(None);
+                continue;
+            };
+            self.fetch(commit).await?;
+            all.push(Some((commit.clone(), Note::new(self.agent, self.log.store, commit.next(), next.place))));
+        }
+        write(self.disk, all, || reader.kept()).await
+    }
+
+    /// Brings the blobs to the disk that a commit names, but for the state of a checkpoint: that is noted.
+    async fn fetch(&mut self, commit: &Commit) -> Result<(), Error> {
         let named = blobs::named(commit)?;
         if named.iter().any(|named| named.is_state) {
             self.state = named.iter().filter(|named| named.is_state).copied().collect();
@@ -172,8 +212,7 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
                 return Err(Error::RolledBack { agent: self.agent, what });
             }
         }
-        let note = Note::new(self.agent, self.log.store, commit.next(), next.place);
-        self.disk.append_noting(commit.clone(), &note::name(self.agent), note.encode()).await
+        Ok(())
     }
 
     /// Whether there is a bundle of this number, and what it is.

@@ -79,6 +79,10 @@ impl Custody {
                 self.check_price(row, to)
             }
             (Some("return"), Some(_)) if raised && row["from"] == self.custodian.as_str() => Ok(()),
+            (Some("fence"), _) if raised && row["from"] == self.custodian.as_str() => {
+                to.clone_into(&mut self.custodian);
+                self.check_price(row, to)
+            }
             (phase, given) => {
                 Err(format!("entry {seq}: {phase:?} where {} had it, given to {given:?}", self.custodian))
             }

@@ -1,6 +1,7 @@
 //! Who had the agent in which epoch, by its final journal; and that nobody else announced anything.
 
-use crate::{NAME, ear::Told, stage::Stage};
+use super::ear::Told;
+use crate::{NAME, stage::Stage};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ pub(crate) struct Owners {
     epoch: (u64, u64),
     pub(crate) moves: u32,
     pub(crate) returns: u32,
+    /// How often another node went on with it.
+    pub(crate) fences: u32,
     /// The head after each entry.
     heads: Vec<String>,
 }
@@ -50,6 +53,10 @@ impl Owners {
             }
             ("custody", Some("return")) if self.given.is_some() && text("from")? == self.custodian => {
                 (self.given, self.returns) = (None, self.returns + 1);
+            }
+            ("custody", Some("fence")) if text("from")? == self.custodian => {
+                self.fences += u32::from(self.custodian != text("to")?);
+                (self.given, self.custodian) = (None, text("to")?);
             }
             ("custody", _) => return Err(format!("this does not follow in custody: {row}")),
             _ if self.given.is_some() => return Err(format!("this happened in a pause: {row}")),

@@ -1,9 +1,8 @@
 //! A node: its home, its process, and what it says of the agent.
 
+use super::{ear::Ear, ground::Ground};
 use crate::{
     NAME,
-    ear::Ear,
-    ground::Ground,
     stage::{Actor, Answer, Heard, Stage},
 };
 use igor_network::Multiaddr;
@@ -71,9 +70,15 @@ impl Shown {
 
 impl Host {
     /// A home with keys, for the node of this number. Nothing runs yet.
-    pub(crate) fn new(ground: &Ground, igor: &Path, folder: &Path, number: usize) -> Result<Self, String> {
+    pub(crate) fn new(
+        ground: &Ground,
+        igor: &Path,
+        folder: &Path,
+        number: usize,
+        environment: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let home = folder.join(format!("home-{number}"));
-        let launcher = ground.launcher(igor, folder, number)?;
+        let launcher = ground.launcher(igor, folder, number, environment)?;
         let log = folder.join(format!("node-{number}.log"));
         let stage = Stage::new(&launcher, &home, &log).logging(&log, "info");
         let keys = stage.ask(&["key", "--create"])?.rows;
@@ -84,12 +89,13 @@ impl Host {
         Ok(Self { key, home, stage, actor: None, process: 0, ear: Ear::open(client.clone(), number), client })
     }
 
-    /// Says whom it meets, by address, and takes agents from.
+    /// Says whom it meets, by address, and takes agents from; and what else it is to know.
     pub(crate) fn configure(
         &self,
         ground: &Ground,
         number: usize,
         others: &[(NodeId, Multiaddr)],
+        more: &str,
     ) -> Result<(), String> {
         let at = ground.address(number);
         let list =
@@ -98,7 +104,7 @@ impl Host {
         let nodes = list(others.iter().map(|(node, _)| node.to_string()).collect());
         // Prices differ, so that each bill shows by whose Terms it was made.
         let toml = format!(
-            "[price]\nper_second = \"0.00{}\"\n[network]\nlisten = [\"/ip4/{}/tcp/{}\"]\npeers = [{peers}]\n[policy]\nnodes = [{nodes}]\n",
+            "[price]\nper_second = \"0.00{}\"\n[network]\nlisten = [\"/ip4/{}/tcp/{}\"]\npeers = [{peers}]\n[policy]\nnodes = [{nodes}]\n{more}",
             number + 1,
             at.ip(),
             at.port()
@@ -127,6 +133,11 @@ impl Host {
         }
         self.actor = Some(actor);
         Ok(())
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<(), String> {
+        self.actor.as_ref().map_or(Ok(()), |actor| actor.signal(signal))
     }
 
     /// Ends it with SIGKILL.

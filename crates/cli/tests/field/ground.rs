@@ -6,11 +6,12 @@
 //!   node 2 ── veth ──┘   in the namespace of this process
 //! ```
 //! Invariants kept here:
-//! - In namespaces a node reaches nothing but the proxies: whatever else it sends or gets is dropped, and of the rest
-//!   one packet in a hundred, in each direction.
+//! - On bad links a node reaches nothing but the proxies: whatever else it sends or gets is dropped, and of the rest one
+//!   packet in a hundred, in each direction. On good ones nodes reach each other as well, and nothing is dropped.
+//! - What is cut off sends nothing more, not even that its connections end.
 //! - What was made is taken away again when the test ends, however it does; only a kill of the test itself leaves it.
 
-use crate::proxy::Proxy;
+use super::proxy::Proxy;
 use std::{
     fs::{self, Permissions},
     io::Write as _,
@@ -43,12 +44,32 @@ table inet field {
         numgen random mod 100 < 1 drop
     }
 }";
-/// Nothing passes.
+/// What is dropped of what a node sends and gets.
 const CUT: &str = "
 table inet cut {
-    chain in { type filter hook input priority -5; iifname lo accept; drop; }
-    chain out { type filter hook output priority -5; oifname lo accept; drop; }
+    chain in { type filter hook input priority -5; iifname lo accept; IN drop; }
+    chain out { type filter hook output priority -5; oifname lo accept; OUT drop; }
 }";
+
+/// How well nodes in namespaces reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// Through proxies alone, and with losses.
+    Bad,
+    /// As on a good network.
+    Good,
+}
+
+/// What a node is cut off from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Off {
+    /// Everything.
+    All,
+    /// What listens at the bridge.
+    Hub,
+    /// Everything else.
+    Others,
+}
 
 /// The ground under the nodes.
 pub(crate) enum Ground {
@@ -72,11 +93,19 @@ impl Ground {
         SocketAddr::new(IpAddr::V4(ip), PORT)
     }
 
-    /// A file that runs `igor` where a node stands.
-    pub(crate) fn launcher(&self, igor: &Path, folder: &Path, node: usize) -> Result<PathBuf, String> {
+    /// A file that runs `igor` where a node stands, with this in its environment.
+    pub(crate) fn launcher(
+        &self,
+        igor: &Path,
+        folder: &Path,
+        node: usize,
+        environment: &[(&str, &str)],
+    ) -> Result<PathBuf, String> {
         let Self::Apart(spaces) = self else { return Ok(igor.to_owned()) };
         let path = folder.join(format!("igor-{node}"));
-        let text = format!("#!/bin/sh\nexec ip netns exec {} '{}' \"$@\"\n", spaces.node(node), igor.display());
+        let set: String = environment.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+        let space = spaces.node(node);
+        let text = format!("#!/bin/sh\n{set}exec ip netns exec {space} '{}' \"$@\"\n", igor.display());
         fs::write(&path, text)
             .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o700)))
             .map_err(|e| e.to_string())?;
@@ -87,14 +116,19 @@ impl Ground {
     pub(crate) fn proxy(&self, to: usize) -> Result<Option<Proxy>, String> {
         let Self::Apart(_) = self else { return Ok(None) };
         let target = self.address(to);
-        let at = SocketAddr::from((Namespaces::address(HUB), 0));
-        Proxy::start(at, target, DELAY).map(Some)
+        Proxy::start(Namespaces::hub(), target, DELAY).map(Some)
     }
 
     /// Cuts a node off, so that no packet comes or goes.
-    pub(crate) fn cut(&self, node: usize) -> Result<(), String> {
+    pub(crate) fn cut(&self, node: usize, from: Off) -> Result<(), String> {
         let Self::Apart(spaces) = self else { return Ok(()) };
-        nft(&spaces.node(node), CUT)
+        let hub = Namespaces::address(HUB);
+        let (gets, sends) = match from {
+            Off::All => (String::new(), String::new()),
+            Off::Hub => (format!("ip saddr {hub}"), format!("ip daddr {hub}")),
+            Off::Others => (format!("ip saddr != {hub}"), format!("ip daddr != {hub}")),
+        };
+        nft(&spaces.node(node), &CUT.replace("IN", &gets).replace("OUT", &sends))
     }
 
     /// Lets packets through again.
@@ -120,7 +154,7 @@ pub(crate) struct Namespaces {
 
 impl Namespaces {
     /// Makes them, or says what this machine lacks.
-    pub(crate) fn make(nodes: usize) -> Result<Self, String> {
+    pub(crate) fn make(nodes: usize, links: Links) -> Result<Self, String> {
         // The name of a device has at most 15 characters.
         let made = Self { name: format!("igor{}", std::process::id()), nodes };
         let hub = Self::address(HUB);
@@ -135,9 +169,16 @@ impl Namespaces {
             ip(&["link", "set", &port, "master", &made.name, "up"])?;
             ip(&["-n", &own, "address", "add", &format!("{}/24", Self::address(last(node))), "dev", "out"])?;
             ip(&["-n", &own, "link", "set", "out", "up"])?;
-            nft(&own, &RULES.replace("HUB", &hub.to_string()))?;
+            if links == Links::Bad {
+                nft(&own, &RULES.replace("HUB", &hub.to_string()))?;
+            }
         }
         Ok(made)
+    }
+
+    /// Where something may listen that all nodes reach, at a port that is free.
+    pub(crate) fn hub() -> SocketAddr {
+        SocketAddr::from((Self::address(HUB), 0))
     }
 
     fn node(&self, node: usize) -> String {
