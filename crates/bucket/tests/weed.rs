@@ -8,11 +8,11 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use igor_bucket::probe::{Plan, probe};
 use igor_bucket::{Bucket, Requests};
-use igor_bucket_testing::{ACCESS_KEY, Fault, Faulty, SECRET_KEY, Weed};
+use igor_bucket_testing::{ACCESS_KEY, Fault, Faulty, SECRET_KEY, Weed, weed};
 use igor_store::bucket::{Created, Failure, PAGE_KEYS_MAX};
 use std::sync::LazyLock;
 
-static WEED: LazyLock<Option<Weed>> = LazyLock::new(Weed::start);
+static WEED: LazyLock<Option<Weed>> = LazyLock::new(weed);
 
 #[tokio::test]
 async fn operations_do_what_they_say() {

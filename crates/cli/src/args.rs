@@ -165,7 +165,7 @@ pub(crate) enum Verb {
     Doctor,
     /// See an agent move over three nodes that are killed, with your own eyes, in under a minute
     #[command(
-        after_help = "Examples:\n  igor demo\n  igor demo --seed 7         # the same kills again\n  igor demo --keep           # leaves its homes, to look around in"
+        after_help = "Examples:\n  igor demo\n  igor demo --seed 7         # the same kills again\n  igor demo --keep           # leaves its homes, to look around in\n  igor demo --failover       # machines die, and others go on by themselves"
     )]
     Demo(Demo),
     /// Print a completion script for a shell
@@ -594,6 +594,9 @@ pub(crate) struct Demo {
     /// How often to kill
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) kills: u32,
+    /// Have machines fail, with a bucket that other nodes go on from; needs SeaweedFS (`weed`) on the path or in IGOR_WEED
+    #[arg(long, conflicts_with_all = ["seed", "kills"])]
+    pub(crate) failover: bool,
     /// Leave the homes of the demo in place
     #[arg(long)]
     pub(crate) keep: bool,

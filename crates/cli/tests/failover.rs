@@ -108,7 +108,7 @@ fn scene(faults: u32) -> Option<(Ground, Weed)> {
             return None;
         }
     };
-    let weed = Weed::start();
+    let weed = igor_bucket_testing::weed();
     assert!(weed.is_some() || faults < FULL_RUN, "a full run cannot be skipped");
     weed.map(|weed| (ground, weed))
 }

@@ -1,6 +1,6 @@
 //! SeaweedFS ends with what started it, however that ends.
 
-use igor_bucket_testing::Weed;
+use igor_bucket_testing::weed;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ fn ends(pid: u32) {
 
 #[test]
 fn it_ends_when_it_is_dropped() {
-    let Some(weed) = Weed::start() else { return };
+    let Some(weed) = weed() else { return };
     let pid = weed.pid();
     assert!(std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains("(weed)"));
     drop(weed);
@@ -29,7 +29,7 @@ fn it_ends_when_it_is_dropped() {
 #[test]
 fn it_ends_when_its_test_is_killed() {
     if std::env::var_os(CHILD).is_some() {
-        let Some(weed) = Weed::start() else { return };
+        let Some(weed) = weed() else { return };
         println!("\n{SAYS}{}", weed.pid());
         loop {
             std::thread::park();

@@ -12,6 +12,7 @@ mod audit;
 mod checks;
 mod custody;
 mod dice;
+mod failover;
 mod feeder;
 mod host;
 mod play;
@@ -19,6 +20,7 @@ mod rogue;
 mod screen;
 #[allow(dead_code)] // the same, for processes
 mod stage;
+mod tale;
 mod watcher;
 mod wire;
 
@@ -30,11 +32,13 @@ use crate::{
     words,
 };
 use checks::Check;
+use failover::Failover;
 use host::Host;
 use play::Play;
 use serde::Serialize;
 use stage::INTERRUPTED;
 use std::{fmt::Write as _, fs, path::Path, sync::atomic::Ordering, time::Instant};
+use tale::Tale;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The agent and the prices are in the binary, so that the demo needs no file.
@@ -65,7 +69,13 @@ const QUESTION: &str = "how-did-it-go";
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Told {
     /// It begins.
-    Begun { seed: u64, folder: String, lines: usize, nodes: Vec<Node> },
+    Begun {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seed: Option<u64>,
+        folder: String,
+        lines: usize,
+        nodes: Vec<Node>,
+    },
     /// A kill, and what it hit.
     Killed { kill: u32, node: &'static str, hit: &'static str, tick: u64 },
     /// The agent's money ended.
@@ -87,10 +97,23 @@ enum Told {
     Cut { from: &'static str, to: &'static str, bytes: u64, goes_on: bool, said: String },
     /// A copy of a home gave the agent away, and was refused.
     Refused { code: i32, said: String, status: String, cause: String, evidence: String },
+    /// Another node went on with it.
+    WentOn { fault: &'static str, from: &'static str, to: &'static str, epoch: String, tick: u64, gap_ns: u64 },
+    /// A host that came back knows that it is not its any more.
+    StoodDown { node: &'static str, status: String, custodian: String },
     /// A check.
     Check { check: &'static str, ok: bool, saw: String },
     /// It is over.
-    Over { ok: bool, kills: u32, ticks: usize, entries: usize, seconds: u64 },
+    Over {
+        ok: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kills: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failovers: Option<u32>,
+        ticks: usize,
+        entries: usize,
+        seconds: u64,
+    },
 }
 
 /// A node, and what it asks in credits.
@@ -142,7 +165,7 @@ pub(crate) fn demo(context: &Context, args: &args::Demo) -> Result<(), Failure> 
     let put = |name, bytes: &[u8]| fs::write(folder.path().join(name), bytes);
     put(AGENT_FILE, AGENT).and_then(|()| put(PRICES_FILE, PRICES.as_bytes())).map_err(Failure::failed)?;
 
-    let played = play(out, folder.path(), seed, args.kills);
+    let played = if args.failover { fail_over(out, folder.path()) } else { play(out, folder.path(), seed, args.kills) };
     let interrupted = INTERRUPTED.load(Ordering::Relaxed);
     let keep = args.keep || matches!(played, Err(Broken::Play(_))) && !interrupted;
     let kept = keep.then(|| folder.keep());
@@ -157,37 +180,56 @@ pub(crate) fn demo(context: &Context, args: &args::Demo) -> Result<(), Failure> 
         }
     };
     let held = table(out, &checks)?;
-    let (kills, ticks, entries) = over;
+    let (blows, ticks, entries) = over;
+    let (kills, failovers) = if args.failover { (None, Some(blows)) } else { (Some(blows), None) };
     let seconds = begun.elapsed().as_secs();
-    let over = Told::Over { ok: held, kills, ticks, entries, seconds };
+    let over = Told::Over { ok: held, kills, failovers, ticks, entries, seconds };
     out.say(&over, || closing(out, held, seconds, kept.as_deref()))?;
     if held { Ok(()) } else { Err(Failure::failed("a check did not hold")) }
 }
 
-/// Kills, ticks and entries.
+/// Kills or failovers, ticks and entries.
 type Over = (u32, usize, usize);
 
 /// Plays it, and looks at what is there then. All that was started has ended when this comes back.
 fn play(out: Output, folder: &Path, seed: u64, kills: u32) -> Result<(Vec<Check>, Over), Broken> {
     let mut play = Play::new(out, &crate::context::this_binary(), folder, seed)?;
-    opening(&mut play, folder, seed)?;
+    let more = format!(
+        "They are killed without warning (SIGKILL), again and again, while it computes and while it moves from one to\n\
+         another. An ordinary program would lose what it knew, trade twice, or run in two places.\n\
+         (kills are drawn with seed {seed}; igor demo --seed {seed} draws them again)"
+    );
+    opening(&mut play.tale, &play.hosts, folder, Some(seed), &more)?;
     let performed = play.perform(kills);
     // Whatever comes now is told under the story.
-    play.screen.erase()?;
+    play.tale.screen.erase()?;
     performed?;
-    let (checks, journal) = checks::look(&play.hosts, play.run())?;
+    let (checks, journal) = checks::of_moves(&play)?;
     Ok((checks, (play.run().kills(), journal.ticks(), journal.entries())))
 }
 
-fn opening(play: &mut Play, folder: &Path, seed: u64) -> Result<(), Failure> {
+/// The same, of hosts that fail.
+fn fail_over(out: Output, folder: &Path) -> Result<(Vec<Check>, Over), Broken> {
+    let mut failover = Failover::new(out, &crate::context::this_binary(), folder)?;
+    let more = "Its journal is in a bucket (SeaweedFS, a process of its own as well). One after the other its hosts fail, and\n\
+                nobody is there to help: the other nodes go on by themselves, with all that it knew, and never two of them.";
+    opening(&mut failover.tale, &failover.hosts, folder, None, more)?;
+    let performed = failover.perform();
+    failover.tale.screen.erase()?;
+    performed?;
+    let (checks, journal) = checks::of_failovers(&failover)?;
+    Ok((checks, (failover.failovers(), journal.ticks(), journal.entries())))
+}
+
+fn opening(tale: &mut Tale, hosts: &[Host; 3], folder: &Path, seed: Option<u64>, more: &str) -> Result<(), Failure> {
     let node = |host: &Host| Node {
         letter: host.letter,
         key: host.key.clone(),
         price_per_second: host.price.per_second,
         price_per_fuel: host.price.per_fuel,
     };
-    let nodes: Vec<Node> = play.hosts.iter().map(node).collect();
-    let title = play.screen.tone(Tone::Strong, "A program that survives, wherever it is");
+    let nodes: Vec<Node> = hosts.iter().map(node).collect();
+    let title = tale.screen.tone(Tone::Strong, "A program that survives, wherever it is");
     let mut words = format!(
         "{title}\n\n\
          A small program trades shares. It reads thirteen years of real prices, one message a day, keeps its cash and\n\
@@ -200,14 +242,9 @@ fn opening(play: &mut Play, folder: &Path, seed: u64) -> Result<(), Failure> {
             "  {letter}  asks {price_per_second:>11} credits a second of computing and {price_per_fuel:>9} for each instruction or so"
         );
     }
-    let _ = write!(
-        words,
-        "They are killed without warning (SIGKILL), again and again, while it computes and while it moves from one to\n\
-         another. An ordinary program would lose what it knew, trade twice, or run in two places.\n\
-         (kills are drawn with seed {seed}; igor demo --seed {seed} draws them again)"
-    );
+    words.push_str(more);
     let told = Told::Begun { seed, folder: folder.display().to_string(), lines: LINES, nodes };
-    play.screen.tell(&told, || words)
+    tale.screen.tell(&told, || words)
 }
 
 fn closing(out: Output, held: bool, seconds: u64, kept: Option<&Path>) -> String {

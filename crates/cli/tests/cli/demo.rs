@@ -30,6 +30,26 @@ fn every_check_of_the_demo_holds() {
 }
 
 #[test]
+fn hosts_fail_and_every_check_holds() {
+    let home = Home::new();
+    if igor_weed::find().is_none() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "SeaweedFS is missing: scripts/weed installs it");
+        let told = home.ask(&["demo", "--failover"]);
+        assert_eq!(told.code, Some(1));
+        assert!(told.said.contains("SeaweedFS") && told.said.contains("IGOR_WEED"), "{}", told.said);
+        return;
+    }
+    let told = home.ask(&["demo", "--failover"]);
+    assert_eq!(told.code, Some(0), "{} {:?}", told.said, told.rows);
+    let checks = of(&told.rows, "check");
+    assert!(checks.len() >= 9 && checks.iter().all(|row| row["ok"] == true), "{checks:?}");
+    let faults: Vec<_> = of(&told.rows, "went_on").iter().map(|row| row["fault"].clone()).collect();
+    assert_eq!(faults, ["killed", "frozen", "cut off from the bucket", "cut off from its peers"]);
+    assert_eq!(of(&told.rows, "stood_down").len(), 4);
+    assert_eq!(told.rows.last().map(|row| &row["failovers"]), Some(&4.into()));
+}
+
+#[test]
 fn whoever_interrupts_the_demo_finds_nothing_left() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let mut demo = Command::new(IGOR)

@@ -4,9 +4,11 @@ use super::{
     LINES, NAME, PRICES, QUESTION,
     audit::{Journal, amount},
     custody::{Custody, Rate},
+    failover::Failover,
     host::Host,
-    play::{C, Run},
+    play::{C, Play, Run},
     stage::Answer,
+    tale::Tale,
 };
 use serde_json::Value;
 
@@ -16,70 +18,115 @@ pub(super) struct Check {
     pub(super) result: Result<String, String>,
 }
 
-/// Looks at everything. Nothing runs any more; the agent is at C.
-pub(super) fn look(hosts: &[Host; 3], run: &Run) -> Result<(Vec<Check>, Journal), String> {
-    let rate =
-        |host: &Host| Ok::<_, String>((host.key.clone(), Rate::new(host.price.per_second, host.price.per_fuel)?));
-    let mut custody = Custody::new(hosts.iter().map(rate).collect::<Result<_, _>>()?);
-    // What breaks a rule there fails a check; the rest is looked at as well.
-    let mut broken = None;
-    let journal = Journal::read_with(hosts[C].stage(), NAME, |row| {
-        if broken.is_none() {
-            broken = custody.take(row).err();
-        }
-        Ok(())
-    })?;
-    let unbroken = |said: String| broken.clone().map_or(Ok(said), Err);
-    let shown = hosts[C].shown()?;
-    let money = amount(&shown["balance"])
-        .and_then(|balance| journal.money(balance))
-        .map(|money| format!("{} given = {} spent + {} left", money.funded, money.spent, money.balance));
-    let bills = format!("{} bills, each by the price of the node that had it then", custody.bills());
+/// A whole life, as the node has it that has the agent last.
+pub(super) struct Life {
+    pub(super) journal: Journal,
+    custody: Custody,
+    /// What breaks a rule of custody fails a check; the rest is looked at as well.
+    broken: Option<String>,
+    shown: Value,
+}
+
+impl Life {
+    /// Reads it. Nothing runs any more.
+    pub(super) fn read(hosts: &[Host; 3], last: usize) -> Result<Self, String> {
+        let rate =
+            |host: &Host| Ok::<_, String>((host.key.clone(), Rate::new(host.price.per_second, host.price.per_fuel)?));
+        let mut custody = Custody::new(hosts.iter().map(rate).collect::<Result<_, _>>()?);
+        let mut broken = None;
+        let journal = Journal::read_with(hosts[last].stage(), NAME, |row| {
+            if broken.is_none() {
+                broken = custody.take(row).err();
+            }
+            Ok(())
+        })?;
+        Ok(Self { journal, custody, broken, shown: hosts[last].shown()? })
+    }
+
+    fn unbroken(&self, said: String) -> Result<String, String> {
+        self.broken.clone().map_or(Ok(said), Err)
+    }
+
+    fn money(&self) -> Result<String, String> {
+        let money = self.journal.money(amount(&self.shown["balance"])?)?;
+        Ok(format!("{} given = {} spent + {} left", money.funded, money.spent, money.balance))
+    }
+
+    fn bills(&self) -> Result<String, String> {
+        self.unbroken(format!("{} bills, each by the price of the node that had it then", self.custody.bills()))
+    }
+
+    fn ticks(&self, tale: &Tale) -> Result<String, String> {
+        self.journal.announced_are_there(&tale.announced)?;
+        Ok(format!("{} announced, each in the journal once", tale.announced.len()))
+    }
+
+    fn prices(&self, stream: &str) -> Result<String, String> {
+        self.journal.stream_once(stream, LINES as u64)?;
+        let questions = self.journal.ids_once(std::iter::once(QUESTION.to_owned()))?;
+        Ok(format!("{LINES} lines and {questions} question sent, each processed once"))
+    }
+}
+
+/// Looks at everything after the agent went from node to node, and is at C.
+pub(super) fn of_moves(play: &Play) -> Result<(Vec<Check>, Journal), String> {
+    let (hosts, run) = (&play.hosts, play.run());
+    let life = Life::read(hosts, C)?;
     let checks = vec![
         Check { name: "kills", result: Ok(run.kills_in_words()) },
-        Check { name: "same result as a run without any accident", result: report(run) },
-        Check { name: "ticks", result: ticks(&journal, run) },
-        Check { name: "prices", result: prices(&journal, run) },
-        Check { name: "one node at a time", result: journey(hosts, run, &custody).and_then(unbroken) },
-        Check { name: "one history", result: one_history(hosts, &journal) },
+        Check { name: "same result as a run without any accident", result: report(&run.report) },
+        Check { name: "ticks", result: life.ticks(&play.tale) },
+        Check { name: "prices", result: life.prices(&run.stream) },
+        Check { name: "one node at a time", result: journey(hosts, &play.tale, &life) },
+        Check { name: "one history", result: one_history(hosts, &life.journal) },
         Check { name: "a connection cut in a move", result: Ok(run.cut.clone()) },
         Check { name: "a node killed while giving", result: Ok(run.giving.clone()) },
-        Check { name: "a copy was refused", result: refused(&journal, run) },
-        Check { name: "money, to the last unit", result: money },
-        Check { name: "bills", result: unbroken(bills) },
-        Check { name: "its money ended", result: ends(&journal) },
+        Check { name: "a copy was refused", result: refused(&life.journal, run) },
+        Check { name: "money, to the last unit", result: life.money() },
+        Check { name: "bills", result: life.bills() },
+        Check { name: "its money ended", result: ends(&life.journal) },
         Check { name: "whole life executed again", result: executed(&hosts[C]) },
     ];
-    Ok((checks, journal))
+    Ok((checks, life.journal))
 }
 
-fn report(run: &Run) -> Result<String, String> {
+/// Looks at everything after the nodes of the agent failed one after the other.
+pub(super) fn of_failovers(failover: &Failover) -> Result<(Vec<Check>, Journal), String> {
+    let hosts = &failover.hosts;
+    let last = *failover.tale.journey.last().ok_or("the agent lived nowhere")?;
+    let life = Life::read(hosts, last)?;
+    let checks = vec![
+        Check { name: "failovers", result: Ok(failover.in_words()) },
+        Check { name: "same result as a run without any accident", result: report(&failover.report) },
+        Check { name: "ticks", result: life.ticks(&failover.tale) },
+        Check { name: "prices", result: life.prices(&failover.stream) },
+        Check { name: "one node at a time", result: journey(hosts, &failover.tale, &life) },
+        Check { name: "one history", result: one_history(hosts, &life.journal) },
+        Check { name: "whoever came back stood down", result: failover.stood_down() },
+        Check { name: "money, to the last unit", result: life.money() },
+        Check { name: "bills", result: life.bills() },
+        Check { name: "whole life executed again", result: executed(&hosts[last]) },
+    ];
+    Ok((checks, life.journal))
+}
+
+fn report(said: &str) -> Result<String, String> {
     let native = igor_agent_strategy::uninterrupted(PRICES).to_json();
-    if run.report == native { Ok(native) } else { Err(format!("{} instead of {native}", run.report)) }
-}
-
-fn ticks(journal: &Journal, run: &Run) -> Result<String, String> {
-    journal.announced_are_there(&run.announced)?;
-    Ok(format!("{} announced, each in the journal once", run.announced.len()))
-}
-
-fn prices(journal: &Journal, run: &Run) -> Result<String, String> {
-    journal.stream_once(&run.stream, LINES as u64)?;
-    let questions = journal.ids_once(std::iter::once(QUESTION.to_owned()))?;
-    Ok(format!("{LINES} lines and {questions} question sent, each processed once"))
+    if said == native { Ok(native) } else { Err(format!("{said} instead of {native}")) }
 }
 
 /// The epochs are those of the nodes that the agent was seen at, in that order.
-fn journey(hosts: &[Host; 3], run: &Run, custody: &Custody) -> Result<String, String> {
+fn journey(hosts: &[Host; 3], tale: &Tale, life: &Life) -> Result<String, String> {
+    let custody = &life.custody;
     let letter = |key: &str| hosts.iter().find(|host| host.key == key).map_or("?", |host| host.letter);
     let epochs: Vec<String> =
         custody.epochs().iter().map(|((term, n), key)| format!("{term}.{n} {}", letter(key))).collect();
     let mut lived: Vec<&str> = custody.epochs().iter().map(|(_, key)| letter(key)).collect();
     // A move that came back has raised the epoch, and changed nothing else.
     lived.dedup();
-    let seen: Vec<&str> = run.journey.iter().map(|node| hosts[*node].letter).collect();
+    let seen: Vec<&str> = tale.journey.iter().map(|node| hosts[*node].letter).collect();
     if lived == seen {
-        Ok(format!("{}: one custodian an epoch, in order", epochs.join(", ")))
+        life.unbroken(format!("{}: one custodian an epoch, in order", epochs.join(", ")))
     } else {
         Err(format!("it was seen at {seen:?}; its journal says {epochs:?}"))
     }

@@ -60,6 +60,12 @@ impl Host {
         Ok(Self { letter, key, price, port: free_port()?, home, stage, actor: None })
     }
 
+    /// The same, with this in the environment of its process.
+    pub(super) fn with(mut self, environment: &'static [(&'static str, &'static str)]) -> Self {
+        self.stage = self.stage.with(environment);
+        self
+    }
+
     /// A node on a copy of another one's home, as it is now.
     pub(super) fn copy_of(original: &Self, igor: &Path, folder: &Path, letter: &'static str) -> Result<Self, String> {
         let home = folder.join(letter);
@@ -77,8 +83,8 @@ impl Host {
     }
 
     /// Writes what it is to do: its price, whose agents it carries, and which nodes it knows and takes agents from.
-    /// It is met where it listens, if it does.
-    pub(super) fn configure(&self, owner: &str, listens: bool, peers: &[Peer<'_>]) -> Result<(), String> {
+    /// It is met where it listens, if it does. `more` is what else stands there.
+    pub(super) fn configure(&self, owner: &str, listens: bool, peers: &[Peer<'_>], more: &str) -> Result<(), String> {
         let Price { per_second, per_fuel } = self.price;
         let mut toml = format!(
             "[price]\nper_second = \"{per_second}\"\nper_fuel = \"{per_fuel}\"\n\n[policy]\nowners = [\"{owner}\"]\nnodes = ["
@@ -95,7 +101,7 @@ impl Host {
             let address = address_of(node, address).ok_or("a key that is no peer id")?;
             let _ = write!(toml, "\"{address}\", ");
         }
-        toml.push_str("]\n");
+        let _ = writeln!(toml, "]\n{more}");
         fs::write(self.home.join("node.toml"), toml).map_err(|e| e.to_string())
     }
 
@@ -122,6 +128,11 @@ impl Host {
     /// What its process says next.
     pub(super) fn hear(&self, deadline: Instant) -> Heard {
         self.actor.as_ref().map_or(Heard::End, |actor| actor.hear(deadline))
+    }
+
+    /// Sends its process a signal.
+    pub(super) fn signal(&self, signal: rustix::process::Signal) -> Result<(), String> {
+        self.actor.as_ref().ok_or("it does not run")?.signal(signal)
     }
 
     /// Ends its process with SIGKILL. Gives what it had still said.

@@ -8,20 +8,19 @@
 mod acts;
 
 use super::{
-    AGENT_FILE, BUDGET, Broken, LINES, MANIFEST, MANIFEST_FILE, NAME, PRICES_FILE, Told,
+    AGENT_FILE, BUDGET, Broken, MANIFEST, MANIFEST_FILE, NAME, PRICES_FILE, Told,
     aim::{Aim, Hit},
-    audit::Announced,
     dice::Dice,
     feeder::{Feed, Feeder, Place},
-    host::{Host, PATIENCE, Peer, Price, going_on, key},
+    host::{Host, PATIENCE, Peer, Price, key},
     rogue::{Refused, Rogue},
-    screen::{Doing, Picture, Screen, Whereabouts},
+    screen::{Doing, Whereabouts},
     stage::{Answer, Heard, Stage},
-    watcher::{News, Watcher},
+    tale::{SLICE, Tale},
+    watcher::News,
     wire::Wire,
 };
-use crate::output::{Output, Tone};
-use igor_protocol::Seq;
+use crate::output::Output;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -45,14 +44,12 @@ const CYCLE: Duration = Duration::from_millis(3);
 /// Prices a second, while the nodes are being killed.
 const RATE: &str = "120";
 const FUND: &str = "1000";
-/// How often it is looked whether something has happened.
-const SLICE: Duration = Duration::from_millis(50);
 /// After a kill: as long as this, what the node had still told may be on its way.
 const ECHO: Duration = Duration::from_millis(20);
 
 /// The stage and who is on it.
 pub(super) struct Play {
-    pub(super) screen: Screen,
+    pub(super) tale: Tale,
     pub(super) hosts: [Host; 3],
     /// Where the owner's key is: at none of the nodes.
     owner: Stage,
@@ -62,7 +59,6 @@ pub(super) struct Play {
     folder: PathBuf,
     igor: PathBuf,
     dice: Dice,
-    watcher: Option<Watcher>,
     feeder: Option<Feeder>,
     /// A's home as it was early on.
     rogue: Option<Rogue>,
@@ -76,16 +72,11 @@ pub(super) struct Play {
 /// What happened.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    pub(super) announced: Vec<Announced>,
-    /// The position after the last entry that was told.
-    next: u64,
     /// The last tick that the journal had after the last kill.
     known: u64,
     pub(super) hits: BTreeMap<Hit, u32>,
     ended: bool,
     funded: bool,
-    /// Where the agent lived, one node after the other.
-    pub(super) journey: Vec<usize>,
     /// Bytes that the last move took.
     bytes: u64,
     pub(super) cut: String,
@@ -103,10 +94,6 @@ impl Run {
     pub(super) fn kills_in_words(&self) -> String {
         let hits = Hit::ALL.iter().map(|hit| format!("{} {}", self.hits.get(hit).unwrap_or(&0), hit.name()));
         format!("{}: {}", self.kills(), hits.collect::<Vec<_>>().join(", "))
-    }
-
-    fn last_tick(&self) -> u64 {
-        self.announced.last().map_or(0, |told| told.tick)
     }
 }
 
@@ -126,22 +113,14 @@ impl Play {
             (C, [(A, Some(hosts[A].port), false), (B, None, true)]),
         ] {
             let peers = peers.map(|(peer, port, sends)| Peer { key: &hosts[peer].key, port, sends });
-            hosts[node].configure(&owner_key, node != B, &peers)?;
+            hosts[node].configure(&owner_key, node != B, &peers, "")?;
         }
         hosts.iter_mut().try_for_each(Host::start)?;
         for host in &hosts {
             host.expect("started")?;
         }
-        let picture = Picture {
-            nodes: PRICES_ASKED.map(|(letter, _)| (letter, Doing::Runs)),
-            agent: Whereabouts::Nowhere,
-            tick: 0,
-            epoch: "0.0".to_owned(),
-            prices: (0, LINES),
-            kills: 0,
-        };
         Ok(Self {
-            screen: Screen::new(out, picture),
+            tale: Tale::new(out, PRICES_ASKED.map(|(letter, _)| letter), "kills"),
             hosts,
             owner,
             owner_key,
@@ -149,7 +128,6 @@ impl Play {
             folder: folder.to_owned(),
             igor: igor.to_owned(),
             dice: Dice::new(seed),
-            watcher: None,
             feeder: None,
             rogue: None,
             run: Run::default(),
@@ -184,31 +162,14 @@ impl Play {
 
     /// From now on the agent is read along with there.
     fn lives_at(&mut self, node: usize) -> Result<(), String> {
-        self.watcher = Some(Watcher::begin(&self.hosts[node].socket()?, Seq(self.run.next)));
-        self.run.journey.push(node);
-        self.screen.picture.agent = Whereabouts::At(node);
-        Ok(())
+        self.tale.lives_at(node, &self.hosts[node])
     }
 
     /// The next thing that a node tells of the agent, or nothing by then.
     fn hear(&mut self, deadline: Instant) -> Result<Option<News>, Broken> {
-        going_on()?;
-        self.screen.refresh()?;
-        let slice = deadline.min(Instant::now() + SLICE);
-        let Some(told) = self.watcher.as_ref().and_then(|watcher| watcher.hear(slice)) else { return Ok(None) };
-        self.run.next = told.seq + 1;
-        let picture = &mut self.screen.picture;
-        picture.epoch = told.epoch;
-        match &told.news {
-            News::Tick(tick) => {
-                picture.tick = tick.tick;
-                self.run.announced.push(tick.clone());
-            }
-            News::Message(Some(n)) => picture.prices.0 = *n,
-            News::Ended => self.run.ended = true,
-            News::Message(None) | News::Other => {}
-        }
-        Ok(Some(told.news))
+        let news = self.tale.hear(deadline)?;
+        self.run.ended |= matches!(news, Some(News::Ended));
+        Ok(news)
     }
 
     /// Hears what a node had told before it was killed.
@@ -237,7 +198,7 @@ impl Play {
     /// Starts a node again.
     fn start(&mut self, node: usize) -> Result<(), Broken> {
         self.hosts[node].start()?;
-        self.screen.picture.nodes[node].1 = Doing::Starts;
+        self.tale.screen.picture.nodes[node].1 = Doing::Starts;
         self.recovering = true;
         Ok(())
     }
@@ -261,7 +222,7 @@ impl Play {
             match self.hosts[node].hear(Instant::now()) {
                 Heard::Row(row) if row["event"] == "carried" => {
                     self.recovering = false;
-                    self.screen.picture.nodes[node].1 = Doing::Runs;
+                    self.tale.screen.picture.nodes[node].1 = Doing::Runs;
                     if let Some(feeder) = &self.feeder {
                         feeder.again();
                     }
@@ -294,11 +255,11 @@ impl Play {
             self.aim(aim, node)?;
         }
         let rows = self.hosts[node].kill()?;
-        self.screen.picture.nodes[node].1 = Doing::Killed;
+        self.tale.screen.picture.nodes[node].1 = Doing::Killed;
         self.hear_out()?;
         let lives = !self.recovering || rows.iter().any(|row| row["event"] == "carried");
         let shown = self.hosts[node].shown()?;
-        let hit = Hit::classify(lives, self.run.known.max(self.run.last_tick()), &shown);
+        let hit = Hit::classify(lives, self.run.known.max(self.tale.last_tick()), &shown);
         self.hit(node, hit, &shown)?;
         Ok(hit)
     }
@@ -308,10 +269,13 @@ impl Play {
         self.run.known = tick;
         *self.run.hits.entry(hit).or_default() += 1;
         let kill = self.run.kills();
-        self.screen.picture.kills = kill;
+        self.tale.screen.picture.blows = kill;
         let letter = self.hosts[node].letter;
         let told = Told::Killed { kill, node: letter, hit: hit.name(), tick };
-        Ok(self.screen.tell(&told, || format!("kill {kill:>2}, node {letter}, tick {tick:>5}: {}", hit.words()))?)
+        Ok(self
+            .tale
+            .screen
+            .tell(&told, || format!("kill {kill:>2}, node {letter}, tick {tick:>5}: {}", hit.words()))?)
     }
 
     /// Comes back at the moment that is aimed at.
@@ -349,21 +313,17 @@ impl Play {
     /// Its money is spent: it ended by itself, gracefully. Its owner gives it more.
     fn revive(&mut self, node: usize) -> Result<(), Broken> {
         let shown = self.hosts[node].until("the agent does not end", |shown| shown["status"] == "ended")?;
-        self.screen.picture.agent = Whereabouts::Ended(node);
+        self.tale.screen.picture.agent = Whereabouts::Ended(node);
         let tick = shown["tick"].as_u64().unwrap_or(0);
-        self.screen.tell(&Told::Exhausted { tick }, || {
+        self.tale.screen.tell(&Told::Exhausted { tick }, || {
             format!("tick {tick}: its money is spent. It wrote down its state and ended: nobody computes for nothing")
         })?;
         let funded = self.owner.at(&self.hosts[node].socket()?).ask(&["fund", NAME, FUND]).and_then(Answer::last)?;
         self.run.funded = true;
-        self.screen.picture.agent = Whereabouts::At(node);
+        self.tale.screen.picture.agent = Whereabouts::At(node);
         let funded = funded["funded"].as_str().unwrap_or_default().to_owned();
-        Ok(self.screen.tell(&Told::Funded { funded }, || {
+        Ok(self.tale.screen.tell(&Told::Funded { funded }, || {
             format!("its owner gives it {FUND} credits (igor fund {NAME} {FUND}), and it lives again, where it was")
         })?)
-    }
-
-    fn strong(&self, text: &str) -> String {
-        self.screen.tone(Tone::Strong, text)
     }
 }

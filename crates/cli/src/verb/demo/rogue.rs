@@ -37,7 +37,7 @@ impl Rogue {
     pub(super) fn of(original: &Host, owner: &str, other: &Host, igor: &Path, folder: &Path) -> Result<Self, String> {
         let host = Host::copy_of(original, igor, folder, "copy")?;
         let wire = Wire::to(other.port, false)?;
-        host.configure(owner, true, &[Peer { key: &other.key, port: Some(wire.port), sends: true }])?;
+        host.configure(owner, true, &[Peer { key: &other.key, port: Some(wire.port), sends: true }], "")?;
         Ok(Self { host, wire })
     }
 

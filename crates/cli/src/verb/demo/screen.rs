@@ -28,6 +28,11 @@ pub(super) enum Doing {
     Starts,
     Killed,
     Off,
+    Frozen,
+    /// It does not reach the bucket.
+    NoBucket,
+    /// It does not reach the other nodes.
+    NoPeers,
 }
 
 /// Where the agent is: at a node, or on its way to another one.
@@ -49,7 +54,9 @@ pub(super) struct Picture {
     pub(super) epoch: String,
     /// Prices that came in, of all.
     pub(super) prices: (u64, usize),
-    pub(super) kills: u32,
+    /// What was done to nodes, how often, and what it is called.
+    pub(super) blows: u32,
+    pub(super) named: &'static str,
 }
 
 /// The terminal, or what stands for it.
@@ -137,6 +144,9 @@ impl Screen {
         match (self.picture.nodes[node].1, self.picture.agent) {
             (Doing::Killed, _) => ("killed".to_owned(), Tone::Bad),
             (Doing::Off, _) => ("switched off".to_owned(), Tone::Faint),
+            (Doing::Frozen, _) => ("frozen".to_owned(), Tone::Bad),
+            (Doing::NoBucket, _) => ("bucket cut off".to_owned(), Tone::Bad),
+            (Doing::NoPeers, _) => ("peers cut off".to_owned(), Tone::Bad),
             (Doing::Starts, _) => ("starts again".to_owned(), Tone::Warn),
             (Doing::Runs, Whereabouts::At(here)) if here == node => (format!("● {NAME}"), Tone::Good),
             (Doing::Runs, Whereabouts::Ended(here)) if here == node => ("○ no money left".to_owned(), Tone::Warn),
@@ -147,9 +157,9 @@ impl Screen {
     }
 
     fn numbers(&self) -> String {
-        let Picture { tick, epoch, prices: (in_now, all), kills, .. } = &self.picture;
+        let Picture { tick, epoch, prices: (in_now, all), blows, named, .. } = &self.picture;
         let seconds = self.begun.elapsed().as_secs();
-        format!("tick {tick}  epoch {epoch}  {in_now} of {all} prices  {kills} kills  {seconds} s")
+        format!("tick {tick}  epoch {epoch}  {in_now} of {all} prices  {blows} {named}  {seconds} s")
     }
 
     /// All of it in one line of so many columns.

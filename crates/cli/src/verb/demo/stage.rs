@@ -39,6 +39,7 @@ pub(crate) struct Stage {
     /// Where the stderr of what is started goes, for those who look, and how much is said there.
     log: PathBuf,
     filter: &'static str,
+    environment: &'static [(&'static str, &'static str)],
 }
 
 /// What a command printed and how it ended.
@@ -61,7 +62,13 @@ impl Answer {
 
 impl Stage {
     pub(crate) fn new(igor: &Path, home: &Path, log: &Path) -> Self {
-        Self { igor: igor.to_owned(), home: home.to_owned(), node: None, log: log.to_owned(), filter: "warn" }
+        let (igor, home, log) = (igor.to_owned(), home.to_owned(), log.to_owned());
+        Self { igor, home, node: None, log, filter: "warn", environment: &[] }
+    }
+
+    /// The same, where whatever is started finds this in its environment.
+    pub(crate) fn with(&self, environment: &'static [(&'static str, &'static str)]) -> Self {
+        Self { environment, ..self.clone() }
     }
 
     /// The same, talking to the node at this socket, whatever home that has.
@@ -82,6 +89,7 @@ impl Stage {
         }
         // Only what is said here counts, whoever starts this.
         command.env_remove("IGOR_NODE").env_remove("IGOR_TOKEN").env("IGOR_LOG", self.filter);
+        command.envs(self.environment.iter().copied());
         command
     }
 

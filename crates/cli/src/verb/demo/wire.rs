@@ -1,4 +1,5 @@
-//! A wire between two nodes that can be cut: it passes on what comes over TCP, and breaks when it is told to.
+//! A wire between two ends that can be cut: it passes on what comes over TCP, and breaks, or holds everything back, when
+//! it is told to.
 //!
 //! Invariant: it neither reads nor changes what it passes on. The nodes know each other by their keys, not by it.
 
@@ -13,7 +14,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
     runtime::Handle,
-    sync::Notify,
+    sync::{Notify, watch},
     task::AbortHandle,
 };
 
@@ -36,6 +37,8 @@ struct State {
     left: AtomicU64,
     broken: Notify,
     cuts: AtomicU64,
+    /// Nothing comes through, and nobody is told.
+    held: watch::Sender<bool>,
 }
 
 impl Wire {
@@ -47,7 +50,8 @@ impl Wire {
         });
         let (own, listener) = bound.map_err(|e| format!("a port of 127.0.0.1: {e}"))?;
         let (left, cuts) = (AtomicU64::new(NEVER), AtomicU64::new(0));
-        let state = Arc::new(State { to: port, open: open.into(), left, broken: Notify::new(), cuts });
+        let (broken, held) = (Notify::new(), watch::Sender::new(false));
+        let state = Arc::new(State { to: port, open: open.into(), left, broken, cuts, held });
         let task = Handle::current().spawn(accept(listener, state.clone())).abort_handle();
         Ok(Self { port: own, state, task })
     }
@@ -60,6 +64,11 @@ impl Wire {
     /// Breaks once, after so many more bytes have gone there.
     pub(super) fn cut_after(&self, bytes: u64) {
         self.state.left.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Holds everything back from now on, or lets it through again.
+    pub(super) fn hold(&self, held: bool) {
+        self.state.held.send_replace(held);
     }
 
     /// How often it broke.
@@ -87,14 +96,15 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 /// Passes on until one side ends, or the wire breaks; then both sides see the end of the connection.
 async fn pass(from: TcpStream, state: &State) -> io::Result<()> {
     let broken = state.broken.notified();
+    drop(state.held.subscribe().wait_for(|held| !held).await);
     let to = TcpStream::connect(("127.0.0.1", state.to)).await?;
     from.set_nodelay(true)?;
     to.set_nodelay(true)?;
     let ((from_read, from_write), (to_read, to_write)) = (from.into_split(), to.into_split());
     tokio::select! {
         () = broken => Ok(()),
-        there = copy(from_read, to_write, |bytes| state.may_pass(bytes)) => there,
-        back = copy(to_read, from_write, |_| true) => back,
+        there = copy(from_read, to_write, state, |bytes| state.may_pass(bytes)) => there,
+        back = copy(to_read, from_write, state, |_| true) => back,
     }
 }
 
@@ -115,13 +125,20 @@ impl State {
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, may_pass: impl Fn(usize) -> bool) -> io::Result<()> {
-    let mut piece = vec![0; PIECE_BYTES];
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    state: &State,
+    may_pass: impl Fn(usize) -> bool,
+) -> io::Result<()> {
+    let (mut piece, mut held) = (vec![0; PIECE_BYTES], state.held.subscribe());
     loop {
         let bytes = from.read(&mut piece).await?;
         if bytes == 0 || !may_pass(bytes) {
             return Ok(());
         }
+        // It lives as long as the state does.
+        drop(held.wait_for(|held| !held).await);
         to.write_all(&piece[..bytes]).await?;
     }
 }

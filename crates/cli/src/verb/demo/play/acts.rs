@@ -45,30 +45,25 @@ impl Play {
         let all = kills.saturating_sub(1);
         let (at_a, at_b) = (all.div_ceil(2), all / 3);
         let at_c = all - at_a - at_b.min(all - at_a);
-        self.act("1. It lives at A")?;
+        self.tale.act("1. It lives at A")?;
         self.deploy()?;
         self.kills(A, at_a, &[Hit::Commit], MORE_KILLS)?;
         self.spend(A)?;
-        self.act("2. It moves to B, while it goes on")?;
+        self.tale.act("2. It moves to B, while it goes on")?;
         self.migrate(A, B)?;
-        self.act("3. B is killed, until that hits a tick in the middle")?;
+        self.tale.act("3. B is killed, until that hits a tick in the middle")?;
         self.kills(B, at_b.max(1), &[Hit::Tick], 2 * MORE_KILLS)?;
-        self.act("4. It moves on to C, over a wire that is cut in the middle")?;
+        self.tale.act("4. It moves on to C, over a wire that is cut in the middle")?;
         self.migrate_over_a_cut()?;
         self.kills(C, at_c, &[], 0)?;
-        self.act("5. It moves back to A, and A is killed while it gives it to B")?;
+        self.tale.act("5. It moves back to A, and A is killed while it gives it to B")?;
         self.migrate(C, A)?;
         self.prepare_copy()?;
         self.give_and_die()?;
-        self.act("6. Somebody took a copy of A's disk, and starts it")?;
+        self.tale.act("6. Somebody took a copy of A's disk, and starts it")?;
         self.present_copy()?;
-        self.act("7. The remaining prices come in, and it is asked what it has")?;
+        self.tale.act("7. The remaining prices come in, and it is asked what it has")?;
         self.finish()
-    }
-
-    fn act(&mut self, title: &str) -> Result<(), Broken> {
-        let title = self.strong(title);
-        Ok(self.screen.words(format!("\n{title}"))?)
     }
 
     /// Waits until its money is spent, if it is not yet.
@@ -103,7 +98,7 @@ impl Play {
 
     fn begin_to_hand(&mut self, from: usize, to: usize) -> Result<Handing, Broken> {
         self.hosts[from].meets(&self.hosts[to].key)?;
-        self.screen.picture.agent = Whereabouts::Between(from, to);
+        self.tale.screen.picture.agent = Whereabouts::Between(from, to);
         let said = self.folder.join("migrate.log");
         fs::write(&said, "").map_err(|e| e.to_string())?;
         let stage = self.hosts[from].stage().logging(&said, "error");
@@ -148,7 +143,7 @@ impl Play {
             let status = shown["status"].as_str().unwrap_or_default();
             if ["archived", "running", "idle"].contains(&status) {
                 if status != "archived" {
-                    self.screen.picture.agent = Whereabouts::At(from);
+                    self.tale.screen.picture.agent = Whereabouts::At(from);
                 }
                 return Ok(status.to_owned());
             }
@@ -171,7 +166,7 @@ impl Play {
         let (from, to) = (self.hosts[from].letter, self.hosts[to].letter);
         let has = handed.has;
         let told = Told::Moved { from, to, epoch: epoch.clone(), had: has, bytes, pause_ns };
-        Ok(self.screen.tell(&told, || {
+        Ok(self.tale.screen.tell(&told, || {
             let had =
                 if has == 0 { String::new() } else { format!(" ({to} had {} already)", words::count(has, "entry")) };
             let how = match (bytes, pause_ns) {
@@ -205,7 +200,7 @@ impl Play {
             if goes_on { "it went on at B, and was given again" } else { "the move was finished later" }
         );
         let Handed { said, code, .. } = &handed;
-        self.screen.tell(&Told::Cut { from: "B", to: "C", bytes, goes_on, said: said.clone() }, || {
+        self.tale.screen.tell(&Told::Cut { from: "B", to: "C", bytes, goes_on, said: said.clone() }, || {
             format!(
                 "the wire is cut after {}. igor migrate exits with {}:\n  {}",
                 words::bytes(bytes),
@@ -225,7 +220,7 @@ impl Play {
             }
         }
         self.hosts[A].kill()?;
-        self.screen.picture.nodes[A].1 = Doing::Killed;
+        self.tale.screen.picture.nodes[A].1 = Doing::Killed;
         self.hear_out()?;
         let handed = Self::handed(handing)?;
         let shown = self.hosts[A].shown()?;
@@ -236,7 +231,7 @@ impl Play {
             _ => "nothing was signed yet: it is A's",
         };
         stood.clone_into(&mut self.run.giving);
-        self.screen.words(format!("  {stood}"))?;
+        self.tale.screen.words(format!("  {stood}"))?;
         self.start(A)?;
         self.recovered(A)?;
         if self.settled(A)? == "archived" { self.moved(A, B, &handed) } else { self.migrate(A, B) }
@@ -252,10 +247,10 @@ impl Play {
 
     fn present_copy(&mut self) -> Result<(), Broken> {
         self.hosts[A].stop()?;
-        self.screen.picture.nodes[A].1 = Doing::Off;
+        self.tale.screen.picture.nodes[A].1 = Doing::Off;
         let rogue = self.rogue.take().ok_or_else(|| "nobody copied A's home".to_owned())?;
         rogue.runs(COPY_TICKS)?;
-        self.screen.words(
+        self.tale.screen.words(
             "A is switched off. The copy is from before the first move. It has A's key, and on its own it runs what it has:\n\
              nobody can prevent that, but what it does there is in nobody else's journal. Now it meets C, and gives it the agent:",
         )?;
@@ -264,7 +259,7 @@ impl Play {
         let (code, said) = (refused.code, refused.said.clone());
         let (status, cause) = (refused.status.clone(), refused.cause.clone());
         let told = Told::Refused { code, said, status, cause, evidence: evidence.clone() };
-        self.screen.tell(&told, || {
+        self.tale.screen.tell(&told, || {
             let cause = if refused.cause.is_empty() { String::new() } else { format!(": {}", refused.cause) };
             format!(
                 "  igor migrate exits with {code}: {}\n  the evidence: {evidence}\n  it was sent that, and stands still at \
@@ -313,20 +308,20 @@ impl Play {
         answer["reply"].as_str().unwrap_or_default().clone_into(&mut self.run.report);
         self.hear_out()?;
         let told = self.hosts[B].stop()?;
-        self.screen.picture.nodes[B].1 = Doing::Off;
+        self.tale.screen.picture.nodes[B].1 = Doing::Off;
         let moved = told.iter().any(|row| row["event"] == "drained" && row["moved"] == 1);
         if !moved {
             return Err(format!("B did not hand the agent on when it was told to stop: {told:?}").into());
         }
         self.lives_at(C)?;
-        let (before, deadline) = (self.run.next, Instant::now() + PATIENCE);
-        while self.run.next == before && Instant::now() < deadline {
+        let (before, deadline) = (self.tale.next, Instant::now() + PATIENCE);
+        while self.tale.next == before && Instant::now() < deadline {
             self.hear(deadline)?;
         }
-        self.screen.words("B is told to stop: it hands the agent to C by itself. Then C is told to stop")?;
+        self.tale.screen.words("B is told to stop: it hands the agent to C by itself. Then C is told to stop")?;
         self.hosts[C].stop()?;
         self.hear_out()?;
-        self.screen.picture.nodes[C].1 = Doing::Off;
-        Ok(self.screen.erase()?)
+        self.tale.screen.picture.nodes[C].1 = Doing::Off;
+        Ok(self.tale.screen.erase()?)
     }
 }
