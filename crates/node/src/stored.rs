@@ -107,6 +107,11 @@ impl Accounts {
         self.max.saturating_sub(self.used()).saturating_sub(self.promised.load(Ordering::Relaxed))
     }
 
+    /// How much an agent may bring that nobody was promised.
+    pub(crate) fn room(&self, agent: AgentId) -> u64 {
+        self.max_per_agent.saturating_sub(self.of(agent).bytes()).min(self.free())
+    }
+
     /// Promises room to an agent that comes in: half of what is free, so that others find room meanwhile, and no more
     /// than one agent may have. Gives how much; until [`Accounts::settle`] nobody else is promised it.
     pub(crate) fn promise(&self, agent: AgentId) -> u64 {
@@ -388,8 +393,8 @@ impl Store for Shelf {
         self.disk.refresh(agent).await
     }
 
-    async fn attach(&self, agent: AgentId) -> Result<(), igor_store::Error> {
-        self.disk.attach(agent).await
+    async fn attach(&self, agent: AgentId, bytes_max: u64) -> Result<(), igor_store::Error> {
+        self.disk.attach(agent, bytes_max).await
     }
 
     async fn collect(&self, agent: AgentId) -> Result<(), igor_store::Error> {

@@ -131,6 +131,16 @@ pub enum Error {
         /// Which bucket.
         store: StoreId,
     },
+    /// There is more to read of a journal than there is room for.
+    #[error(
+        "the journal of agent {agent} and what it names take more than the {bytes_max} bytes that there is room for here"
+    )]
+    Quota {
+        /// Whose journal.
+        agent: AgentId,
+        /// How much there was room for.
+        bytes_max: u64,
+    },
     /// The bucket failed in a way that asking again does not mend.
     #[error("the bucket of agent {agent}: {failure}")]
     Bucket {

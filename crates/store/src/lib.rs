@@ -79,9 +79,10 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Reads a journal that only a shared store may have; where that has none, nothing happens.
-    fn attach(&self, agent: AgentId) -> impl Future<Output = Result<(), Error>> + Send {
-        let _ = agent;
+    /// Reads a journal that only a shared store may have; where that has none, nothing happens. More than so many bytes of
+    /// it and of what it names are not taken in: then it ends with [`Error::Quota`], and what was taken in stays.
+    fn attach(&self, agent: AgentId, bytes_max: u64) -> impl Future<Output = Result<(), Error>> + Send {
+        let _ = (agent, bytes_max);
         std::future::ready(Ok(()))
     }
 

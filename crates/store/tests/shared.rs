@@ -171,7 +171,7 @@ impl Story {
             for _ in 0..random.below(12) {
                 point().await;
             }
-            match store.attach(self.agent).await {
+            match store.attach(self.agent, u64::MAX).await {
                 Ok(()) => {}
                 Err(e) => panic!("node {node} cannot read: {e}"),
             }
@@ -395,7 +395,7 @@ fn story(seed: u64, rules: Rules, totals: &mut BTreeMap<&'static str, u64>) {
     }
     // Somebody who has nothing yet reads the same, whatever was collected.
     let fresh = Story { disks: vec![Arc::new(MemoryStore::default())], ..story.clone() };
-    let (run, _) = executor::run(&world, None, async { fresh.open(0).attach(agent).await }, &mut []);
+    let (run, _) = executor::run(&world, None, async { fresh.open(0).attach(agent, u64::MAX).await }, &mut []);
     match run {
         Run::Done(Ok(())) => {}
         Run::Done(Err(e)) => panic!("seed {seed}: a new reader: {e}"),
@@ -496,7 +496,7 @@ fn slots_that_count_for_nothing_are_passed_over() {
     };
     assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
     let other = Story { disks: vec![Arc::new(MemoryStore::default())], ..story.clone() };
-    let read = async { other.open(0).attach(agent).await.unwrap() };
+    let read = async { other.open(0).attach(agent, u64::MAX).await.unwrap() };
     assert!(matches!(executor::run(&SimWorld::new(1, START), None, read, &mut []).0, Run::Done(())));
     assert_eq!(journal(&*other.disks[0], agent), journal(&*story.disks[0], agent));
     assert_eq!(journal(&*other.disks[0], agent).len(), 5);
@@ -523,7 +523,7 @@ fn a_new_reader_sees_what_was_collected_of_the_first_run() {
             store.append(next).await.unwrap();
         }
         store.collect(agent).await.unwrap();
-        story.open(1).attach(agent).await.unwrap();
+        story.open(1).attach(agent, u64::MAX).await.unwrap();
     };
     assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
     let slots = bucket.objects(&format!("agents/{}/log/", agent.0)).into_iter().map(|(key, _)| key);
@@ -552,7 +552,7 @@ fn of_states_only_the_last_one_stays() {
         step(&store, b"two").await;
         drop(store);
         let store = story.open(0);
-        store.attach(agent).await.unwrap();
+        store.attach(agent, u64::MAX).await.unwrap();
         let end = held(&store, agent).unwrap();
         let fence = end.fence(key(0).public(), TERMS, story.now()).unwrap();
         let fence = commit(&end, fence.place().unwrap().at, Body::Custody(fence.sign(&key(0))));
@@ -568,6 +568,33 @@ fn of_states_only_the_last_one_stays() {
     let of = |state: &[u8]| names.iter().filter(|name| name.ends_with(&Hash::of_blob(state).to_string())).count();
     let states: [&[u8]; 7] = [b"one", b"two", b"three", b"fours", b"fives", b"sixes", b"seven"];
     assert_eq!(states.map(of), [0, 0, 0, 0, 0, 0, 1]);
+}
+
+/// A reader takes in no more than it has room for; with more room it goes on from there.
+#[test]
+fn of_a_journal_no_more_is_read_than_there_is_room_for() {
+    let agent = genesis().body.agent_id();
+    let bucket = SimBucket::new(1, Faults::default());
+    let disks = vec![Arc::new(MemoryStore::default()), Arc::new(MemoryStore::default())];
+    let story = Story { bucket: bucket.clone(), disks, seen: Rc::default(), agent };
+    let work = async {
+        let store = story.open(0);
+        story.begin(&store).await.unwrap();
+        let state = vec![7; 10_000];
+        store.put_blob(state.clone()).await.unwrap();
+        let end = held(&store, agent).unwrap();
+        store.append(checkpoint(&end, story.now(), &state)).await.unwrap();
+        let reader = story.open(1);
+        for bytes_max in [0, 600, 9_000] {
+            let refused = reader.attach(agent, bytes_max).await.unwrap_err();
+            assert!(matches!(refused, Error::Quota { bytes_max: told, .. } if told == bytes_max), "{refused}");
+            assert!(!story.disks[1].has_blob(Hash::of_blob(&state)).unwrap());
+        }
+        reader.attach(agent, 11_000).await.unwrap();
+        assert!(story.disks[1].has_blob(Hash::of_blob(&state)).unwrap());
+    };
+    assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
+    assert_eq!(journal(&*story.disks[1], agent), journal(&*story.disks[0], agent));
 }
 
 /// A bucket that lacks what was read from it is refused, and nothing is written.

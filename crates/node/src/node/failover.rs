@@ -329,7 +329,12 @@ impl Node {
     }
 
     async fn try_follow(self: &Arc<Self>, agent: AgentId, from: NodeId) -> Result<Option<Duration>, Error> {
-        self.store.attach(agent).await?;
+        let accounts = self.admission.accounts();
+        let attached = self.store.attach(agent, accounts.room(agent)).await;
+        let node = self.clone();
+        // What came before it failed is counted too, so that there is less room the next time.
+        blocking(move || node.admission.accounts().of(agent).catch_up(&node.store)).await?;
+        attached?;
         let node = self.clone();
         let book = blocking(move || node.book(agent)).await?;
         let standby = book.policy().standby.clone();

@@ -163,7 +163,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         link: &mut P::Link,
     ) -> Result<Taken, Ended> {
         let (admission, _admitted) = self.admit(from, offer)?;
-        self.attach(agent).await?;
+        self.attach(agent, admission.bytes_max).await?;
         if let Some(taken) = self.answered_shared(agent, offer, link).await? {
             return Ok(taken);
         }
@@ -201,11 +201,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.decide_shared(from, agent, admission.terms, manner, link).await
     }
 
-    async fn attach(&self, agent: AgentId) -> Result<(), Ended> {
-        match self.store.attach(agent).await {
+    async fn attach(&self, agent: AgentId, bytes_max: u64) -> Result<(), Ended> {
+        match self.store.attach(agent, bytes_max).await {
             Ok(()) if self.is_shared(agent) => Ok(()),
             Ok(()) => Err(Refused::new(Reason::History, "the shared store has no such journal").into()),
             Err(error @ igor_store::Error::NoBucket { .. }) => Err(Refused::new(Reason::Policy, error).into()),
+            Err(error @ igor_store::Error::Quota { .. }) => Err(Refused::new(Reason::Capacity, error).into()),
             Err(error) => Err(Error::from(error).into()),
         }
     }

@@ -111,19 +111,43 @@ async fn put<B: Bucket>(wing: &Wing<B>, agent: AgentId, key: &str, bytes: Bytes)
     }
 }
 
+/// What may be taken in of a journal.
+pub(super) struct Quota {
+    agent: AgentId,
+    bytes_max: u64,
+    left: u64,
+}
+
+impl Quota {
+    pub(super) const fn new(agent: AgentId, bytes_max: u64) -> Self {
+        Self { agent, bytes_max, left: bytes_max }
+    }
+
+    /// So many bytes are taken in, if there is room.
+    pub(super) fn spend(&mut self, bytes: u64) -> Result<(), Error> {
+        let over = Error::Quota { agent: self.agent, bytes_max: self.bytes_max };
+        self.left = self.left.checked_sub(bytes).ok_or(over)?;
+        Ok(())
+    }
+}
+
 /// Brings a blob to the disk, if it is not there. Says whether it is there now.
 pub(super) async fn fetch<D: Store, B: Bucket>(
     wing: &Wing<B>,
     disk: &D,
     agent: AgentId,
     named: &Named,
+    quota: &mut Quota,
 ) -> Result<bool, Error> {
     if disk.has_blob(named.hash)? {
         return Ok(true);
     }
     let key = named.key(wing.bucket.rules(), agent);
     match get(wing, agent, &key, named.bytes_max).await? {
-        Some(bytes) if Hash::of_blob(&bytes) == named.hash => disk.put_blob(bytes.to_vec()).await.map(|_| true),
+        Some(bytes) if Hash::of_blob(&bytes) == named.hash => {
+            quota.spend(bytes.len() as u64)?;
+            disk.put_blob(bytes.to_vec()).await.map(|_| true)
+        }
         Some(_) => Err(Error::RolledBack { agent, what: format!("what {key} says that it is") }),
         None => Ok(false),
     }

@@ -8,7 +8,9 @@
 //! Slots are read several at once, the more the more there are; none of them outlives the question that comes after them.
 
 use super::{
-    Wing, blobs, keys,
+    Wing,
+    blobs::{self, Quota},
+    keys,
     log::{Known, Log, genesis_of, get, judge, open},
     note::{self, Note, write},
 };
@@ -36,6 +38,7 @@ struct Reading<'a, D, B> {
     wing: &'a Wing<B>,
     disk: &'a D,
     agent: AgentId,
+    quota: Quota,
     /// What the last checkpoint names, which is fetched once it is clear that it is the last.
     state: Vec<blobs::Named>,
     /// How many slots are read at once.
@@ -51,7 +54,7 @@ impl Log {
         agent: AgentId,
     ) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
-        if self.is_over() { Ok(()) } else { self.read_on(wing, disk, agent).await }
+        if self.is_over() { Ok(()) } else { self.read_on(wing, disk, agent, u64::MAX).await }
     }
 
     /// As [`Log::refresh`], for who has the turn.
@@ -60,12 +63,21 @@ impl Log {
         wing: &Wing<B>,
         disk: &D,
         agent: AgentId,
+        bytes_max: u64,
     ) -> Result<(), Error> {
         if self.is_busy() {
             return Ok(()); // whatever stands in its way is found by the append
         }
         let rules = wing.bucket.rules();
-        let mut reading = Reading { log: self, wing, disk, agent, state: Vec::new(), at_once: 1 };
+        let mut reading = Reading {
+            log: self,
+            wing,
+            disk,
+            agent,
+            quota: Quota::new(agent, bytes_max),
+            state: Vec::new(),
+            at_once: 1,
+        };
         let known = self.look(|known| (known.place, known.is_own(), Some((known.owner, known.held.clone()))));
         let (before, is_own) =
             (known.as_ref().map(|(place, ..)| place.end.next), known.as_ref().is_some_and(|it| it.1));
@@ -131,7 +143,7 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
                 Ask::Keep => self.keep(reader).await?,
                 Ask::Nothing => {
                     let Some(state) = self.state.last().copied() else { return Ok(()) };
-                    if blobs::fetch(self.wing, self.disk, self.agent, &state).await? {
+                    if blobs::fetch(self.wing, self.disk, self.agent, &state, &mut self.quota).await? {
                         self.state.pop();
                     } else if missing == Some(state) {
                         let what = state.key(self.wing.bucket.rules(), self.agent);
@@ -194,6 +206,7 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
                 all.push(None);
                 continue;
             };
+            self.quota.spend(commit.entries().map(|(_, _, bytes)| bytes.len() as u64).sum())?;
             self.fetch(commit).await?;
             all.push(Some((commit.clone(), Note::new(self.agent, self.log.store, commit.next(), next.place))));
         }
@@ -207,7 +220,7 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
             self.state = named.iter().filter(|named| named.is_state).copied().collect();
         }
         for named in named.into_iter().filter(|named| !named.is_state) {
-            if !blobs::fetch(self.wing, self.disk, self.agent, &named).await? {
+            if !blobs::fetch(self.wing, self.disk, self.agent, &named, &mut self.quota).await? {
                 let what = named.key(self.wing.bucket.rules(), self.agent);
                 return Err(Error::RolledBack { agent: self.agent, what });
             }
