@@ -3,6 +3,7 @@
 //! `cargo run --release -p igor-bench` runs all; names run some. Absolute figures depend on the machine and its load;
 //! the ratios are what to compare.
 
+mod bucket;
 mod cold;
 mod crowd;
 mod durable;
@@ -20,9 +21,10 @@ use std::process::ExitCode;
 /// A benchmark: prints its figures.
 type Bench = fn(&rig::Rig) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 9] = [
+const BENCHES: [(&str, Bench); 10] = [
     ("tick", tick::run),
     ("durable", durable::run),
+    ("bucket", bucket::run),
     ("crowd", crowd::run),
     ("fair", fair::run),
     ("recovery", recovery::run),

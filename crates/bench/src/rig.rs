@@ -70,9 +70,19 @@ impl Rig {
         store: &Arc<S>,
         nonce: u64,
     ) -> anyhow::Result<Life<WasmProgram, S, RealWorld>> {
+        self.create_in(store, nonce, StoreKind::Disk).await
+    }
+
+    /// A new agent whose journal is to be there.
+    pub(crate) async fn create_in<S: Store>(
+        &self,
+        store: &Arc<S>,
+        nonce: u64,
+        kind: StoreKind,
+    ) -> anyhow::Result<Life<WasmProgram, S, RealWorld>> {
         store.put_blob(self.wasm.clone()).await?;
         store.put_blob(self.manifest.encode()).await?;
-        Ok(Life::create(self.parts(store), self.genesis(nonce), self.manifest.clone()).await?)
+        Ok(Life::create(self.parts(store), self.genesis_in(nonce, kind), self.manifest.clone()).await?)
     }
 
     /// A new agent in a store, of another program.
@@ -107,7 +117,15 @@ impl Rig {
         self.genesis_of(nonce, &self.wasm)
     }
 
+    pub(crate) fn genesis_in(&self, nonce: u64, kind: StoreKind) -> Genesis {
+        self.genesis_with(nonce, &self.wasm, kind)
+    }
+
     fn genesis_of(&self, nonce: u64, wasm: &[u8]) -> Genesis {
+        self.genesis_with(nonce, wasm, StoreKind::Disk)
+    }
+
+    fn genesis_with(&self, nonce: u64, wasm: &[u8], store: StoreKind) -> Genesis {
         let (owner, node) = (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]));
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&nonce.to_le_bytes());
@@ -124,7 +142,7 @@ impl Rig {
             issuer: owner.public(),
             policy: Policy::default(),
             expires: Timestamp(u64::MAX),
-            store: StoreKind::Disk,
+            store,
         };
         body.sign(&owner, &node)
     }
