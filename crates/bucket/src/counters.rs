@@ -1,5 +1,6 @@
 //! What was asked of a bucket: requests cost money, so each is counted when it is sent.
 
+use crate::options;
 use igor_store::bucket::Failure;
 use std::{
     sync::{
@@ -29,7 +30,7 @@ pub(crate) struct Counters {
     throttled: AtomicU64,
     refused: AtomicU64,
     too_large: AtomicU64,
-    /// When the first request began since the last that was answered well.
+    /// When the first request since the last that was answered well had been sent, at the slowest.
     unanswered: Mutex<Option<Instant>>,
 }
 
@@ -82,11 +83,11 @@ impl Counters {
 
     /// How long requests have gone without any answer, if they do.
     pub(crate) fn silent_for(&self) -> Option<Duration> {
-        self.unanswered().map(|since| since.elapsed())
+        self.unanswered().map(|since| since.elapsed()) // which is none before
     }
 
     pub(crate) fn sent(&self, kind: Kind, bytes: u64) {
-        self.unanswered().get_or_insert_with(Instant::now);
+        self.unanswered().get_or_insert_with(|| Instant::now() + options::sending(bytes));
         self.requests[kind as usize].fetch_add(1, Relaxed);
         self.bytes_up.fetch_add(bytes, Relaxed);
     }

@@ -35,8 +35,13 @@ impl Default for Options {
 
 impl Options {
     pub(crate) fn limit(&self, bytes: u64) -> Duration {
-        self.request_limit + Duration::from_millis(bytes.saturating_mul(1000) / BYTES_PER_SECOND_MIN)
+        self.request_limit + sending(bytes)
     }
+}
+
+/// How long so many bytes are on their way, at most.
+pub(crate) fn sending(bytes: u64) -> Duration {
+    Duration::from_millis(bytes.saturating_mul(1000) / BYTES_PER_SECOND_MIN)
 }
 
 /// Checks an endpoint and gives it without a slash at its end.

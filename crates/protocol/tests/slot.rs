@@ -428,7 +428,9 @@ fn a_reader_believes_slots_only_after_it_asked_for_the_next_bundle() {
     reader.slot(None);
     assert_eq!(reader.ask(), Ask::Bundle(Slot(0), 0));
     assert!(reader.bundle(Some(Some(Slot(3)))));
-    reader.pack([(Slot(1), 11), (Slot(2), 12)], |place, (), byte| Some(judged(place.end.next.number.0 + 1, byte)));
+    let judge = |place: &Place, (): &(), byte| Some(judged(place.end.next.number.0 + 1, byte));
+    assert!(!reader.pack(Slot(3), [(Slot(1), 11)], judge), "it does not come to its end");
+    assert!(reader.pack(Slot(3), [(Slot(1), 11), (Slot(2), 12)], judge));
     for byte in [11, 12] {
         assert_eq!(reader.ask(), Ask::Keep);
         let next = reader.first().unwrap();

@@ -213,7 +213,6 @@ impl Error {
                 | Self::BadName { .. }
                 | Self::NoBucket { .. }
                 | Self::NotAdmitted { .. }
-                | Self::Behind { .. }
         )
     }
 }

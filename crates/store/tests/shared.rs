@@ -171,6 +171,14 @@ impl Story {
             for _ in 0..random.below(12) {
                 point().await;
             }
+            if random.one_in(4) {
+                // Nobody waits for it any more; the process goes on.
+                let polls = random.below(40);
+                let mut cut = Cut { of: Box::pin(store.attach(self.agent, u64::MAX)), polls };
+                if (&mut cut).await.is_none() {
+                    self.count("reading cut");
+                }
+            }
             match store.attach(self.agent, u64::MAX).await {
                 Ok(()) => {}
                 Err(e) => panic!("node {node} cannot read: {e}"),
@@ -435,6 +443,7 @@ fn whatever_happens_there_is_one_journal_and_it_has_all_that_was_acknowledged() 
             "appended",
             "fenced off",
             "abandoned",
+            "reading cut",
             "collected",
             "bundles",
             "killed",
@@ -500,6 +509,55 @@ fn slots_that_count_for_nothing_are_passed_over() {
     assert!(matches!(executor::run(&SimWorld::new(1, START), None, read, &mut []).0, Run::Done(())));
     assert_eq!(journal(&*other.disks[0], agent), journal(&*story.disks[0], agent));
     assert_eq!(journal(&*other.disks[0], agent).len(), 5);
+}
+
+/// Readers look nowhere else for what a journal begins with: whoever begins one does not either.
+#[test]
+fn no_journal_begins_behind_garbage() {
+    let agent = genesis().body.agent_id();
+    let bucket = SimBucket::new(1, Faults::default());
+    let disks = vec![Arc::new(MemoryStore::default())];
+    let story = Story { bucket: bucket.clone(), disks, seen: Rc::default(), agent };
+    bucket.plant(&slot_key(agent, Slot(0)), &Bytes::from_static(b"garbage"));
+    let work = async {
+        let refused = story.begin(&story.open(0)).await.unwrap_err();
+        assert!(matches!(refused, Error::Fenced { .. }), "{refused}");
+    };
+    assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
+    assert_eq!(bucket.objects(&format!("agents/{}/log/", agent.0)).len(), 1);
+}
+
+/// Where what was collected is gone, nobody goes on from before it.
+#[test]
+fn a_pack_that_is_gone_is_missed() {
+    let agent = genesis().body.agent_id();
+    let bucket = SimBucket::new(1, Faults::default());
+    let disks = vec![Arc::new(MemoryStore::default()), Arc::new(MemoryStore::default())];
+    let story = Story { bucket: bucket.clone(), disks, seen: Rc::default(), agent };
+    let work = async {
+        let store = story.open(0);
+        story.begin(&store).await.unwrap();
+        let reader = story.open(1);
+        reader.attach(agent, u64::MAX).await.unwrap();
+        for number in 0..8 {
+            let end = held(&store, agent).unwrap();
+            let next = if number == 6 {
+                store.put_blob(b"the state".to_vec()).await.unwrap();
+                checkpoint(&end, story.now(), b"the state")
+            } else {
+                seal(&end, story.now(), &key(0))
+            };
+            store.append(next).await.unwrap();
+        }
+        store.collect(agent).await.unwrap();
+        for (key, _) in bucket.objects(&format!("agents/{}/packs/", agent.0)) {
+            bucket.lose(&key);
+        }
+        let refused = reader.refresh(agent).await.unwrap_err();
+        assert!(matches!(refused, Error::RolledBack { .. }), "{refused}");
+    };
+    assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
+    assert_eq!(journal(&*story.disks[1], agent).len(), 1, "it goes on from nowhere else");
 }
 
 /// Slots of the first run are collected too, and whoever has nothing yet reads on behind them.

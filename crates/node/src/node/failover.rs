@@ -29,6 +29,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::sync::Semaphore;
 
 /// How often a node says that its agents are well.
 const PULSE_EVERY: Duration = Duration::from_millis(200);
@@ -51,12 +52,23 @@ const FOLLOWER_RECENT: Duration = Duration::from_secs(2);
 const FOLLOWER_FORGOTTEN: Duration = Duration::from_mins(1);
 /// How often it is looked whether slots may be collected.
 const COLLECT_EVERY: Duration = Duration::from_secs(20);
-/// Agents that are followed at once.
+/// Agents of other nodes that are heard of, at most.
 const WATCHED_MAX: usize = 4096;
+/// Agents of other nodes that are read on at once.
+const FOLLOWED_AT_ONCE: usize = 16;
 
 /// Agents of other nodes, as they were heard of last.
-#[derive(Default)]
-pub(super) struct Watched(Mutex<BTreeMap<AgentId, Watch>>);
+pub(super) struct Watched {
+    all: Mutex<BTreeMap<AgentId, Watch>>,
+    /// Who has one of these reads on.
+    turns: Semaphore,
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self { all: Mutex::default(), turns: Semaphore::new(FOLLOWED_AT_ONCE) }
+    }
+}
 
 /// One of them.
 struct Watch {
@@ -105,7 +117,7 @@ impl Watched {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Watch>> {
         // No update can fail in the middle.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in that an agent is well. Says whether there is news of it that nobody looks at yet.
@@ -319,13 +331,28 @@ impl Node {
 
     /// Reads on, and has the agent ready to go on here, if its owner names this node.
     async fn follow(self: &Arc<Self>, agent: AgentId, from: NodeId) {
+        let Ok(_turn) = self.watched.turns.acquire().await else { return };
         match self.try_follow(agent, from).await {
             Ok(after) => self.watched.done(agent, |watch| (watch.after, watch.failed) = (after, 0)),
             Err(error) => {
                 tracing::warn!(%agent, node = %from, %error, "an agent that names this node as standby is not followed");
+                if matches!(error, Error::Store(igor_store::Error::Quota { .. }))
+                    && let Err(error) = self.let_go(agent).await
+                {
+                    tracing::warn!(%agent, %error, "what was read of it stays here");
+                }
                 self.watched.failed(agent);
             }
         }
+    }
+
+    /// What was read of an agent that does not fit goes again; the store that it was read from has it.
+    async fn let_go(&self, agent: AgentId) -> Result<(), Error> {
+        if self.steward.status(agent)? != Status::Elsewhere || self.store.kind(agent) == StoreKind::Disk {
+            return Ok(());
+        }
+        self.close_account(agent).await?;
+        Ok(self.store.remove(agent).await?)
     }
 
     async fn try_follow(self: &Arc<Self>, agent: AgentId, from: NodeId) -> Result<Option<Duration>, Error> {

@@ -24,6 +24,7 @@ impl Held {
             order_counter: 0,
             first: genesis.custodian,
             policy: genesis.policy.clone(),
+            ordered: false,
             store: genesis.store,
         }
     }
@@ -38,6 +39,7 @@ impl Held {
             sealed: false,
             ended: ledger.ended,
             order_counter: ledger.order_counter,
+            ordered: ledger.policy.is_some(),
             policy: ledger.policy.as_deref().cloned().unwrap_or(first.policy),
             ..first
         }
@@ -49,6 +51,21 @@ impl Held {
             return Err(Fault::Link("it does not follow what is there"));
         }
         self.follow_from(commit, commit.first())
+    }
+
+    /// Whether a checkpoint that comes next says the same: who begins there must come to the same as who followed.
+    fn is_said_by(&self, checkpoint: &Checkpoint) -> bool {
+        let ledger = &checkpoint.ledger;
+        let standing = match &ledger.custody {
+            Some(standing) => **standing == self.standing,
+            None => self.standing.proofs.is_empty(),
+        };
+        let policy = match &ledger.policy {
+            Some(policy) => self.ordered && **policy == self.policy,
+            None => !self.ordered,
+        };
+        let rest = (ledger.at, ledger.ended, ledger.order_counter) == (self.at, self.ended, self.order_counter);
+        standing && policy && rest
     }
 
     /// As [`Held::follow`], for the rest of a commit from `from` on.
@@ -67,11 +84,14 @@ impl Held {
                     self.order_counter = order.body.counter;
                     match &order.body.action {
                         Action::Fund { .. } => self.ended = None,
-                        Action::Policy(policy) => self.policy = policy.clone(),
+                        Action::Policy(policy) => (self.policy, self.ordered) = (policy.clone(), true),
                         Action::Recall | Action::Takeover { .. } => {}
                     }
                 }
                 Body::End(cause) => self.ended = Some(*cause),
+                Body::Checkpoint(checkpoint) if !self.is_said_by(checkpoint) => {
+                    return Err(Fault::Custody("a checkpoint says otherwise than what came before it"));
+                }
                 Body::Genesis(_) | Body::Run(_) | Body::Message(_) | Body::Checkpoint(_) | Body::Seal(_) => {}
             }
             self.at = at;

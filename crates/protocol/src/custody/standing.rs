@@ -85,6 +85,8 @@ pub struct Held {
     pub first: NodeId,
     /// What the owner allows.
     pub policy: Policy,
+    /// Whether that is by an order, and not as Genesis says.
+    pub ordered: bool,
     /// Where the journal is durable.
     pub store: StoreKind,
 }

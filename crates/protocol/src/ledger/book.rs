@@ -319,6 +319,7 @@ impl Book {
             order_counter: self.ledger.order_counter,
             first: self.genesis.custodian,
             policy: self.policy().clone(),
+            ordered: self.ledger.policy.is_some(),
             store: self.genesis.store,
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Invariants kept here:
 //! - A pack is nothing but the bytes of slots, each with its writer's signature: what counts of it is judged as if they
-//!   were read one by one. So it does not matter who made it, and what is left out of it is found missing, for each slot
-//!   has the hash of the one before it.
+//!   were read one by one. So what is left out of it is found missing, for each slot has the hash of the one before it, and
+//!   only who wrote a run can make slots that count in it.
 //! - The bundles of a run are numbered without a gap, and each is made after its pack and before the first of its slots is
 //!   deleted. So a reader who finds no bundle of the next number knows that nothing was deleted from there on: no listing
 //!   has to be believed.

@@ -84,6 +84,9 @@ impl End {
         if genesis.body.custodian != object.writer || !genesis.is_signed() {
             return Err(first("only the first custodian begins an agent, with its owner's signature"));
         }
+        if !object.is_signed() {
+            return Err(Void::Forged);
+        }
         object.linked(Chain::begin(object.agent))?;
         let held = object.followed(&Held::before(&genesis.body))?;
         let begin = Self { next: object.at(), nonce: object.nonce, run: object.number };
@@ -127,7 +130,7 @@ impl End {
         custodian: Option<W>,
     ) -> Result<(), Void> {
         let not_permitted = |why: &str| Err(Void::NotPermitted(why.to_owned()));
-        if claim.at.number != self.next.number {
+        if claim.at.number != self.next.number || claim.at.number.0 > PLACES_MAX {
             return Err(Void::Misplaced);
         }
         if rules.forbid(Rule::Linked, claim.at.prev != self.next.prev) {
@@ -179,7 +182,7 @@ impl Object {
     }
 }
 
-/// No journal comes so far.
+/// No journal comes so far, in entries or in slots.
 const PLACES_MAX: u64 = 1 << 62;
 
 /// The first entry of its commit, which is the only one that can change custody.

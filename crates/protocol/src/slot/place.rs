@@ -48,10 +48,10 @@ impl Place {
         self
     }
 
-    /// Whether a slot that was collected goes on from here: then this was not the end, and what was put here since is a
-    /// ghost.
-    pub fn goes_on_by(&self, collected: Position) -> bool {
-        collected.prev == self.end.next.prev && collected.number > self.last
+    /// Whether slots behind this were collected, if a bundle of the run ends before `next`: then this was not the end, and
+    /// what was put here since is a ghost.
+    pub fn has_gone_on(&self, next: Slot) -> bool {
+        next > self.last.next()
     }
 
     /// Whether the last slot may be gone by right, where the next bundle is there or not.

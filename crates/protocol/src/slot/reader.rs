@@ -167,7 +167,7 @@ impl<A: Clone, C> Reader<A, C> {
         };
         self.forget_ahead();
         match bundle {
-            Some(next) if next > self.place.last.next() => return true,
+            Some(next) if self.place.has_gone_on(next) => return true,
             Some(next) => self.place.bundled = self.place.bundled.max(next),
             None => {}
         }
@@ -175,15 +175,16 @@ impl<A: Clone, C> Reader<A, C> {
         false
     }
 
-    /// Takes in what of a bundle goes on from here. `judge` says what a slot is after a place that it is looked for at.
+    /// Takes in what of a bundle that ends before `next` goes on from here. `judge` says what a slot is after a place that it is
+    /// looked for at. Says whether that leads to the bundle's end; if not, nothing is taken in: its slots are gone, so that nobody
+    /// can tell any more what was there.
+    #[must_use]
     pub fn pack<S>(
         &mut self,
+        next: Slot,
         slots: impl IntoIterator<Item = (Slot, S)>,
         mut judge: impl FnMut(&Place, &A, S) -> Option<Judged<A, C>>,
-    ) {
-        if !self.rules.keep(Rule::BundleWhenRead) {
-            self.place.bundles += 1;
-        }
+    ) -> bool {
         let run = self.place.end.run;
         for (number, slot) in slots {
             let (place, at) = self.here();
@@ -200,10 +201,15 @@ impl<A: Clone, C> Reader<A, C> {
             let place = Place { bundled: number.next(), ..place.after(number, end) };
             self.ahead.push_back(Next { commit: Some(commit), place, at });
         }
-        self.phase = Phase::Keep { is_bundle: true };
-        if self.ahead.is_empty() {
-            self.bundle_read();
+        if self.here().0.last.next() != next {
+            self.forget_ahead();
+            return false;
         }
+        if !self.rules.keep(Rule::BundleWhenRead) {
+            self.place.bundles += 1;
+        }
+        self.phase = Phase::Keep { is_bundle: true };
+        true
     }
 
     /// [`Reader::first`] is durable here.

@@ -119,13 +119,14 @@ pub struct Writer<P, O> {
     end: Position,
     next: Ticket,
     flights: VecDeque<Flight<P, O>>,
-    lost: bool,
+    /// The first append that is lost: those before it were confirmed.
+    lost: Option<Ticket>,
 }
 
 impl<P, O: Clone> Writer<P, O> {
     /// A writer that goes on from here, without custody so far.
     pub const fn new(rules: Rules, end: Position) -> Self {
-        Self { rules, own: false, end, next: Ticket(0), flights: VecDeque::new(), lost: false }
+        Self { rules, own: false, end, next: Ticket(0), flights: VecDeque::new(), lost: None }
     }
 
     /// A writer that goes on from here, with custody: whoever begins an agent.
@@ -137,7 +138,7 @@ impl<P, O: Clone> Writer<P, O> {
 
     /// Whether an append may begin, one that changes custody or another.
     pub fn may_push(&self, changes: bool) -> Result<(), Refused> {
-        match (self.lost, changes) {
+        match (self.is_lost(), changes) {
             (true, _) => Err(Refused::Lost),
             (_, true) if self.rules.forbid(Rule::ChangeAlone, !self.flights.is_empty()) => Err(Refused::Busy),
             (_, false) if self.rules.forbid(Rule::FenceFirst, !self.own) => Err(Refused::NotOwn),
@@ -197,7 +198,7 @@ impl<P, O: Clone> Writer<P, O> {
 
     /// Whether this writer is over.
     pub const fn is_lost(&self) -> bool {
-        self.lost
+        self.lost.is_some()
     }
 
     /// What is sent for an append that is not confirmed.
@@ -208,7 +209,7 @@ impl<P, O: Clone> Writer<P, O> {
     /// What is to be done about an append now.
     pub fn turn(&self, ticket: Ticket) -> Turn<O> {
         let Some(index) = self.flights.iter().position(|flight| flight.ticket == ticket) else {
-            return if self.lost { Turn::Lost } else { Turn::Confirmed };
+            return if self.lost.is_some_and(|first| ticket >= first) { Turn::Lost } else { Turn::Confirmed };
         };
         let Some(flight) = self.flights.get(index) else { return Turn::Lost };
         match flight.fate {
@@ -238,7 +239,7 @@ impl<P, O: Clone> Writer<P, O> {
             Found::Same => first.fate = Fate::There,
             Found::Void if self.rules.keep(Rule::PassOverVoid) => self.pass_over(at, seal),
             Found::Void | Found::Another => {
-                self.lost = true;
+                self.lost = Some(first.ticket);
                 self.flights.clear();
             }
         }

@@ -19,6 +19,7 @@ pub(crate) fn held(entries: u64, head: Hash) -> Held {
         order_counter: 1,
         first: node().public(),
         policy: Policy::default(),
+        ordered: false,
         store: StoreKind::Disk,
     }
 }

@@ -166,6 +166,7 @@ pub(super) fn fold(journal: &[Entry]) -> (Held, bool) {
         order_counter: 0,
         first: key(0),
         policy: Policy::default(),
+        ordered: false,
         store: StoreKind::Disk,
     };
     let mut right = true;

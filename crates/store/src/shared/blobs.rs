@@ -100,7 +100,10 @@ async fn put<B: Bucket>(wing: &Wing<B>, agent: AgentId, key: &str, bytes: Bytes)
             Ok(Created::Exists) => match get(wing, agent, key, bytes.len() as u64).await? {
                 Some(there) if there == bytes => return Ok(()),
                 Some(_) => return Err(Error::RolledBack { agent, what: format!("what {key} says that it is") }),
-                None => {}
+                None => {
+                    wing.bucket.pause(attempt).await;
+                    attempt += 1;
+                }
             },
             Err(Failure::Unknown { .. }) => {
                 wing.bucket.pause(attempt).await;
@@ -125,9 +128,12 @@ impl Quota {
 
     /// So many bytes are taken in, if there is room.
     pub(super) fn spend(&mut self, bytes: u64) -> Result<(), Error> {
-        let over = Error::Quota { agent: self.agent, bytes_max: self.bytes_max };
-        self.left = self.left.checked_sub(bytes).ok_or(over)?;
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| self.over())?;
         Ok(())
+    }
+
+    const fn over(&self) -> Error {
+        Error::Quota { agent: self.agent, bytes_max: self.bytes_max }
     }
 }
 
@@ -143,7 +149,9 @@ pub(super) async fn fetch<D: Store, B: Bucket>(
         return Ok(true);
     }
     let key = named.key(wing.bucket.rules(), agent);
-    match get(wing, agent, &key, named.bytes_max).await? {
+    // More than there is room for is not read: what comes then is not it.
+    match get(wing, agent, &key, named.bytes_max.min(quota.left)).await? {
+        Some(bytes) if bytes.is_empty() && named.bytes_max > quota.left => Err(quota.over()),
         Some(bytes) if Hash::of_blob(&bytes) == named.hash => {
             quota.spend(bytes.len() as u64)?;
             disk.put_blob(bytes.to_vec()).await.map(|_| true)

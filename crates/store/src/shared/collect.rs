@@ -152,6 +152,8 @@ async fn put<B: Bucket>(wing: &Wing<B>, agent: AgentId, key: &str, bytes: &Bytes
                 if let Some(there) = get(wing, agent, key, bytes.len() as u64).await? {
                     return Ok(there == *bytes);
                 }
+                wing.bucket.pause(attempt).await;
+                attempt += 1;
             }
             Err(Failure::Unknown { .. }) => {
                 wing.bucket.pause(attempt).await;

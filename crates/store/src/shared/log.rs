@@ -27,7 +27,10 @@ use igor_protocol::{
 };
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::sync::Notify;
 
@@ -40,6 +43,8 @@ pub(super) struct Log {
     changed: Notify,
     /// Who has it reads on, or writes to the disk.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Something is being written to the disk. Whoever has the turn and finds it so knows that who had it before was cut off.
+    pub(super) writing: AtomicBool,
     /// Who has it collects.
     pub(super) collecting: tokio::sync::Mutex<()>,
 }
@@ -74,6 +79,11 @@ impl Known {
         let writer = Writer::new(rules, place.end.next);
         let (staged, ready) = (held.clone(), VecDeque::new());
         Self { owner, place, staged, held, harvest: Harvest::default(), writer, ready }
+    }
+
+    /// Whether nothing was appended since it was so.
+    fn is_still(&self, before: Option<Position>) -> bool {
+        self.writer.in_flight() == 0 && self.ready.is_empty() && before == Some(self.place.end.next)
     }
 
     /// Whether this process appends to it.
@@ -129,8 +139,14 @@ impl Drop for Pending<'_> {
 
 impl Log {
     pub(super) fn new(store: StoreId) -> Self {
-        let (state, changed) = (Mutex::default(), Notify::new());
-        Self { store, state, changed, turn: tokio::sync::Mutex::new(()), collecting: tokio::sync::Mutex::new(()) }
+        Self {
+            store,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            turn: tokio::sync::Mutex::new(()),
+            writing: AtomicBool::new(false),
+            collecting: tokio::sync::Mutex::new(()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -166,6 +182,17 @@ impl Log {
         self.changed.notify_waiters();
     }
 
+    /// What was known and is no more than the disk has counts no more, unless appends have moved it on.
+    pub(super) fn forget_what_was(&self, before: Option<Position>) {
+        let mut state = self.lock();
+        if state.known.as_ref().is_some_and(|known| known.is_still(before)) {
+            state.known = None;
+            state.generation += 1;
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
     /// Looks at what is known.
     pub(super) fn look<T>(&self, look: impl FnOnce(&Known) -> T) -> Option<T> {
         self.lock().known.as_ref().map(look)
@@ -182,16 +209,15 @@ impl Log {
     }
 
     /// Puts what was read in place of what was known, unless that moved on meanwhile.
-    pub(super) fn learn(&self, before: Option<Position>, known: Known) {
+    /// Says whether it did.
+    pub(super) fn learn(&self, before: Option<Position>, known: Known) -> bool {
         let mut state = self.lock();
-        let is_same = match &state.known {
-            None => before.is_none(),
-            Some(now) => now.writer.in_flight() == 0 && now.ready.is_empty() && before == Some(now.place.end.next),
-        };
+        let is_same = state.known.as_ref().map_or(before.is_none(), |now| now.is_still(before));
         if is_same {
             state.known = Some(known);
             state.generation += 1;
         }
+        is_same
     }
 
     /// An agent begins: nothing of it is anywhere.
@@ -230,7 +256,7 @@ impl Log {
         if (commit.first(), commit.prev()) != (staged.next, staged.head) {
             return Err(conflict());
         }
-        if commit.epoch() < staged.epoch {
+        if commit.epoch() < staged.epoch || (commit.epoch() > staged.epoch && !changes) {
             return Err(Error::Fenced { agent, epoch: staged.epoch, offered: commit.epoch() });
         }
         // A change is decided on what is confirmed, and durable here.
@@ -302,6 +328,10 @@ impl Log {
                     Err(failure) => return Err(Error::Bucket { agent, failure }),
                 },
                 Turn::Read(at) => {
+                    if attempt > 0 {
+                        wing.bucket.pause(attempt - 1).await; // it was said to be there, and was not
+                    }
+                    attempt += 1;
                     let bytes = get(wing, agent, &keys::slot(agent, at), SLOT_BYTES_MAX as u64).await?;
                     self.update(
                         agent,
@@ -362,10 +392,14 @@ impl Log {
             if ready.is_empty() {
                 return Ok(());
             }
+            if self.writing.load(Ordering::Acquire) {
+                disk.settle().await?;
+                self.writing.store(false, Ordering::Release);
+            }
             // Whoever read on meanwhile may have found some in the bucket.
             let here = disk.tail(agent)?.map_or(Seq(0), |tail| tail.next);
             let all = ready.into_iter().map(|ready| (here < ready.0.next()).then_some(ready));
-            write(disk, all, || {
+            write(disk, &self.writing, all, || {
                 let mut state = self.lock();
                 if state.generation == generation
                     && let Some(known) = &mut state.known
@@ -385,23 +419,15 @@ async fn went_on<B: Bucket>(wing: &Wing<B>, agent: AgentId, place: Place) -> Res
         let Some(found) = get(wing, agent, &keys::bundle(agent, run, index), BUNDLE_BYTES_MAX as u64).await? else {
             break;
         };
-        let bundle = Bundle::decode(&found, agent, run, index).filter(|bundle| bundle.next > place.last.next());
-        let Some(pack) = open(wing, agent, bundle).await? else { continue };
-        let mut slots = pack.slots().filter_map(|bytes| Object::decode(bytes).ok());
-        if slots.any(|object| place.goes_on_by(Position { number: object.number, prev: object.prev })) {
+        if Bundle::decode(&found, agent, run, index).is_some_and(|bundle| place.has_gone_on(bundle.next)) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// The slots of a bundle; nothing where it is none.
-pub(super) async fn open<B: Bucket>(
-    wing: &Wing<B>,
-    agent: AgentId,
-    bundle: Option<Bundle>,
-) -> Result<Option<Pack>, Error> {
-    let Some(bundle) = bundle else { return Ok(None) };
+/// The slots of a bundle; nothing where they are not there.
+pub(super) async fn open<B: Bucket>(wing: &Wing<B>, agent: AgentId, bundle: Bundle) -> Result<Option<Pack>, Error> {
     let found = get(wing, agent, &keys::pack(agent, bundle.pack), bundle.bytes).await?;
     let found = found.filter(|bytes| Hash::of_blob(bytes) == bundle.pack);
     Ok(found.and_then(|bytes| Pack::decode(&bytes).ok()))
@@ -417,6 +443,9 @@ fn compare(known: &Known, store: StoreId, ticket: Ticket, at: Slot, bytes: Optio
     let Some(bytes) = bytes else { return Found::Nothing };
     if known.writer.sent(ticket).is_some_and(|sent| sent == bytes) {
         return Found::Same;
+    }
+    if at == Slot(0) {
+        return Found::Another; // readers look nowhere else for what a journal begins with
     }
     // The first that is not confirmed may stand further than the last that is: void slots are between them.
     let end = End { next: Position { number: at, ..known.place.end.next }, ..known.place.end };

@@ -11,7 +11,10 @@ use igor_protocol::{
     units::{Seq, Slot},
 };
 use minicbor::{Decode, Encode};
-use std::task::Poll;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    task::Poll,
+};
 
 /// What the names of all notes begin with.
 pub(super) const PREFIX: &str = "slots-";
@@ -69,12 +72,14 @@ impl Note {
 }
 
 /// Writes commits to the disk with their notes: in their order, but they wait for the disk together. Says of each, in
-/// that order, that it is there; nothing is one that is there already.
+/// that order, that it is there; nothing is one that is there already. Where this is cut off `writing` stays set.
 pub(super) async fn write<D: Store>(
     disk: &D,
+    writing: &AtomicBool,
     all: impl IntoIterator<Item = Option<(Commit, Note)>>,
     mut done: impl FnMut(),
 ) -> Result<(), Error> {
+    writing.store(true, Ordering::Release);
     let mut writes = FuturesOrdered::new();
     for one in all {
         writes.push_back(async move {
@@ -91,6 +96,7 @@ pub(super) async fn write<D: Store>(
         written?;
         done();
     }
+    writing.store(false, Ordering::Release);
     Ok(())
 }
 

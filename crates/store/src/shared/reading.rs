@@ -4,6 +4,7 @@
 //! - Only slots that count are written to the disk, each with the note that says so, and only after the blobs that a
 //!   successor needs of it.
 //! - What the note says was there must still be, as a slot or in a bundle.
+//! - A reading that ends in the middle leaves nothing known: the disk may be further than what was known before.
 //!
 //! Slots are read several at once, the more the more there are; none of them outlives the question that comes after them.
 
@@ -20,14 +21,15 @@ use futures_util::{StreamExt, stream::FuturesOrdered};
 use igor_protocol::{
     AgentId, Body, Commit, Entry, OwnerId, Seq,
     custody::Held,
-    slot::{Ask, BUNDLE_BYTES_MAX, Bundle, Judged, Object, Pack, Place, Reader, SLOT_BYTES_MAX},
+    slot::{Ask, BUNDLE_BYTES_MAX, Bundle, Judged, Object, Pack, Place, Position, Reader, SLOT_BYTES_MAX},
     units::Slot,
 };
+use std::sync::atomic::Ordering;
 
 /// Slots that are read at once, at most.
 const SLOTS_AT_ONCE: usize = 16;
-/// Bytes that slots which are read at once have together, if they are as long as the one before them; but for one.
-const AT_ONCE_BYTES: usize = 16 << 20;
+/// Bytes that one of them has at most; a longer one is read when its turn comes.
+const AHEAD_SLOT_BYTES: usize = 256 << 10;
 
 /// Whose a journal is, and its end; nothing before its first slot.
 type At = Option<(OwnerId, Held)>;
@@ -43,6 +45,23 @@ struct Reading<'a, D, B> {
     state: Vec<blobs::Named>,
     /// How many slots are read at once.
     at_once: usize,
+    doubt: Doubt<'a>,
+}
+
+/// Forgets what is known, once the disk may be further than that; unless it is learned anew.
+struct Doubt<'a> {
+    log: &'a Log,
+    /// What was known.
+    before: Option<Position>,
+    is_further: bool,
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if self.is_further {
+            self.log.forget_what_was(self.before);
+        }
+    }
 }
 
 impl Log {
@@ -69,6 +88,9 @@ impl Log {
             return Ok(()); // whatever stands in its way is found by the append
         }
         let rules = wing.bucket.rules();
+        let known = self.look(|known| (known.place, known.is_own(), Some((known.owner, known.held.clone()))));
+        let (before, is_own) =
+            (known.as_ref().map(|(place, ..)| place.end.next), known.as_ref().is_some_and(|it| it.1));
         let mut reading = Reading {
             log: self,
             wing,
@@ -77,10 +99,8 @@ impl Log {
             quota: Quota::new(agent, bytes_max),
             state: Vec::new(),
             at_once: 1,
+            doubt: Doubt { log: self, before, is_further: false },
         };
-        let known = self.look(|known| (known.place, known.is_own(), Some((known.owner, known.held.clone()))));
-        let (before, is_own) =
-            (known.as_ref().map(|(place, ..)| place.end.next), known.as_ref().is_some_and(|it| it.1));
         let (place, at) = match known {
             Some((place, _, at)) => (place, at),
             None => reading.on_disk().await?,
@@ -91,7 +111,8 @@ impl Log {
         let is_news = before.is_none() || reader.has_counted() || (!is_own && reader.has_moved());
         let (place, at) = reader.kept_to();
         if let Some((owner, held)) = at.as_ref().filter(|_| is_news) {
-            self.learn(before, Known::read(rules, *owner, *place, held.clone()));
+            let learned = self.learn(before, Known::read(rules, *owner, *place, held.clone()));
+            reading.doubt.is_further &= !learned;
         }
         Ok(())
     }
@@ -99,8 +120,13 @@ impl Log {
 
 impl<D: Store, B: Bucket> Reading<'_, D, B> {
     /// Where the disk has it.
-    async fn on_disk(&self) -> Result<(Place, At), Error> {
+    async fn on_disk(&mut self) -> Result<(Place, At), Error> {
         let (disk, agent) = (self.disk, self.agent);
+        if self.log.writing.load(Ordering::Acquire) {
+            // Whoever wrote was cut off in the middle: what it had begun to write comes first.
+            disk.settle().await?;
+            self.log.writing.store(false, Ordering::Release);
+        }
         let Some(tail) = disk.tail(agent)? else { return Ok((Place::first(self.wing.nonce), None)) };
         let note = note::read(disk, &note::name(agent))?;
         if (note.agent, note.entries, note.store) != (agent, tail.next, self.log.store) {
@@ -109,7 +135,16 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
         }
         let place = note.place();
         self.must_be_there(&place).await?;
-        Ok((place, Some(held_at_end(disk, agent, tail.next)?)))
+        let (at, last) = at_end(disk, agent, tail.next)?;
+        // What an earlier reading did not come to.
+        if let Some(commit) = last {
+            for named in blobs::named(&commit)?.into_iter().filter(|named| named.is_state) {
+                if !disk.has_blob(named.hash)? {
+                    self.state.push(named);
+                }
+            }
+        }
+        Ok((place, Some(at)))
     }
 
     /// What was read last must be in the bucket: as a slot, or, if it was collected, in the bundle that came next.
@@ -133,11 +168,16 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
                 Ask::Slot(first) => self.at_once = self.slots(reader, first).await?,
                 Ask::Bundle(run, index) => {
                     let bundle = self.bundle(run, index).await?;
-                    if reader.bundle(bundle.map(|bundle| bundle.map(|bundle| bundle.next))) {
-                        let pack = open(self.wing, self.agent, bundle.flatten()).await?;
+                    if reader.bundle(bundle.map(|bundle| bundle.map(|bundle| bundle.next)))
+                        && let Some(bundle) = bundle.flatten()
+                    {
+                        let pack = open(self.wing, self.agent, bundle).await?;
                         let slots = pack.iter().flat_map(Pack::slots);
                         let numbered = slots.map_while(|bytes| Some((Object::decode(bytes).ok()?.number, bytes)));
-                        reader.pack(numbered, |place, at, bytes| self.judged(place, at, bytes));
+                        if !reader.pack(bundle.next, numbered, |place, at, bytes| self.judged(place, at, bytes)) {
+                            let what = format!("what bundle {index} of run {run} of its journal has");
+                            return Err(Error::RolledBack { agent: self.agent, what });
+                        }
                     }
                 }
                 Ask::Keep => self.keep(reader).await?,
@@ -164,9 +204,9 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
         while let Ask::Slot(number) = reader.ask() {
             while reads.len() < at_once {
                 let number = next;
-                reads.push_back(
-                    async move { (number, self.get(&keys::slot(self.agent, number), SLOT_BYTES_MAX).await) },
-                );
+                // Long ones are read when their turn comes.
+                let max = if at_once == 1 { SLOT_BYTES_MAX } else { AHEAD_SLOT_BYTES };
+                reads.push_back(async move { (number, self.get(&keys::slot(self.agent, number), max).await) });
                 next = next.next();
             }
             let Some((_, found)) = reads.next().await.filter(|(of, _)| *of == number) else {
@@ -174,9 +214,11 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
                 (next, reads) = (number, FuturesOrdered::new());
                 continue;
             };
-            let found: Option<Bytes> = found?;
-            let fit = found.as_ref().map(|bytes| AT_ONCE_BYTES / bytes.len().max(1));
-            at_once = fit.map_or(1, |fit| (at_once * 2).min(SLOTS_AT_ONCE).min(fit).max(1));
+            let mut found: Option<Bytes> = found?;
+            if found.as_ref().is_some_and(Bytes::is_empty) {
+                found = self.get(&keys::slot(self.agent, number), SLOT_BYTES_MAX).await?;
+            }
+            at_once = if found.is_some() { (at_once * 2).min(SLOTS_AT_ONCE) } else { 1 };
             let (place, at) = reader.here();
             let found = found.map(|bytes| (bytes.len(), self.judged(place, at, &bytes)));
             reader.slot(found);
@@ -200,26 +242,41 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
 
     /// Writes all that was read to the disk, each after the blobs that it names.
     async fn keep(&mut self, reader: &mut Reader<At, Commit>) -> Result<(), Error> {
-        let mut all = Vec::new();
-        for next in reader.ahead() {
-            let Some(commit) = &next.commit else {
-                all.push(None);
+        let all: Vec<_> = reader.ahead().map(|next| (next.commit.clone(), next.place)).collect();
+        let mut ready = Vec::new();
+        for (commit, place) in all {
+            let Some(commit) = commit else {
+                ready.push(None);
                 continue;
             };
+            let named = blobs::named(&commit)?;
+            if named.iter().any(|named| named.is_state) {
+                self.state = named.iter().filter(|named| named.is_state).copied().collect();
+            }
+            if named.iter().any(|named| !named.is_state) {
+                // What comes with those before is counted with them.
+                self.write(reader, std::mem::take(&mut ready)).await?;
+            }
             self.quota.spend(commit.entries().map(|(_, _, bytes)| bytes.len() as u64).sum())?;
-            self.fetch(commit).await?;
-            all.push(Some((commit.clone(), Note::new(self.agent, self.log.store, commit.next(), next.place))));
+            self.fetch(named.into_iter().filter(|named| !named.is_state)).await?;
+            let note = Note::new(self.agent, self.log.store, commit.next(), place);
+            ready.push(Some((commit, note)));
         }
-        write(self.disk, all, || reader.kept()).await
+        self.write(reader, ready).await
     }
 
-    /// Brings the blobs to the disk that a commit names, but for the state of a checkpoint: that is noted.
-    async fn fetch(&mut self, commit: &Commit) -> Result<(), Error> {
-        let named = blobs::named(commit)?;
-        if named.iter().any(|named| named.is_state) {
-            self.state = named.iter().filter(|named| named.is_state).copied().collect();
-        }
-        for named in named.into_iter().filter(|named| !named.is_state) {
+    async fn write(
+        &mut self,
+        reader: &mut Reader<At, Commit>,
+        ready: Vec<Option<(Commit, Note)>>,
+    ) -> Result<(), Error> {
+        self.doubt.is_further |= ready.iter().any(Option::is_some);
+        write(self.disk, &self.log.writing, ready, || reader.kept()).await
+    }
+
+    /// Brings blobs to the disk.
+    async fn fetch(&mut self, all: impl Iterator<Item = blobs::Named>) -> Result<(), Error> {
+        for named in all {
             if !blobs::fetch(self.wing, self.disk, self.agent, &named, &mut self.quota).await? {
                 let what = named.key(self.wing.bucket.rules(), self.agent);
                 return Err(Error::RolledBack { agent: self.agent, what });
@@ -239,14 +296,14 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
     }
 }
 
-/// Whose a journal is that is on the disk, and its end.
-fn held_at_end<D: Store>(disk: &D, agent: AgentId, end: Seq) -> Result<(OwnerId, Held), Error> {
+/// Whose a journal is that is on the disk, and its end; and the commit with its last checkpoint.
+fn at_end<D: Store>(disk: &D, agent: AgentId, end: Seq) -> Result<((OwnerId, Held), Option<Commit>), Error> {
     let damaged = |why: &str| Error::Corrupt { agent, seq: Seq(0), path: "log".into(), why: why.to_owned() };
     let wrong = |why| Error::NotAdmitted { agent, why };
     let first = disk.read(agent, Seq(0))?.next().ok_or_else(|| damaged("it is empty"))??;
     let genesis = genesis_of(&first).ok_or_else(|| damaged("it does not begin with a Genesis"))?;
     let last = last_with_checkpoint(&|from| disk.read(agent, from), end)?;
-    let (mut held, from) = match last {
+    let (mut held, from) = match &last {
         None => (Held::before(&genesis.body), Seq(0)),
         Some(commit) => {
             let (mut chain, mut found) = (commit.start(), None);
@@ -258,7 +315,7 @@ fn held_at_end<D: Store>(disk: &D, agent: AgentId, end: Seq) -> Result<(OwnerId,
             }
             let (chain, checkpoint) = found.ok_or_else(|| damaged("its last checkpoint does not read"))?;
             let mut held = Held::before_checkpoint(&genesis.body, chain, &checkpoint);
-            held.follow_from(&commit, chain.next).map_err(wrong)?;
+            held.follow_from(commit, chain.next).map_err(wrong)?;
             (held, commit.next())
         }
     };
@@ -267,5 +324,5 @@ fn held_at_end<D: Store>(disk: &D, agent: AgentId, end: Seq) -> Result<(OwnerId,
             held.follow(&commit?).map_err(wrong)?;
         }
     }
-    Ok((genesis.body.owner, held))
+    Ok(((genesis.body.owner, held), last))
 }

@@ -249,8 +249,8 @@ impl State {
 
     /// Whether slots were collected from a place on.
     fn went_on(&self, place: &Place) -> bool {
-        let bundles = (place.bundles..).map_while(|index| self.bundles.get(&(place.end.run, index)));
-        bundles.flat_map(|bundle| &bundle.slots).any(|object| place.goes_on_by(object.at))
+        let mut bundles = (place.bundles..).map_while(|index| self.bundles.get(&(place.end.run, index)));
+        bundles.any(|bundle| place.has_gone_on(bundle.next))
     }
 
     /// A process begins to put slots together.
@@ -353,9 +353,12 @@ pub(super) fn look_up(rules: Rules, state: &State, reader: &mut Reader<Option<St
         }
         Ask::Bundle(run, index) => {
             let bundle = state.bundles.get(&(run, index));
-            if reader.bundle(bundle.map(|bundle| Some(bundle.next))) {
-                let slots = bundle.iter().flat_map(|bundle| &bundle.slots).map(|object| (object.at.number, object));
-                reader.pack(slots, |place, at, object| judge(rules, &place.end, *at, object));
+            if let Some(bundle) = bundle.filter(|bundle| reader.bundle(Some(Some(bundle.next)))) {
+                let slots = bundle.slots.iter().map(|object| (object.at.number, object));
+                // Where it does not lead to its end a reader gives up: here, it asks again.
+                let _leads = reader.pack(bundle.next, slots, |place, at, object| judge(rules, &place.end, *at, object));
+            } else if bundle.is_none() {
+                reader.bundle(None);
             }
         }
         Ask::Keep | Ask::Nothing => {}
