@@ -126,6 +126,7 @@ const fn custody(error: &igor_spine::custody::Error) -> (StatusCode, &'static st
             (StatusCode::CONFLICT, "order_refused")
         }
         Custody::Refused(_) => (StatusCode::CONFLICT, "not_custodian"),
+        Custody::InBucket(_) => (StatusCode::CONFLICT, "in_bucket"),
         Custody::Order(_) => (StatusCode::CONFLICT, "order_refused"),
         Custody::Leased(_) | Custody::Asleep(_) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         // The node around could not do its part: the agent cannot be gone on with from what is here.

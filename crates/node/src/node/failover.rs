@@ -362,6 +362,10 @@ impl Node {
         // What came before it failed is counted too, so that there is less room the next time.
         blocking(move || node.admission.accounts().of(agent).catch_up(&node.store)).await?;
         attached?;
+        if self.store.kind(agent) == StoreKind::Disk {
+            // What is here came by file, and does not go on as the bucket does.
+            return Err(igor_spine::custody::Error::InBucket(agent).into());
+        }
         let node = self.clone();
         let book = blocking(move || node.book(agent)).await?;
         let standby = book.policy().standby.clone();

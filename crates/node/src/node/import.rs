@@ -19,7 +19,7 @@ use crate::{
 use igor_protocol::{
     AgentId, Hash, NodeId, OwnerId, Seq, Terms,
     custody::Status,
-    entry::Handoff,
+    entry::{Handoff, StoreKind},
     ledger::Book,
     limits::BLOB_BYTES_MAX,
     verify::{Blobs, Report, Verifier},
@@ -230,6 +230,9 @@ impl Node {
             return Err(self.impostor().unwrap_or(NotImported::Draining.into()));
         }
         let genesis = book.genesis();
+        if genesis.store != StoreKind::Disk {
+            return Err(igor_spine::custody::Error::InBucket(agent).into());
+        }
         let policy = &self.config.policy;
         if !policy.serves(&genesis.owner, &self.owner.public()) && !policy.nodes.contains(&handoff.from) {
             return Err(NotImported::Policy { owner: genesis.owner, from: handoff.from }.into());

@@ -10,7 +10,7 @@ use crate::World;
 use igor_protocol::{
     AgentId, NodeId, Terms,
     custody::{Event, Held, Refusal, Status, Tidings},
-    entry::{Custody, Handoff, Phase},
+    entry::{Custody, Handoff, Phase, StoreKind},
     transfer::Manner,
 };
 use igor_store::Store;
@@ -47,6 +47,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Gives an agent to a node that need not be there: freezes it and makes the handoff durable. Asked again, it is the
     /// same handoff. Returns that.
     pub async fn give_by_file(&self, agent: AgentId, to: NodeId, terms: Terms) -> Result<Handoff, Error> {
+        self.must_be_on_disk(agent)?;
         if self.status(agent)? == Status::Unfinished {
             // What a kill left of an attempt before.
             self.happen(agent, Event::Restarted).await?;
@@ -71,6 +72,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     /// Takes an agent whose whole journal is here and ends with a handoff to this node. The caller has let it in
     /// ([`Steward::coming`]) and found that the operator takes it, at the terms of the handoff.
     pub async fn arrive(&self, agent: AgentId) -> Result<Arrived, NotArrived> {
+        self.must_be_on_disk(agent)?;
         match self.status(agent)? {
             Status::Custodian => return Ok(Arrived::Before),
             Status::Unfinished => {
@@ -95,6 +97,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             Status::Suspended(doubt) => Err(Error::from(Refusal::Doubt(doubt)).into()),
             _ => Err(Error::from(Refusal::NotCustodian).into()),
         }
+    }
+
+    /// Of a journal in a bucket a file is a copy: what is decided on it nobody else would see.
+    fn must_be_on_disk(&self, agent: AgentId) -> Result<(), Error> {
+        let store = self.book(agent)?.ok_or(Error::Unknown(agent))?.held().store;
+        if store == StoreKind::Disk { Ok(()) } else { Err(Error::InBucket(agent)) }
     }
 
     fn has_declined(&self, agent: AgentId) -> Result<bool, Error> {

@@ -58,6 +58,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         terms: Option<Terms>,
         wanted: impl Fn(&Held) -> Result<(), Error>,
     ) -> Result<Epoch, Error> {
+        if !self.is_shared(agent) {
+            // What is here came by file: what is appended to that nobody else sees.
+            return Err(Error::InBucket(agent));
+        }
         let mut last = None;
         for _ in 0..FENCES_MAX {
             let held = self.read_on(agent).await?;

@@ -46,6 +46,11 @@ pub enum Error {
     /// It was here before this process: whoever took it over meanwhile is asked for first.
     #[error("peers were not asked yet what they know of agent {0} since this node started; try again in some seconds")]
     Asleep(AgentId),
+    /// Its journal is not on this machine's disk alone.
+    #[error(
+        "the journal of agent {0} is in a bucket: it goes to nodes that reach that (igor migrate), and not by file"
+    )]
+    InBucket(AgentId),
     /// Nobody here knows of this agent.
     #[error("this node knows nothing of agent {0}")]
     Unknown(AgentId),
