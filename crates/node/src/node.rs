@@ -129,7 +129,7 @@ pub struct Node {
     opened: Notify,
     attended: attend::Attended,
     /// Agents of other nodes that this one may have to go on with.
-    watched: failover::Watched,
+    standby: failover::Standby,
     /// Who stands by for those here.
     followers: failover::Followers,
     /// Where another process was seen that has this node's key.
@@ -185,7 +185,7 @@ impl Node {
             kept: Kept::default(),
             opened: Notify::new(),
             attended: attend::Attended::default(),
-            watched: failover::Watched::default(),
+            standby: failover::Standby::default(),
             followers: failover::Followers::default(),
             impostor: OnceLock::new(),
             home,

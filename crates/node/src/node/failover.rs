@@ -10,6 +10,8 @@
 //! - A node pulses only while the store answers it: one that is cut off from the bucket goes silent as well.
 //! - Only an agent whose owner names this node, and which its operator would take in a move, is followed.
 
+mod watch;
+
 use super::{Node, blocking, moving::STORE_WITHIN};
 use crate::{
     Error, Hosted,
@@ -30,6 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::Semaphore;
+use watch::{Following, Watched};
 
 /// How often a node says that its agents are well.
 const PULSE_EVERY: Duration = Duration::from_millis(200);
@@ -43,46 +46,29 @@ const SILENT_SINCE_START: Duration = Duration::from_secs(5);
 const LINE_STEP: Duration = Duration::from_millis(300);
 /// How often it is looked who is silent.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Pauses after an attempt that failed: the first, and the longest.
-const AGAIN_AFTER: Duration = Duration::from_millis(500);
-const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
+/// A look that comes so much too late shows that this node was not there itself.
+const LOOK_LATE: Duration = Duration::from_millis(500);
+/// Whoever goes on with an agent reads on first; where that takes longer, what was silence then may be none now.
+const DECIDED_WITHIN: Duration = Duration::from_secs(2);
 /// What a node said of an agent so long ago is what it would do.
 const FOLLOWER_RECENT: Duration = Duration::from_secs(2);
 /// And so long ago is forgotten.
 const FOLLOWER_FORGOTTEN: Duration = Duration::from_mins(1);
 /// How often it is looked whether slots may be collected.
 const COLLECT_EVERY: Duration = Duration::from_secs(20);
-/// Agents of other nodes that are heard of, at most.
-const WATCHED_MAX: usize = 4096;
 /// Agents of other nodes that are read on at once.
 const FOLLOWED_AT_ONCE: usize = 16;
 
-/// Agents of other nodes, as they were heard of last.
-pub(super) struct Watched {
-    all: Mutex<BTreeMap<AgentId, Watch>>,
-    /// Who has one of these reads on.
+/// Agents of other nodes, and who has one of the turns in which they are read on.
+pub(super) struct Standby {
+    watched: Watched,
     turns: Semaphore,
 }
 
-impl Default for Watched {
+impl Default for Standby {
     fn default() -> Self {
-        Self { all: Mutex::default(), turns: Semaphore::new(FOLLOWED_AT_ONCE) }
+        Self { watched: Watched::default(), turns: Semaphore::new(FOLLOWED_AT_ONCE) }
     }
-}
-
-/// One of them.
-struct Watch {
-    node: NodeId,
-    epoch: Epoch,
-    /// The end of its journal, as its node says.
-    next: Seq,
-    heard: Instant,
-    /// Something is being done about it.
-    busy: bool,
-    /// It is followed, and this node may go on with it once its own was silent for so long.
-    after: Option<Duration>,
-    failed: u32,
-    not_before: Instant,
 }
 
 /// What the nodes that stand by for agents here said of them last.
@@ -109,103 +95,42 @@ impl Followers {
     }
 }
 
-impl Watched {
-    /// How far this node is with an agent: nothing where it would not go on with it.
-    fn after(&self, agent: AgentId) -> Option<Duration> {
-        self.lock().get(&agent).and_then(|watch| watch.after)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Watch>> {
-        // No update can fail in the middle.
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes in that an agent is well. Says whether there is news of it that nobody looks at yet.
-    fn hear(&self, node: NodeId, beat: &Beat, now: Instant) -> bool {
-        let mut all = self.lock();
-        if all.len() >= WATCHED_MAX && !all.contains_key(&beat.agent) {
-            return false;
-        }
-        let new = || Watch {
-            node,
-            epoch: beat.epoch,
-            next: Seq(0),
-            heard: now,
-            busy: false,
-            after: None,
-            failed: 0,
-            not_before: now,
-        };
-        let watch = all.entry(beat.agent).or_insert_with(new);
-        if beat.epoch < watch.epoch || (beat.epoch == watch.epoch && node != watch.node) {
-            return false; // it is behind, or says what another node says as well
-        }
-        (watch.node, watch.epoch, watch.heard) = (node, beat.epoch, now);
-        let news = beat.next > watch.next && now >= watch.not_before;
-        watch.next = watch.next.max(beat.next);
-        news && !std::mem::replace(&mut watch.busy, true)
-    }
-
-    /// Those whose node was silent for too long; somebody looks after them from now on.
-    fn silent(&self, now: Instant) -> Vec<(AgentId, NodeId, Epoch)> {
-        let mut all = self.lock();
-        let due = |watch: &Watch| {
-            let silent = watch.after.is_some_and(|after| now.duration_since(watch.heard) > after);
-            silent && !watch.busy && now >= watch.not_before
-        };
-        let silent = all.iter_mut().filter(|(_, watch)| due(watch));
-        silent
-            .map(|(agent, watch)| {
-                watch.busy = true;
-                (*agent, watch.node, watch.epoch)
-            })
-            .collect()
-    }
-
-    /// What was done about an agent is done.
-    fn done(&self, agent: AgentId, change: impl FnOnce(&mut Watch)) {
-        if let Some(watch) = self.lock().get_mut(&agent) {
-            watch.busy = false;
-            change(watch);
-        }
-    }
-
-    fn failed(&self, agent: AgentId) {
-        self.done(agent, |watch| {
-            let pause = AGAIN_AFTER.saturating_mul(1 << watch.failed.min(10)).min(AGAIN_AFTER_MAX);
-            watch.failed = watch.failed.saturating_add(1);
-            watch.not_before = Instant::now() + pause;
-        });
-    }
-}
-
 impl Node {
-    /// Those that this node stood by for when it ended, as far as it knows: their nodes have some time to say that they
-    /// are well.
-    async fn remember_watched(self: &Arc<Self>) -> Result<(), Error> {
+    /// Stands by for all agents of other nodes that there are journals of here and that name this node. Their nodes have some
+    /// time to say that they are well.
+    pub(super) async fn remember_all(self: &Arc<Self>) -> Result<(), Error> {
         for agent in self.store.list()? {
-            if self.store.kind(agent) == StoreKind::Disk || self.steward.status(agent)? != Status::Elsewhere {
-                continue;
-            }
-            let node = self.clone();
-            let book = blocking(move || node.book(agent)).await?;
-            if book.policy().standby.nodes.contains(&self.id()) && book.ledger().ended.is_none() {
-                let beat = Beat { agent, epoch: book.chain().epoch, next: Seq(0) };
-                self.watched.hear(book.custodian(), &beat, Instant::now());
-                self.watched.done(agent, |watch| watch.after = Some(SILENT_SINCE_START));
-            }
+            self.remember(agent).await;
+        }
+        Ok(())
+    }
+
+    /// The same for one.
+    async fn remember(self: &Arc<Self>, agent: AgentId) {
+        if let Err(error) = self.try_remember(agent).await {
+            tracing::warn!(%agent, %error, "this node does not stand by for an agent until its node says that it is well");
+        }
+    }
+
+    async fn try_remember(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
+        if self.store.kind(agent) == StoreKind::Disk || self.steward.status(agent)? != Status::Elsewhere {
+            return Ok(());
+        }
+        let node = self.clone();
+        let book = blocking(move || node.book(agent)).await?;
+        if !book.policy().standby.nodes.contains(&self.id()) {
+            return Ok(());
+        }
+        let from = Instant::now() + SILENT_SINCE_START;
+        if self.standby.watched.remember(agent, book.custodian(), book.chain().epoch, from) {
+            let me = self.clone();
+            tokio::spawn(async move { me.follow(agent).await });
         }
         Ok(())
     }
 
     /// Says from now on that the agents here are well, and watches over those of others.
     pub(super) fn stand_by(self: &Arc<Self>) {
-        let node = self.clone();
-        tokio::spawn(async move {
-            if let Err(error) = node.remember_watched().await {
-                tracing::warn!(%error, "agents that this node stood by for are followed once their nodes say that they are well");
-            }
-        });
         let node = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
@@ -216,11 +141,17 @@ impl Node {
         });
         let node = Arc::downgrade(self);
         tokio::spawn(async move {
+            let mut last = Instant::now();
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
                 let Some(node) = node.upgrade() else { return };
-                if node.is_carrying() && !node.is_draining() {
-                    for (agent, custodian, epoch) in node.watched.silent(Instant::now()) {
+                let late = last.elapsed() > LOOK_EVERY + LOOK_LATE;
+                last = Instant::now();
+                // A node that was not there, or does not reach the store itself, has no reason to think that others do not.
+                if late || node.is_store_silent() {
+                    node.standby.watched.begin_anew(last);
+                } else if node.is_carrying() && !node.is_draining() {
+                    for (agent, custodian, epoch) in node.standby.watched.silent(last) {
                         let node = node.clone();
                         tokio::spawn(async move { node.succeed(agent, custodian, epoch).await });
                     }
@@ -229,11 +160,16 @@ impl Node {
         });
     }
 
+    /// Whether the bucket has not answered for some time.
+    fn is_store_silent(&self) -> bool {
+        let silent = self.store.wing().and_then(|wing| wing.bucket.silent_for());
+        silent.is_some_and(|silent| silent > STORE_SILENT)
+    }
+
     /// Tells the nodes that stand by that their agents are well.
     fn pulse(&self) {
         let Some(network) = self.peers().network() else { return };
-        let silent = self.store.wing().and_then(|wing| wing.bucket.silent_for());
-        if silent.is_some_and(|silent| silent > STORE_SILENT) {
+        if self.is_store_silent() {
             return;
         }
         let mut beats: BTreeMap<NodeId, Vec<Beat>> = BTreeMap::new();
@@ -284,11 +220,11 @@ impl Node {
         let (now, mut follows) = (Instant::now(), Vec::new());
         for beat in beats {
             let agent = beat.agent;
-            if self.watched.hear(node, beat, now) {
+            if self.standby.watched.hear(node, beat, now) {
                 let me = self.clone();
-                tokio::spawn(async move { me.follow(agent, node).await });
+                tokio::spawn(async move { me.follow(agent).await });
             }
-            let after = self.watched.after(agent).filter(|_| !self.is_draining());
+            let after = self.standby.watched.after(agent).filter(|_| !self.is_draining());
             if let (Some(after), Ok(Some(end))) = (after, self.store.tail(agent)) {
                 let after = Nanos(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
                 follows.push(Follow { agent, next: end.next, after: Some(after) });
@@ -330,50 +266,77 @@ impl Node {
     }
 
     /// Reads on, and has the agent ready to go on here, if its owner names this node.
-    async fn follow(self: &Arc<Self>, agent: AgentId, from: NodeId) {
-        let Ok(_turn) = self.watched.turns.acquire().await else { return };
-        match self.try_follow(agent, from).await {
-            Ok(after) => self.watched.done(agent, |watch| (watch.after, watch.failed) = (after, 0)),
+    async fn follow(self: &Arc<Self>, agent: AgentId) {
+        let Ok(_turn) = self.standby.turns.acquire().await else { return };
+        match self.try_follow(agent).await {
+            Ok(Some(found)) => self.standby.watched.read(agent, found, Instant::now()),
+            Ok(None) => {
+                self.standby.watched.leave(agent);
+                self.stand_down(agent);
+            }
             Err(error) => {
-                tracing::warn!(%agent, node = %from, %error, "an agent that names this node as standby is not followed");
-                if matches!(error, Error::Store(igor_store::Error::Quota { .. }))
-                    && let Err(error) = self.let_go(agent).await
-                {
-                    tracing::warn!(%agent, %error, "what was read of it stays here");
+                tracing::warn!(%agent, %error, "an agent of another node is not followed");
+                let is_refused =
+                    matches!(error, Error::NotAdmitted { .. } | Error::Store(igor_store::Error::Quota { .. }));
+                if is_refused {
+                    self.stand_down(agent);
+                    self.let_go(agent).await;
                 }
-                self.watched.failed(agent);
+                self.standby.watched.failed(agent, is_refused, Instant::now());
             }
         }
+        // What was promised for a move is counted as it comes here.
+        self.admission.accounts().settle(agent);
     }
 
-    /// What was read of an agent that does not fit goes again; the store that it was read from has it.
-    async fn let_go(&self, agent: AgentId) -> Result<(), Error> {
-        if self.steward.status(agent)? != Status::Elsewhere || self.store.kind(agent) == StoreKind::Disk {
-            return Ok(());
+    /// An agent that this node does not stand by for any more gives its place to others.
+    fn stand_down(&self, agent: AgentId) {
+        if self.waiting.has(agent) && matches!(self.steward.status(agent), Ok(Status::Elsewhere)) {
+            self.forget(agent);
         }
-        self.close_account(agent).await?;
-        Ok(self.store.remove(agent).await?)
     }
 
-    async fn try_follow(self: &Arc<Self>, agent: AgentId, from: NodeId) -> Result<Option<Duration>, Error> {
+    /// What was read of an agent that this node does not take goes again; the store that it was read from has it.
+    async fn let_go(&self, agent: AgentId) {
+        if self.store.kind(agent) == StoreKind::Disk || !matches!(self.steward.status(agent), Ok(Status::Elsewhere)) {
+            return;
+        }
+        match self.steward.delete(agent).await {
+            Ok(_) => {
+                if let Err(error) = self.close_account(agent).await {
+                    tracing::warn!(%agent, %error, "an agent that is gone is still counted");
+                }
+            }
+            Err(error) => tracing::debug!(%agent, %error, "what was read of it stays here"),
+        }
+    }
+
+    /// Nothing where this node does not stand by for it.
+    async fn try_follow(self: &Arc<Self>, agent: AgentId) -> Result<Option<Following>, Error> {
         let accounts = self.admission.accounts();
         let attached = self.store.attach(agent, accounts.room(agent)).await;
         let node = self.clone();
         // What came before it failed is counted too, so that there is less room the next time.
         blocking(move || node.admission.accounts().of(agent).catch_up(&node.store)).await?;
         attached?;
+        if self.store.tail(agent)?.is_none() {
+            return Ok(None);
+        }
         if self.store.kind(agent) == StoreKind::Disk {
             // What is here came by file, and does not go on as the bucket does.
             return Err(igor_spine::custody::Error::InBucket(agent).into());
         }
         let node = self.clone();
         let book = blocking(move || node.book(agent)).await?;
-        let standby = book.policy().standby.clone();
-        let named = standby.nodes.iter().filter(|node| **node != from).position(|node| *node == self.id());
-        let Some(place) = named else { return Ok(None) };
+        let (custodian, ledger) = (book.custodian(), book.ledger());
         if self.steward.status(agent)? != Status::Elsewhere {
             return Ok(None);
         }
+        // Where it lived until it was fenced off it may not have noticed yet.
+        self.steward.dismiss(agent).await?;
+        let standby = book.policy().standby.clone();
+        let named = standby.nodes.iter().filter(|node| **node != custodian).position(|node| *node == self.id());
+        let Some(place) = named.filter(|_| ledger.ended.is_none() && !ledger.is_suspended()) else { return Ok(None) };
         if !self.waiting.has(agent) {
             let first = self.store.read(agent, Seq(0))?.next().ok_or(igor_spine::Error::NoJournal(agent))??;
             let offer = Offer {
@@ -381,17 +344,19 @@ impl Node {
                 manifest: book.manifest().clone(),
                 epoch: book.chain().epoch,
                 next: book.chain().next,
-                state_bytes: book.ledger().checkpoint.map_or(0, |checkpoint| checkpoint.bytes),
+                state_bytes: ledger.checkpoint.map_or(0, |checkpoint| checkpoint.bytes),
                 records: Vec::new(),
                 given: false,
-                runtime: book.ledger().runtime.clone(),
+                runtime: ledger.runtime.clone(),
             };
-            self.admit_from(from, &offer).map_err(|refusal| Error::NotAdmitted { agent, why: refusal.to_string() })?;
+            let admitted = self.admit_from(custodian, &offer);
+            admitted.map_err(|refusal| Error::NotAdmitted { agent, why: refusal.to_string() })?;
         }
         self.restore(agent).await?;
         let silent_for = standby.silent_for.map_or(SILENT_FOR, Nanos::to_duration);
         let place = if standby.any_order { 0 } else { u32::try_from(place).unwrap_or(u32::MAX) };
-        Ok(Some(silent_for + LINE_STEP.saturating_mul(place)))
+        let after = silent_for + LINE_STEP.saturating_mul(place);
+        Ok(Some(Following { node: custodian, epoch: book.chain().epoch, read: book.chain().next, after }))
     }
 
     /// Finds out what became of an agent that another process appended to while it lived here.
@@ -399,7 +364,10 @@ impl Node {
         let node = self.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(STORE_WITHIN, node.store.refresh(agent)).await {
-                Ok(Ok(())) => Box::pin(node.settled(agent)).await,
+                Ok(Ok(())) => {
+                    Box::pin(node.settled(agent)).await;
+                    node.remember(agent).await;
+                }
                 Ok(Err(error)) => node.report(agent, &error.into()),
                 Err(_) => node.report(agent, &Error::StoreSilent { agent }),
             }
@@ -408,21 +376,25 @@ impl Node {
 
     /// Goes on with an agent whose node is silent.
     async fn succeed(self: &Arc<Self>, agent: AgentId, custodian: NodeId, epoch: Epoch) {
+        // Its operator takes agents from that node, or does not any more; it may be that it was not restored since.
+        if custodian == self.id() || !self.config().policy.nodes.contains(&custodian) || !self.waiting.has(agent) {
+            return self.follow(agent).await;
+        }
         tracing::warn!(%agent, node = %custodian, %epoch, "a node is silent; this one goes on with its agent, if it is first");
-        match self.steward.succeed(agent, (custodian, epoch), self.terms()).await {
+        let (begun, me) = (Instant::now(), self.clone());
+        let is_still = move || begun.elapsed() < DECIDED_WITHIN && me.standby.watched.is_silent(agent, Instant::now());
+        match self.steward.succeed(agent, (custodian, epoch), self.terms(), is_still).await {
             Ok(Succession::Taken(epoch)) => {
                 tracing::warn!(%agent, from = %custodian, %epoch, "an agent goes on here");
-                self.watched.lock().remove(&agent);
+                self.standby.watched.leave(agent);
             }
             Ok(Succession::GoneOn(node, epoch)) => {
                 tracing::info!(%agent, %node, %epoch, "another node was faster, or the agent is well");
-                self.watched.done(agent, |watch| {
-                    (watch.node, watch.epoch, watch.heard) = (node, epoch, Instant::now());
-                });
+                self.standby.watched.gone_on(agent, node, epoch, Instant::now());
             }
             Err(error) => {
                 tracing::warn!(%agent, node = %custodian, %error, "an agent whose node is silent does not go on here");
-                self.watched.failed(agent);
+                self.standby.watched.failed(agent, false, Instant::now());
             }
         }
     }

@@ -155,6 +155,9 @@ impl Node {
         for agent in woken {
             self.steward.waited(agent);
         }
+        if self.store.wing().is_some() {
+            self.remember_all().await?;
+        }
         Ok(())
     }
 

@@ -89,12 +89,14 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     /// Goes on with an agent whose node seems to be gone: one that the owner named this node as standby for, while `node`
-    /// has it under `epoch`. Whoever is wrong about that costs the agent a pause, and nothing else.
+    /// has it under `epoch`, and as `is_still` says once the journal was read on. Whoever is wrong about that costs the agent a
+    /// pause, and nothing else.
     pub async fn succeed(
         &self,
         agent: AgentId,
         (node, epoch): (NodeId, Epoch),
         terms: Terms,
+        is_still: impl Fn() -> bool,
     ) -> Result<Succession, Error> {
         let turn = self.turn(agent);
         let mut desk = turn.lock().await;
@@ -104,7 +106,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let gone_on = std::sync::Mutex::new(None);
         let wanted = |held: &Held| {
             let now = (held.standing.custodian, held.chain.epoch);
-            if now == (node, epoch) {
+            if held.ended.is_some() {
+                return Err(Error::Refused(Refusal::NotCustodian)); // nobody has anything to go on with
+            }
+            if now == (node, epoch) && is_still() {
                 return Ok(());
             }
             *gone_on.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(now);
@@ -120,6 +125,16 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             (Err(Error::Refused(Refusal::Known)), Some((node, epoch))) => Ok(Succession::GoneOn(node, epoch)),
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// A life goes on here that has no custody any more, as the store says: it ends.
+    pub async fn dismiss(&self, agent: AgentId) -> Result<(), Error> {
+        let turn = self.turn(agent);
+        let mut desk = turn.lock().await;
+        if desk.is_leased() && self.status(agent)? == Status::Elsewhere {
+            desk.take_back().await;
+        }
+        Ok(())
     }
 
     /// Settles what is left to be done about custody: an agent that was given away and is not taken is taken back.
