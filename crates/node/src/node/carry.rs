@@ -131,6 +131,7 @@ impl Node {
                 if !matches!(tended, Ok(true)) {
                     // What rests is not read again at the next start.
                     node.note(agent).await;
+                    node.remember(agent).await;
                 }
                 tended
             });
@@ -169,9 +170,11 @@ impl Node {
         if lives() || !self.is_carrying() {
             return Ok(lives());
         }
+        if self.steward.is_shared(agent) {
+            let read = tokio::time::timeout(STORE_WITHIN, Box::pin(self.steward.wake(agent))).await;
+            read.map_err(|_| Error::StoreSilent { agent })??;
+        }
         let _slot = self.slot().await?;
-        let read = tokio::time::timeout(STORE_WITHIN, self.store.refresh(agent)).await;
-        read.map_err(|_| Error::StoreSilent { agent })??;
         if !self.wants(agent).await? {
             return Ok(false);
         }

@@ -96,17 +96,9 @@ impl Followers {
 }
 
 impl Node {
-    /// Stands by for all agents of other nodes that there are journals of here and that name this node. Their nodes have some
-    /// time to say that they are well.
-    pub(super) async fn remember_all(self: &Arc<Self>) -> Result<(), Error> {
-        for agent in self.store.list()? {
-            self.remember(agent).await;
-        }
-        Ok(())
-    }
-
-    /// The same for one.
-    async fn remember(self: &Arc<Self>, agent: AgentId) {
+    /// Stands by for an agent of another node that there is a journal of here, if that names this node. Its node has some time
+    /// to say that it is well.
+    pub(super) async fn remember(self: &Arc<Self>, agent: AgentId) {
         if let Err(error) = self.try_remember(agent).await {
             tracing::warn!(%agent, %error, "this node does not stand by for an agent until its node says that it is well");
         }

@@ -133,13 +133,11 @@ impl Node {
     pub(super) async fn wake_all(self: &Arc<Self>) -> Result<(), Error> {
         let mut woken = Vec::new();
         for agent in self.store.list()? {
-            // A bucket that does not answer keeps nobody waiting but its own agents: those are tried again.
-            let woken_in_time = tokio::time::timeout(STORE_WITHIN, Box::pin(self.steward.wake(agent))).await;
-            let Ok(wakes) = woken_in_time else {
-                tracing::error!(%agent, "its bucket does not answer; it is tried again");
+            // What a bucket knows is asked for when the agent has its turn: one that does not answer keeps nobody else waiting.
+            if self.steward.is_shared(agent) {
                 continue;
-            };
-            match wakes {
+            }
+            match Box::pin(self.steward.wake(agent)).await {
                 Ok(status) => {
                     if let Status::Suspended(doubt) = status {
                         tracing::error!(%agent, %doubt, "an agent does not run: its owner decides, with `igor takeover`");
@@ -154,9 +152,6 @@ impl Node {
         }
         for agent in woken {
             self.steward.waited(agent);
-        }
-        if self.store.wing().is_some() {
-            self.remember_all().await?;
         }
         Ok(())
     }

@@ -144,7 +144,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let held = self.read_on(agent).await?;
         let given = held.standing.pending().filter(|given| given.handoff.from == self.me());
         let Some(given) = given else { return Ok(true) };
-        if self.leaving.has(agent) || self.world.wall_clock().since(given.handoff.place.at) < TAKEN_BACK_AFTER {
+        // A clock that was ahead when it was given, or is now, keeps nobody waiting for longer.
+        let (now, at) = (self.world.wall_clock(), given.handoff.place.at);
+        let is_recent = now.since(at) < TAKEN_BACK_AFTER && at.since(now) < TAKEN_BACK_AFTER;
+        if self.leaving.has(agent) || is_recent {
             return Ok(false);
         }
         let still = |held: &Held| {

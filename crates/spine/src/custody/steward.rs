@@ -303,6 +303,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         if self.is_shared(agent) {
             // The store knows what peers could say.
             self.store.refresh(agent).await?;
+            if !self.is_settled(agent)? {
+                self.host.unsettled(agent);
+            }
             return self.status(agent);
         }
         // Before they are: what comes back at once and cannot be taken in counts.
