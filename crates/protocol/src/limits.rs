@@ -35,6 +35,8 @@ pub const RESUMED_APART: Nanos = Nanos::from_millis(10);
 pub const CUSTODIANS_MAX: usize = 64;
 /// Nodes that a policy names as standby.
 pub const STANDBY_MAX: usize = 16;
+/// Shortest silence after which a standby may go on: a host says three times in it that it is well.
+pub const SILENT_MIN: Nanos = Nanos(600_000_000);
 /// Receipts that an agent can read back.
 pub const RECEIPTS_KEPT: usize = 8;
 /// Nodes that a list for an agent has, the one that it is on among them.

@@ -119,7 +119,7 @@ impl Node {
     }
 
     /// What the operator said was about a stay that is over.
-    async fn leave_nothing_said(&self, agent: AgentId) -> Result<(), Error> {
+    pub(super) async fn leave_nothing_said(&self, agent: AgentId) -> Result<(), Error> {
         let _turn = self.turn(agent).await;
         let gone = matches!(self.steward.status(agent)?, Status::Absent | Status::Elsewhere);
         if gone && local::flags(&*self.store, agent)? != Flags::default() {

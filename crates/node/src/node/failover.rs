@@ -108,6 +108,7 @@ impl Node {
         if self.store.kind(agent) == StoreKind::Disk || self.steward.status(agent)? != Status::Elsewhere {
             return Ok(());
         }
+        self.leave_nothing_said(agent).await?;
         let node = self.clone();
         let book = blocking(move || node.book(agent)).await?;
         if !book.policy().standby.nodes.contains(&self.id()) {

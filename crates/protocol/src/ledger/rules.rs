@@ -12,7 +12,7 @@ use crate::{
         Action, Body, Call, Checkpoint, CheckpointKind, Content, EndCause, Genesis, Message, Order, Policy, Run, Seal,
         StoreKind,
     },
-    limits::{CUSTODIANS_MAX, NAME_BYTES_MAX, RECEIPTS_KEPT, STANDBY_MAX},
+    limits::{CUSTODIANS_MAX, NAME_BYTES_MAX, RECEIPTS_KEPT, SILENT_MIN, STANDBY_MAX},
     units::{Seq, Timestamp},
 };
 
@@ -196,6 +196,9 @@ pub(super) fn order(book: &mut Book, order: Order) -> Result<(), Fault> {
 fn check_policy(store: StoreKind, policy: &Policy) -> Result<(), Fault> {
     if policy.custodians.len() > CUSTODIANS_MAX || policy.standby.nodes.len() > STANDBY_MAX {
         return Err(Fault::Limit("a policy names at most 64 custodians and 16 standby nodes"));
+    }
+    if policy.standby.silent_for.is_some_and(|time| time < SILENT_MIN) {
+        return Err(Fault::Limit("a standby waits for 600 ms of silence at least"));
     }
     if store == StoreKind::Disk && !policy.standby.nodes.is_empty() {
         return Err(Fault::Custody("standby nodes need a store that they share with the custodian"));
