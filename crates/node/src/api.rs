@@ -116,6 +116,7 @@ fn router(api: Shared, doors: Arc<Doors>) -> Router {
         .route("/v1/agents/{name}/moves", post(moves::begin))
         .route("/v1/agents/{name}/release", post(custody::release))
         .route("/v1/agents/{name}/takeover", post(custody::take_over))
+        .route("/v1/agents/{name}/attach", post(custody::attach))
         .route("/v1/agents/{name}/custody", get(custody::whereabouts))
         .route("/v1/agents/{name}/absent", get(custody::absent))
         .route("/v1/imports", post(custody::import))

@@ -196,14 +196,22 @@ enum Place {
 
 impl Place {
     fn find(context: &Context, name: &str) -> Result<Self, Failure> {
+        // By its id an agent is found that only the bucket has a journal of.
+        let id: Option<AgentId> = name.parse().ok();
         match Keeper::find(context)? {
-            Keeper::Node(client) => Ok(Self::Node(client.clone(), Source::at_node(client, name)?)),
+            Keeper::Node(client) => {
+                if let Some(agent) = id {
+                    wait(client.attach(agent))?;
+                }
+                Ok(Self::Node(client.clone(), Source::at_node(client, name)?))
+            }
             Keeper::Nobody(local) => {
-                let agent = local.resolve(name)?;
+                let agent = id.map_or_else(|| local.resolve(name), Ok)?;
                 drop(local);
                 let node = context.become_node()?;
                 // It lives when a node carries it.
                 node.carry_none();
+                wait(node.attach(agent))?;
                 Ok(Self::Home(node, agent))
             }
         }

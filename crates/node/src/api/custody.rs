@@ -139,6 +139,15 @@ pub(super) async fn take_over(State(api): State<Shared>, name: Named, body: Body
     json(StatusCode::OK, &TakenOver { epoch })
 }
 
+/// Reads an agent's journal from the bucket.
+pub(super) async fn attach(State(api): State<Shared>, name: Named) -> Result<Response, Refusal> {
+    let Path(name) = name?;
+    let agent: AgentId = name.parse().map_err(|e| Refusal::bad_request("bad_agent", e))?;
+    api.node.attach(agent).await?;
+    let node = api.node.clone();
+    json(StatusCode::OK, &blocking(move || node.agent(agent)).await?)
+}
+
 /// Gives an agent to a node by file.
 pub(super) async fn release(State(api): State<Shared>, name: Named, body: Body) -> Result<Response, Refusal> {
     let Path(name) = name?;

@@ -1,7 +1,9 @@
 //! Files that go to a node, owners' orders that say who goes on with an agent, and where agents are.
 
 use super::{ANSWER_WITHIN, Body, Client, Error, agent_path};
-use crate::api::wire::{Absent, Deleted, Elsewhere, Imported, Orphan, Orphans, Release, Released, TakenOver};
+use crate::api::wire::{
+    Absent, AgentInfo, Deleted, Elsewhere, Imported, Orphan, Orphans, Release, Released, TakenOver,
+};
 use futures_util::stream::unfold;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::{
@@ -53,6 +55,12 @@ impl Client {
     pub async fn take_over(&self, name: &str, order: &Order) -> Result<Epoch, Error> {
         let request = self.request(Method::POST, &agent_path(name, &["takeover"]), order.encode().into())?;
         self.answer::<TakenOver>(request, CARRIED_OUT_WITHIN).await.map(|taken| taken.epoch)
+    }
+
+    /// Has the node read an agent's journal from its bucket.
+    pub async fn attach(&self, agent: AgentId) -> Result<AgentInfo, Error> {
+        let request = self.request(Method::POST, &agent_path(&agent.to_string(), &["attach"]), Bytes::new())?;
+        self.answer(request, CARRIED_OUT_WITHIN).await
     }
 
     /// Where an agent is that does not live on this node, as far as it and those that it asks know.

@@ -73,6 +73,31 @@ impl Node {
         Ok(epoch)
     }
 
+    /// Reads an agent's journal from the bucket, where all its nodes are gone: its owner may have this one go on with it.
+    /// Nothing happens where it is here already.
+    pub async fn attach(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
+        if self.store.tail(agent)?.is_some() {
+            return Ok(());
+        }
+        let _coming = self.steward.coming(agent).ok_or_else(|| Error::Starting { name: agent.to_string() })?;
+        let attached = self.store.attach(agent, self.admission.accounts().room(agent)).await;
+        let node = self.clone();
+        blocking(move || node.admission.accounts().of(agent).catch_up(&node.store)).await?;
+        attached?;
+        if self.store.tail(agent)?.is_none() {
+            return Err(Error::UnknownAgent { name: agent.to_string() });
+        }
+        let node = self.clone();
+        let owner = blocking(move || node.book(agent)).await?.genesis().owner;
+        if self.config.policy.serves(&owner, &self.owner.public()) {
+            return Ok(());
+        }
+        // The bucket has it.
+        self.close_account(agent).await?;
+        self.store.remove(agent).await?;
+        Err(Rejected::Owner { owner }.into())
+    }
+
     /// Gives an agent to a node by file: it stands still from then on, until that node's answer is heard. Said again, it
     /// is the same handoff. `per_second` is the price from then on; where nothing is said, what the agent pays now.
     pub async fn release(
