@@ -79,6 +79,9 @@ impl Node {
         if self.store.tail(agent)?.is_some() {
             return Ok(());
         }
+        if self.store.wing().is_none() {
+            return Err(Error::UnknownAgent { name: agent.to_string() });
+        }
         let _coming = self.steward.coming(agent).ok_or_else(|| Error::Starting { name: agent.to_string() })?;
         let attached = self.store.attach(agent, self.admission.accounts().room(agent)).await;
         let node = self.clone();
