@@ -84,11 +84,11 @@ fn moves_lose_nothing_and_double_nothing() {
         let sent = load.finish(lines)?;
         trial.audit(&sent)
     });
-    if let Ok(seen) = &seen {
-        println!("{}", seen.in_words(seed, begun.elapsed()));
-    }
     let missed = |seen: &report::Seen| match seen.phases.missed() {
-        missed if moves >= FULL_RUN && !missed.is_empty() => Err(format!("never hit: {missed:?}")),
+        missed if moves >= FULL_RUN && !missed.is_empty() => {
+            println!("{}", seen.in_words(seed, begun.elapsed()));
+            Err(format!("never hit: {missed:?}"))
+        }
         _ => Ok(()),
     };
     match seen.and_then(|seen| missed(&seen).map(|()| seen)) {
