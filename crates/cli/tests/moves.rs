@@ -75,7 +75,10 @@ fn moves_lose_nothing_and_double_nothing() {
         trial.audit(&sent)
     });
     let missed = |seen: &report::Seen| match seen.phases.missed() {
-        missed if moves >= FULL_RUN && !missed.is_empty() => Err(format!("never hit: {missed:?}")),
+        missed if moves >= FULL_RUN && !missed.is_empty() => {
+            println!("{}", seen.in_words(seed, begun.elapsed()));
+            Err(format!("never hit: {missed:?}"))
+        }
         _ => Ok(()),
     };
     match seen.and_then(|seen| missed(&seen).map(|()| seen)) {

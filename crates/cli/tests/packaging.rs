@@ -108,4 +108,9 @@ fn the_container_file_builds_what_is_here() {
     assert_eq!(of("USER"), [&vec!["USER", "igor"]]);
     assert_eq!(of("VOLUME"), [&vec!["VOLUME", "/var/lib/igor"]]);
     assert_eq!(of("ENV"), [&vec!["ENV", "IGOR_HOME=/var/lib/igor"]]);
+    // As long as the service has, also in what people copy.
+    let time = values(&read("packaging/igor.service"), "TimeoutStopSec").concat();
+    for page in ["packaging/Containerfile", "docs/guides/run-a-node.md"] {
+        assert!(read(page).contains(&format!("--stop-timeout {time} ")), "{page} gives a stop another time");
+    }
 }

@@ -81,7 +81,7 @@ pub const RATE_BYTES_MIN: u32 = 64 << 10;
 /// Log lines about refusals for one reason, at once and then one per second; the next one says how many were left out.
 pub const LOG_BURST: u32 = 8;
 
-/// The limits of a node that its operator may change. [`Default`] has the constants of this module.
+/// The limits that whoever starts a network may set. [`Default`] has the constants of this module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// See [`CONNECTIONS_MAX`].

@@ -93,7 +93,8 @@ impl Phases {
         self.0.values().sum()
     }
 
-    /// What a full run must hit, and this one did not: each phase, by a kill of either side and by a cut.
+    /// What a full run must hit, and this one did not: each phase, by a kill of either side and by a cut. A taker that lives
+    /// answers within some milliseconds, mostly before it can be asked how far it is: that phase must be hit by its kill.
     pub(crate) fn missed(&self) -> Vec<(Phase, &'static str)> {
         let groups: [(&str, &[Blow]); 3] = [
             ("giver killed", &[Blow::GiverKilled]),
@@ -101,6 +102,8 @@ impl Phases {
             ("connection cut", &[Blow::PacketsDropped, Blow::ConnectionsEnded]),
         ];
         let pairs = Phase::ALL.into_iter().flat_map(|phase| groups.map(|(words, blows)| (phase, words, blows)));
+        let seen_late = |phase: Phase, blows: &[Blow]| phase == Phase::Arrived && !blows.contains(&Blow::TakerKilled);
+        let pairs = pairs.filter(|(phase, _, blows)| !seen_late(*phase, blows));
         let missed = pairs.filter(|(phase, _, blows)| blows.iter().all(|blow| self.of(*phase, *blow) == 0));
         missed.map(|(phase, words, _)| (phase, words)).collect()
     }

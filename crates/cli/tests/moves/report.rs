@@ -51,7 +51,8 @@ its last full run saw (seed {seed}, {processors} processors, {} seconds, {}).
 | from a blow until the agent ticked again, the time that the node was down or cut off included | {} |
 
 How far the moves were when they were struck, from both journals right after it. A full run fails if a phase was never hit
-by a kill of the giver, a kill of the taker, or a cut.
+by a kill of the giver, a kill of the taker, or a cut; but a taker that lives and has all of it answers within some
+milliseconds, mostly before it can be asked, so there only its own kill must hit.
 
 | phase | {} |
 | --- |{}",

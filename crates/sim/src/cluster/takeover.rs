@@ -74,12 +74,17 @@ async fn return_to_hearing(stage: &Arc<Stage>, number: usize, old: &Arc<Machine>
     }
     old.boot();
     // Until it is durable there: a node that could not keep it, since its disk is full, knows of it only while it is up.
+    // The agent may have been moved back to it since; then it has it in the new term.
     let agent = stage.agents[number].id;
+    let term_of = |index: usize| stage.oracle.tail(index, agent).map_or(0, |chain| chain.epoch.term);
+    let term = stage.machines.iter().map(|machine| term_of(machine.index)).max().unwrap_or_default();
     loop {
         stage.hold(HEARS);
         stage.net.calm(HEARS);
         stage.kernel.sleep(HEARS).await;
-        let knows = |node: Arc<Node>| node.steward.status(agent).is_ok_and(|status| status != Status::Custodian);
+        let is_back = term_of(old.index) >= term;
+        let knows =
+            |node: Arc<Node>| node.steward.status(agent).is_ok_and(|status| is_back || status != Status::Custodian);
         if !taken || stage.is_calm() || old.node().is_some_and(knows) {
             return;
         }
