@@ -16,6 +16,8 @@ use std::{
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
+    /// Commits become durable one after the other, as they were appended: a crash may keep some of several.
+    turn: tokio::sync::Mutex<()>,
     /// The clock that an append waits on before it is durable, and for how long.
     latency: Option<(Arc<SimWorld>, Nanos)>,
 }
@@ -36,7 +38,7 @@ impl MemoryStore {
     /// What somebody has who copied all of it.
     #[must_use]
     pub fn twin(&self) -> Self {
-        Self { state: Mutex::new(self.lock().clone()), latency: self.latency.clone() }
+        Self { state: Mutex::new(self.lock().clone()), latency: self.latency.clone(), ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -54,6 +56,8 @@ impl MemoryStore {
         if let Some((world, latency)) = &self.latency {
             world.sleep_until(world.monotonic().saturating_add(*latency)).await;
         }
+        let _turn = self.turn.lock().await;
+        point().await;
         self.lock().add(commit, local)?;
         point().await;
         Ok(())
@@ -98,7 +102,7 @@ impl Store for MemoryStore {
     }
 
     async fn settle(&self) -> Result<(), Error> {
-        // Each is done before the next is asked for.
+        drop(self.turn.lock().await);
         Ok(())
     }
 

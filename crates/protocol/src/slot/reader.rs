@@ -185,6 +185,9 @@ impl<A: Clone, C> Reader<A, C> {
         slots: impl IntoIterator<Item = (Slot, S)>,
         mut judge: impl FnMut(&Place, &A, S) -> Option<Judged<A, C>>,
     ) -> bool {
+        if !self.rules.keep(Rule::BundleWhenRead) {
+            self.place.bundles += 1;
+        }
         let run = self.place.end.run;
         for (number, slot) in slots {
             let (place, at) = self.here();
@@ -204,9 +207,6 @@ impl<A: Clone, C> Reader<A, C> {
         if self.here().0.last.next() != next {
             self.forget_ahead();
             return false;
-        }
-        if !self.rules.keep(Rule::BundleWhenRead) {
-            self.place.bundles += 1;
         }
         self.phase = Phase::Keep { is_bundle: true };
         true
