@@ -62,7 +62,8 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn a_seed_without_faults_moves_agents_and_loses_nothing() {
-    let options = Options { wanted: Wanted { kinds: Some(vec![]), keep: None }, ..Options::default() };
+    let options =
+        Options { wanted: Wanted { kinds: Some(vec![]), bucket: Some(false), keep: None }, ..Options::default() };
     let outcome = run(5, &options);
     assert_eq!((outcome.violation, outcome.faults), (None, 0));
     assert!(outcome.moves >= MOVES_MIN && !outcome.counts.contains_key(Kind::Kill.name()));
@@ -104,7 +105,7 @@ fn rules_of_custody_that_nodes_do_not_keep_are_found() {
 
 #[test]
 fn what_fails_is_made_small() {
-    let wanted = Wanted { kinds: Some(vec![Kind::PowerCut, Kind::Partition]), keep: None };
+    let wanted = Wanted { kinds: Some(vec![Kind::PowerCut, Kind::Partition]), bucket: Some(false), keep: None };
     let options = Options { planted: Some(Planted::LogIsNotSynced), wanted, ..Options::default() };
     let failed = check_found(&options, &LOST);
     let (before, small) = (failed.ops.len(), shrink(&options, failed));
