@@ -27,7 +27,9 @@ use igor_spine::{
     World,
     custody::Succession,
     inspect,
-    standby::{Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, SILENT_SINCE_START, STORE_SILENT, Watched},
+    standby::{
+        Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, SILENT_SINCE_START, STORE_SILENT, Watched, is_anothers,
+    },
 };
 use igor_store::Store;
 use std::{
@@ -97,7 +99,7 @@ impl Node {
     }
 
     async fn try_remember(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
-        if self.store.kind(agent) == StoreKind::Disk || self.steward.status(agent)? != Status::Elsewhere {
+        if self.store.kind(agent) == StoreKind::Disk || !is_anothers(self.steward.status(agent)?) {
             return Ok(());
         }
         self.leave_nothing_said(agent).await?;
@@ -312,7 +314,7 @@ impl Node {
         let node = self.clone();
         let book = blocking(move || node.book(agent)).await?;
         let (custodian, ledger) = (book.custodian(), book.ledger());
-        if self.steward.status(agent)? != Status::Elsewhere {
+        if !is_anothers(self.steward.status(agent)?) {
             return Ok(None);
         }
         // Where it lived until it was fenced off it may not have noticed yet.

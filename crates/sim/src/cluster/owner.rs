@@ -105,6 +105,9 @@ async fn send_all(stage: &Arc<Stage>, number: usize) {
                 continue;
             }
             let answer = deliver(stage, &way, parcel(stage.seed, number, n)).await;
+            if answer.as_ref().is_none_or(Result::is_err) {
+                stage.oracle.log(|| format!("message {n} of {} at n{node}: {answer:?}", short(agent.id)));
+            }
             let Some(answer) = answer.filter(|_| trouble != 1) else { continue };
             if let Some(now) = answered(stage, agent, node, n, &answer) {
                 agent.sent.store(now, Ordering::Relaxed);

@@ -22,7 +22,9 @@ use igor_spine::{
     custody::{Error as CustodyError, Host as _, Succession},
     inspect,
     moving::StoreBlobs,
-    standby::{Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, SILENT_SINCE_START, STORE_SILENT, Watched},
+    standby::{
+        Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, SILENT_SINCE_START, STORE_SILENT, Watched, is_anothers,
+    },
 };
 use igor_store::Store;
 use std::{
@@ -47,6 +49,7 @@ pub struct Standby {
 }
 
 /// Why an agent is not followed.
+#[derive(Debug)]
 enum NotFollowed {
     /// The operator does not take it.
     Refused,
@@ -146,11 +149,13 @@ async fn follow(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
             node.standby.watched.read(agent, found, now);
         }
         Ok(None) => {
+            machine.oracle.log(|| format!("n{} does not follow {}", machine.index, short(agent)));
             node.standby.watched.leave(agent);
             stand_down(node, agent);
         }
         Err(why) => {
             let is_refused = matches!(why, NotFollowed::Refused);
+            machine.oracle.log(|| format!("n{} cannot follow {}: {why:?}", machine.index, short(agent)));
             if let NotFollowed::Own(error) = &why {
                 judge_custody(machine, "following", error);
             }
@@ -194,7 +199,7 @@ async fn try_follow(
     if node.store.tail(agent)?.is_none() {
         return Ok(None);
     }
-    if node.steward.status(agent)? != Status::Elsewhere {
+    if !is_anothers(node.steward.status(agent)?) {
         return Ok(None);
     }
     // Where it lived until it was fenced off it may not have noticed yet.
@@ -236,7 +241,7 @@ async fn succeed(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId, custo
 
 /// Stands by for an agent that there is a journal of here, if that names this node.
 fn remember(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
-    if node.store.kind(agent) == StoreKind::Disk || !matches!(node.steward.status(agent), Ok(Status::Elsewhere)) {
+    if node.store.kind(agent) == StoreKind::Disk || !node.steward.status(agent).is_ok_and(is_anothers) {
         return;
     }
     let book = match book(node, agent) {
