@@ -344,10 +344,7 @@ impl Node {
         let node = self.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(STORE_WITHIN, node.store.refresh(agent)).await {
-                Ok(Ok(())) => {
-                    Box::pin(node.settled(agent)).await;
-                    node.remember(agent).await;
-                }
+                Ok(Ok(())) => Box::pin(node.settled(agent)).await,
                 Ok(Err(error)) => node.report(agent, &error.into()),
                 Err(_) => node.report(agent, &Error::StoreSilent { agent }),
             }

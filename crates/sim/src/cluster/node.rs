@@ -124,7 +124,7 @@ pub(super) fn attend(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
     }
 }
 
-async fn attend_until_settled(machine: &Arc<Machine>, node: &Node, agent: AgentId) {
+async fn attend_until_settled(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
     let mut pause = AGAIN_AFTER;
     loop {
         node.world.sleep(pause).await;
@@ -133,6 +133,9 @@ async fn attend_until_settled(machine: &Arc<Machine>, node: &Node, agent: AgentI
         match Box::pin(node.steward.settle(agent)).await {
             Ok(true) if node.host.has_attended(agent) => {
                 machine.counts.add_many("pursue answered", u64::from(given));
+                if node.steward.is_shared(agent) {
+                    return standby::tend(machine, node, agent);
+                }
                 return time_passed(machine, node, agent).await;
             }
             Ok(_) => {}

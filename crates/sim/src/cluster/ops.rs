@@ -19,7 +19,7 @@ use igor_store::{Store, files::SyncPoint};
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::oneshot;
 
-use super::{FAULTS_MIN, dice::Dice, rot};
+use super::{FAULTS_MIN, dice::Dice, rot, standby};
 
 /// How often one is tried.
 const ATTEMPTS_MAX: usize = 8;
@@ -305,6 +305,7 @@ pub(super) async fn give(
         if let Err(Failed::Own(error)) = &moved {
             super::node::judge_custody(&of.machines[source], "a move", error);
         }
+        standby::remember(&of.machines[source], &node, agent);
         drop(told.send(moved));
     });
     within(stage, Nanos::from_secs(120), heard).await?.ok()

@@ -240,7 +240,7 @@ async fn succeed(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId, custo
 }
 
 /// Stands by for an agent that there is a journal of here, if that names this node.
-fn remember(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
+pub(super) fn remember(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
     if node.store.kind(agent) == StoreKind::Disk || !node.steward.status(agent).is_ok_and(is_anothers) {
         return;
     }
