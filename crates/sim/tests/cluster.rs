@@ -43,7 +43,7 @@ fn seeds_that_failed_once_hold() {
     ] {
         check_holds(seed, false);
     }
-    for seed in [44, 59, 217, 234] {
+    for seed in [44, 59, 217, 234, 10_060] {
         check_holds(seed, true);
     }
 }
@@ -127,19 +127,9 @@ fn mistakes_with_a_bucket_are_found() {
         let slots = slot::Rules::without(rule);
         check_found(&Options { slots, wanted: wanted.clone(), ..Options::default() }, what);
     };
-    check(slot::Rule::LowerFirst, &["which no slot has"]);
-    check(slot::Rule::DoubtForgets, &["X"]);
-    check(slot::Rule::ChangeAlone, &["X"]);
-    check(slot::Rule::CheckAfterChange, &["X"]);
-    check(slot::Rule::GivenIsGiven, &["X"]);
-    check(slot::Rule::PassOverVoid, &["X"]);
-    check(slot::Rule::Linked, &["X"]);
-    check(slot::Rule::AskAfterwards, &["X"]);
-    check(slot::Rule::BundleFirst, &["X"]);
-    check(slot::Rule::FirstStays, &["X"]);
-    check(slot::Rule::ChangesStay, &["X"]);
-    check(slot::Rule::VoidStays, &["X"]);
-    check(slot::Rule::OwnBlobs, &["X"]);
+    check(slot::Rule::OwnBlobs, &["the bucket does not have"]);
+    check(slot::Rule::PassOverVoid, &["does not come to rest"]);
+    check(slot::Rule::ChangesStay, &["who reads it from nothing gets", "two journals of"]);
 }
 
 #[test]

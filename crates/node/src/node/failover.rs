@@ -360,7 +360,7 @@ impl Node {
         tracing::warn!(%agent, node = %custodian, %epoch, "a node is silent; this one goes on with its agent, if it is first");
         let (begun, me) = (now(), self.clone());
         let is_still = move || me.standby.watched.is_still_silent(agent, begun, now());
-        match self.steward.succeed(agent, (custodian, epoch), self.terms(), is_still).await {
+        match Box::pin(self.steward.succeed(agent, (custodian, epoch), self.terms(), is_still)).await {
             Ok(Succession::Taken(epoch)) => {
                 tracing::warn!(%agent, from = %custodian, %epoch, "an agent goes on here");
                 self.standby.watched.leave(agent);

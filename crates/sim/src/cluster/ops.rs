@@ -118,8 +118,16 @@ fn strike(stage: &Stage, machine: &Arc<Machine>, op: Op) -> bool {
         return strike_bucket(stage, machine, cloud, op);
     }
     match op.kind {
-        Kind::Outage | Kind::CutFromBucket | Kind::Requests | Kind::SlowBucket | Kind::Ruin => false,
-        Kind::Move | Kind::Takeover | Kind::Partition | Kind::OneWay => false,
+        // Those are done elsewhere.
+        Kind::Move
+        | Kind::Takeover
+        | Kind::Partition
+        | Kind::OneWay
+        | Kind::Outage
+        | Kind::CutFromBucket
+        | Kind::Requests
+        | Kind::SlowBucket
+        | Kind::Ruin => false,
         Kind::Kill => machine.kill(Crash::Process, Some(op.time)),
         Kind::PowerCut => machine.kill(Crash::Power, Some(op.time)),
         Kind::CrashInWrite => {
