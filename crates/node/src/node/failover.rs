@@ -264,6 +264,7 @@ impl Node {
         match self.try_follow(agent).await {
             Ok(Some(found)) => self.standby.watched.read(agent, found, Instant::now()),
             Ok(None) => {
+                tracing::debug!(%agent, "this node does not stand by for an agent");
                 self.standby.watched.leave(agent);
                 self.stand_down(agent);
             }
