@@ -25,7 +25,7 @@ use igor_protocol::{
     AgentId, Epoch, Nanos, NodeId, Seq, custody::Status, entry::StoreKind, limits::STANDBY_MAX, transfer::Offer,
 };
 use igor_spine::{custody::Succession, inspect};
-use igor_store::Store;
+use igor_store::{Store, shared::identity};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -38,6 +38,8 @@ use watch::{Following, Watched};
 const PULSE_EVERY: Duration = Duration::from_millis(200);
 /// A store that has answered nothing for so long is no reason to be well.
 const STORE_SILENT: Duration = Duration::from_millis(500);
+/// How often a store is asked that is silent.
+const ASK_STORE_EVERY: Duration = Duration::from_secs(1);
 /// How long a node may be silent where the owner does not say it.
 const SILENT_FOR: Duration = Duration::from_millis(800);
 /// How long a node may be silent after this one has started.
@@ -63,11 +65,14 @@ const FOLLOWED_AT_ONCE: usize = 16;
 pub(super) struct Standby {
     watched: Watched,
     turns: Semaphore,
+    /// Who asks the bucket whether it is there.
+    asks: Arc<Semaphore>,
 }
 
 impl Default for Standby {
     fn default() -> Self {
-        Self { watched: Watched::default(), turns: Semaphore::new(FOLLOWED_AT_ONCE) }
+        let (watched, turns) = (Watched::default(), Semaphore::new(FOLLOWED_AT_ONCE));
+        Self { watched, turns, asks: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -143,6 +148,7 @@ impl Node {
                 // A node that was not there, or does not reach the store itself, has no reason to think that others do not.
                 if late || node.is_store_silent() {
                     node.standby.watched.begin_anew(last);
+                    node.ask_store();
                 } else if node.is_carrying() && !node.is_draining() {
                     for (agent, custodian, epoch) in node.standby.watched.silent(last) {
                         let node = node.clone();
@@ -157,6 +163,24 @@ impl Node {
     fn is_store_silent(&self) -> bool {
         let silent = self.store.wing().and_then(|wing| wing.bucket.silent_for());
         silent.is_some_and(|silent| silent > STORE_SILENT)
+    }
+
+    /// Asks the bucket something now and then, so that its silence ends when it answers.
+    fn ask_store(self: &Arc<Self>) {
+        if let Ok(turn) = self.standby.asks.clone().try_acquire_owned() {
+            let node = self.clone();
+            tokio::spawn(async move {
+                let asked = tokio::spawn(async move {
+                    if let Some(wing) = node.store.wing() {
+                        // What it says does not matter: that it answers does.
+                        drop(identity(&wing.bucket).await);
+                    }
+                });
+                // A question that hangs is not given up, but keeps the next one from being asked no longer than that.
+                let _ = tokio::time::timeout(ASK_STORE_EVERY, asked).await;
+                drop(turn);
+            });
+        }
     }
 
     /// Tells the nodes that stand by that their agents are well.
