@@ -31,7 +31,7 @@ use igor_spine::{
         Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, SILENT_SINCE_START, STORE_SILENT, Watched, is_anothers,
     },
 };
-use igor_store::Store;
+use igor_store::{Store, shared::identity};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -39,6 +39,8 @@ use std::{
 };
 use tokio::sync::Semaphore;
 
+/// How often a store is asked that is silent.
+const ASK_STORE_EVERY: Duration = Duration::from_secs(1);
 /// What a node said of an agent so long ago is what it would do.
 const FOLLOWER_RECENT: Duration = Duration::from_secs(2);
 /// And so long ago is forgotten.
@@ -52,11 +54,14 @@ const FOLLOWED_AT_ONCE: usize = 16;
 pub(super) struct Standby {
     watched: Watched,
     turns: Semaphore,
+    /// Who asks the bucket whether it is there.
+    asks: Arc<Semaphore>,
 }
 
 impl Default for Standby {
     fn default() -> Self {
-        Self { watched: Watched::default(), turns: Semaphore::new(FOLLOWED_AT_ONCE) }
+        let (watched, turns) = (Watched::default(), Semaphore::new(FOLLOWED_AT_ONCE));
+        Self { watched, turns, asks: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -136,6 +141,7 @@ impl Node {
                 // A node that was not there, or does not reach the store itself, has no reason to think that others do not.
                 if looks.is_late(now) || node.is_store_silent() {
                     node.standby.watched.begin_anew(now);
+                    node.ask_store();
                 } else if node.is_carrying() && !node.is_draining() {
                     for (agent, custodian, epoch) in node.standby.watched.silent(now) {
                         let node = node.clone();
@@ -150,6 +156,24 @@ impl Node {
     fn is_store_silent(&self) -> bool {
         let silent = self.store.wing().and_then(|wing| wing.bucket.silent_for());
         silent.is_some_and(|silent| silent > STORE_SILENT.to_duration())
+    }
+
+    /// Asks the bucket something now and then, so that its silence ends when it answers.
+    fn ask_store(self: &Arc<Self>) {
+        if let Ok(turn) = self.standby.asks.clone().try_acquire_owned() {
+            let node = self.clone();
+            tokio::spawn(async move {
+                let asked = tokio::spawn(async move {
+                    if let Some(wing) = node.store.wing() {
+                        // What it says does not matter: that it answers does.
+                        drop(identity(&wing.bucket).await);
+                    }
+                });
+                // A question that hangs is not given up, but keeps the next one from being asked no longer than that.
+                let _ = tokio::time::timeout(ASK_STORE_EVERY, asked).await;
+                drop(turn);
+            });
+        }
     }
 
     /// Tells the nodes that stand by that their agents are well.
@@ -256,6 +280,7 @@ impl Node {
         match self.try_follow(agent).await {
             Ok(Some(found)) => self.standby.watched.read(agent, found, now()),
             Ok(None) => {
+                tracing::debug!(%agent, "this node does not stand by for an agent");
                 self.standby.watched.leave(agent);
                 self.stand_down(agent);
             }
