@@ -5,7 +5,7 @@
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use igor_node::home::price_per_ns;
-use igor_protocol::{Credits, Nanos, NodeId, Tick};
+use igor_protocol::{Credits, Nanos, NodeId, Tick, limits::SILENT_MIN};
 use std::path::PathBuf;
 
 /// What `igor` alone prints.
@@ -181,9 +181,11 @@ Examples:
   igor run agents/heartbeat/heartbeat.wasm
   igor run strategy.wasm --budget 5 --price 0.002 --interval 100ms
   igor run strategy.wasm --name s --ticks 10 --json
+  igor run strategy.wasm --standby did:key:z6Mkp...,did:key:z6Mkq...   # they go on when this node dies
 
---budget, --price and --manifest count when the agent is created. For one that exists they
-are ignored; use `igor fund` to give it more. Durations are written 0, 10ms, 1s, 5m.";
+--budget, --price, --manifest and who stands by count when the agent is created. For one that
+exists they are ignored; use `igor fund` to give it more, `igor standby` to name other nodes.
+Standby nodes need a bucket: [store] url in node.toml. Durations are written 0, 10ms, 1s, 5m.";
 
 const NODE_START_EXAMPLES: &str = "\
 Examples:
@@ -197,6 +199,7 @@ const DEPLOY_EXAMPLES: &str = "\
 Examples:
   igor deploy strategy.wasm                   # on the node that has this home
   IGOR_TOKEN=... igor deploy strategy.wasm --node 10.0.0.5:7070 --budget 5 --interval 100ms
+  igor deploy strategy.wasm --standby did:key:z6Mkp...   # that node goes on with it when this one dies
   igor fund strategy 5 --node 10.0.0.5:7070   # orders are signed here as well, by your owner key
 
 The node must serve your owner key (`igor key` shows it): policy.owners in its node.toml. You pay
@@ -290,6 +293,40 @@ pub(crate) struct Run {
     /// Stop cleanly after so many more successful ticks
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) ticks: Option<u64>,
+    #[command(flatten)]
+    pub(crate) survival: Survival,
+}
+
+/// Who goes on with a new agent when its node does not.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Survival")]
+pub(crate) struct Survival {
+    /// Nodes that go on with it when its own does not, by their keys, with commas between them and the first in line first
+    /// [default: those of its manifest]. Its journal must be in a bucket
+    #[arg(long, value_name = "NODE", value_delimiter = ',', value_parser = node_id)]
+    pub(crate) standby: Vec<NodeId>,
+    /// All of them are first in line
+    #[arg(long)]
+    pub(crate) any_order: bool,
+    /// How long its node must be silent before the first one goes on [default: as they have it, 800ms]
+    #[arg(long, value_name = "DURATION", value_parser = silence)]
+    pub(crate) silent: Option<Nanos>,
+    /// Nobody goes on with it, whatever its manifest says
+    #[arg(long, conflicts_with_all = ["standby", "any_order", "silent"])]
+    pub(crate) no_standby: bool,
+}
+
+impl Survival {
+    /// What was given of it.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            ("--standby", !self.standby.is_empty()),
+            ("--any-order", self.any_order),
+            ("--silent", self.silent.is_some()),
+            ("--no-standby", self.no_standby),
+        ];
+        flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag)
+    }
 }
 
 /// `node`.
@@ -328,6 +365,8 @@ pub(crate) struct Deploy {
     /// Time between checkpoints [default: that of its manifest, else 30s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) checkpoint_interval: Option<Nanos>,
+    #[command(flatten)]
+    pub(crate) survival: Survival,
 }
 
 /// A verb that takes an agent and nothing else.
@@ -471,7 +510,7 @@ pub(crate) struct StandbyAdd {
     #[arg(long)]
     pub(crate) in_order: bool,
     /// How long the agent's node must be silent before the first one goes on
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = silence)]
     pub(crate) silent: Option<Nanos>,
 }
 
@@ -623,6 +662,18 @@ pub(crate) fn duration(text: &str) -> Result<Nanos, String> {
     };
     let sum = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(nanos)).map(Nanos);
     sum.ok_or_else(|| "too long; a duration is at most 584 years".to_owned())
+}
+
+/// How long a node may be silent before others go on with its agents.
+fn silence(text: &str) -> Result<Nanos, String> {
+    let time = duration(text)?;
+    let too_short = || {
+        format!(
+            "too short; it is at least {} ms, since a node says only five times a second that it is well",
+            SILENT_MIN.0 / 1_000_000
+        )
+    };
+    (time >= SILENT_MIN).then_some(time).ok_or_else(too_short)
 }
 
 /// A price of execution, in credits a second, as units a nanosecond.

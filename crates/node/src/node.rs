@@ -24,7 +24,7 @@ use carry::{Lives, Start};
 use flags::Turns;
 use igor_protocol::{
     AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
-    entry::{GenesisBody, Order, StoreKind},
+    entry::{GenesisBody, Order, Policy, StoreKind},
     ledger::{Book, Fault},
     verify::Blobs,
 };
@@ -80,6 +80,8 @@ pub struct Creation {
     pub budget: Credits,
     /// What it pays for its execution.
     pub terms: Terms,
+    /// Who may run it, and who goes on with it when its node does not.
+    pub policy: Policy,
 }
 
 /// How the operator wants an agent to live; where nothing is said, as its manifest says.

@@ -181,6 +181,10 @@ fn in_words(context: &Context, info: &AgentInfo) -> String {
     ];
     let mut lines = vec![context.out.tone(Tone::Strong, &info.name)];
     lines.extend(rows.iter().map(|(key, value)| format!("  {key:<11} {value}")));
+    lines.extend(info.standby.iter().enumerate().map(|(at, node)| {
+        let key = if at == 0 { "standby" } else { "" };
+        format!("  {key:<11} {node}")
+    }));
     lines.extend(info.moved.iter().map(|at| format!("  moved to    {}", whereabouts(at))));
     lines.extend(info.orphans.iter().map(branch));
     lines.join("\n")

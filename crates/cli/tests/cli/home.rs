@@ -1,6 +1,7 @@
 //! A home of its own for each test, and agents to put in it.
 
 use crate::stage::{Actor, Answer, Heard, Stage};
+use igor_bucket_testing::{BUCKET, ENVIRONMENT, Weed};
 use serde_json::Value;
 use std::{
     fs,
@@ -26,6 +27,16 @@ impl Home {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let stage = Stage::new(Path::new(IGOR), &folder.path().join("home"), &folder.path().join("log"));
         Self { folder, stage }
+    }
+
+    /// One whose journals are in a bucket.
+    pub(crate) fn in_bucket(weed: &Weed, more: &str) -> Self {
+        let mut home = Self::new();
+        home.stage = home.stage.with(&ENVIRONMENT);
+        home.get(&["key", "--create"]);
+        let toml = format!("[store]\nurl = \"s3://{BUCKET}\"\nendpoint = \"{}\"\n{more}", weed.endpoint());
+        fs::write(home.path().join("node.toml"), toml).expect("a file can be written");
+        home
     }
 
     /// The home directory.

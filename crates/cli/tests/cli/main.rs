@@ -21,6 +21,7 @@ mod scripts;
 mod senders;
 mod sent_on;
 mod silent;
+mod survival;
 mod takeover;
 mod wander;
 

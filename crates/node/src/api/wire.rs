@@ -200,6 +200,9 @@ pub struct AgentInfo {
     pub open_messages: usize,
     /// What a committed entry survives.
     pub durable_on: String,
+    /// The nodes that go on with it when its own does not, the first in line first.
+    #[serde(with = "text::list", skip_serializing_if = "Vec::is_empty", default)]
+    pub standby: Vec<NodeId>,
     /// Where it is, if it does not live here; while it is on its way, where to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub moved: Option<Elsewhere>,
@@ -274,6 +277,7 @@ impl AgentInfo {
             checkpoint_bytes: now.checkpoint_bytes,
             open_messages: now.open_messages,
             durable_on: durable_on(genesis.store),
+            standby: now.standby.clone(),
             moved: None,
             in_doubt: false,
             orphans: Vec::new(),

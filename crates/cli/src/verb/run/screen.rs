@@ -120,14 +120,20 @@ impl Screen {
     fn opening(&self, tick: u64, resumed: bool) -> String {
         let info = &self.info;
         let begins = if resumed { format!("goes on after tick {tick}") } else { "begins".to_owned() };
-        [
+        let mut lines = vec![
             format!("{} {begins}   {}", self.out.tone(Tone::Strong, &info.name), info.agent),
             format!("  price       {} credits a second of execution; {}", info.price_per_second, runway(info)),
             format!("  durable on  {} ({})", info.durable_on, self.home),
+        ];
+        if !info.standby.is_empty() {
+            let nodes: Vec<String> = info.standby.iter().map(ToString::to_string).collect();
+            lines.push(format!("  standby     {}", nodes.join("\n              ")));
+        }
+        lines.extend([
             format!("  talk to it  igor call {} MESSAGE   (igor timeline {0} shows all that it did)", info.name),
             "  stop        Ctrl-C; the same command goes on where it was, also after a kill".to_owned(),
-        ]
-        .join("\n")
+        ]);
+        lines.join("\n")
     }
 }
 
