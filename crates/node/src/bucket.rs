@@ -5,9 +5,13 @@
 //!   refused, with what was seen.
 //! - Which bucket it is, is remembered: a node starts without asking, and finds out when it reads on.
 
-use crate::{Error, home::StoreConfig, world::RealWorld};
+use crate::{Error, api::wire, home::StoreConfig, local::Locals, world::RealWorld};
 use igor_bucket::{Address, Options, Remote, probe};
-use igor_protocol::{KeyPair, entry::StoreId, slot::Nonce};
+use igor_protocol::{
+    KeyPair,
+    entry::{StoreId, StoreKind},
+    slot::Nonce,
+};
 use igor_spine::World;
 use igor_store::{
     Store,
@@ -84,6 +88,14 @@ pub(crate) fn open(disk: Arc<Disk>, config: &StoreConfig, key: Arc<KeyPair>) -> 
     tracing::info!(address = %bucket.address(), store = %id, "journals of agents that begin here are in a bucket");
     let wing = Wing { bucket, id, key, nonce, bundle_slots_min: BUNDLE_SLOTS_MIN };
     Ok(Shared::open(disk, Some(wing))?)
+}
+
+/// Where a journal is durable, as far as a home remembers the address of its bucket: for who looks at it without a node.
+pub fn durable_on(locals: &impl Locals, store: StoreKind) -> Result<String, Error> {
+    let known = locals.get(VALUE)?.and_then(|bytes| serde_json::from_slice::<Remembered>(&bytes).ok());
+    let known = known.filter(|known| matches!(store, StoreKind::Bucket(id) if id.to_string() == known.id));
+    let address = known.and_then(|known| known.url.parse::<Address>().ok());
+    Ok(address.map_or_else(|| wire::durable_on(store), |address| address.to_string()))
 }
 
 /// The bucket that this node has probed, if it is the one that its operator names.

@@ -2,6 +2,7 @@
 
 mod contract;
 mod control;
+mod costs;
 mod delete;
 mod demo;
 mod files;

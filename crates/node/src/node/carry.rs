@@ -361,6 +361,7 @@ impl Node {
             wishes,
             resumed,
             may_migrate,
+            durable_on: self.durable_on(self.store.kind(agent)),
             metrics,
         });
         let hosted = Arc::new(hosted);
