@@ -56,6 +56,7 @@ mod flags;
 mod import;
 mod moving;
 mod owner;
+mod phases;
 mod wander;
 
 pub use begin::{Deploy, Deployed, GENESIS_WITHIN};
@@ -134,6 +135,8 @@ pub struct Node {
     standby: failover::Standby,
     /// Who stands by for those here.
     followers: failover::Followers,
+    /// How long those that come from nodes which are gone are on their way.
+    stopwatches: phases::Stopwatches,
     /// Where another process was seen that has this node's key.
     impostor: OnceLock<String>,
 }
@@ -189,6 +192,7 @@ impl Node {
             attended: attend::Attended::default(),
             standby: failover::Standby::default(),
             followers: failover::Followers::default(),
+            stopwatches: phases::Stopwatches::default(),
             impostor: OnceLock::new(),
             home,
             terms,

@@ -29,7 +29,7 @@ fn standby_nodes_that_could_never_go_on_are_refused() {
     let run = ["run", &idle, "--ticks", "1"];
     let words = &["its node's disk only", "[store] url", "--no-standby"];
     home.fails(&[&run[..], &["--standby", &other]].concat(), 3, words);
-    let manifest = home.file("agent.toml", survival(&[other.clone()], ""));
+    let manifest = home.file("agent.toml", survival(std::slice::from_ref(&other), ""));
     home.fails(&[&run[..], &["--manifest", &manifest]].concat(), 3, words);
     for (args, words) in [
         (&["--standby", "z6Mk"][..], "not a node's key"),

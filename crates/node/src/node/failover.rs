@@ -12,7 +12,7 @@
 
 mod watch;
 
-use super::{Node, blocking, moving::STORE_WITHIN};
+use super::{Node, blocking, moving::STORE_WITHIN, phases::Phase};
 use crate::{
     Error, Hosted,
     api::wire::{AgentCheck, StandbyCheck},
@@ -375,17 +375,23 @@ impl Node {
         }
         tracing::warn!(%agent, node = %custodian, %epoch, "a node is silent; this one goes on with its agent, if it is first");
         let (begun, me) = (Instant::now(), self.clone());
-        let is_still = move || begun.elapsed() < DECIDED_WITHIN && me.standby.watched.is_silent(agent, Instant::now());
+        self.stopwatches.begin(agent, self.standby.watched.silence(agent, begun).map(|silence| (custodian, silence)));
+        let is_still = move || {
+            me.stopwatches.lap(agent, Phase::Read);
+            begun.elapsed() < DECIDED_WITHIN && me.standby.watched.is_silent(agent, Instant::now())
+        };
         match self.steward.succeed(agent, (custodian, epoch), self.terms(), is_still).await {
             Ok(Succession::Taken(epoch)) => {
-                tracing::warn!(%agent, from = %custodian, %epoch, "an agent goes on here");
+                tracing::warn!(%agent, from = %custodian, %epoch, "an agent is this node's from now on");
                 self.standby.watched.leave(agent);
             }
             Ok(Succession::GoneOn(node, epoch)) => {
+                self.stopwatches.end(agent);
                 tracing::info!(%agent, %node, %epoch, "another node was faster, or the agent is well");
                 self.standby.watched.gone_on(agent, node, epoch, Instant::now());
             }
             Err(error) => {
+                self.stopwatches.end(agent);
                 tracing::warn!(%agent, node = %custodian, %error, "an agent whose node is silent does not go on here");
                 self.standby.watched.failed(agent, false, Instant::now());
             }

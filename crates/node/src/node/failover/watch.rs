@@ -159,6 +159,11 @@ impl Watched {
         .collect()
     }
 
+    /// How long its node has been silent.
+    pub(super) fn silence(&self, agent: AgentId, now: Instant) -> Option<Duration> {
+        self.lock().get(&agent).map(|watch| now.saturating_duration_since(watch.heard))
+    }
+
     /// Whether its node still is.
     pub(super) fn is_silent(&self, agent: AgentId, now: Instant) -> bool {
         self.lock().get(&agent).is_some_and(|watch| watch.is_silent(now))
