@@ -30,8 +30,49 @@ pub(crate) struct Counters {
     throttled: AtomicU64,
     refused: AtomicU64,
     too_large: AtomicU64,
-    /// When the first request since the last that was answered well had been sent, at the slowest.
-    unanswered: Mutex<Option<Instant>>,
+    waits: Mutex<Waits>,
+}
+
+/// What is waited for.
+#[derive(Debug, Default)]
+struct Waits {
+    /// Requests that are under way.
+    pending: usize,
+    /// When the first request since the last that was answered well had been sent, at the slowest; none if there is none.
+    since: Option<Instant>,
+    /// One of those since then was not answered well.
+    failed: bool,
+}
+
+/// A request under way. One that is dropped says nothing about the bucket: nobody waits for its answer any more.
+#[derive(Debug)]
+pub(crate) struct Pending<'a> {
+    counters: &'a Counters,
+    answered: Option<bool>,
+}
+
+impl Pending<'_> {
+    /// It was answered as it should be, or it failed.
+    pub(crate) fn answered(mut self, well: bool) {
+        self.answered = Some(well);
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        let mut waits = self.counters.waits();
+        waits.pending = waits.pending.saturating_sub(1);
+        let is_none = waits.pending == 0;
+        match self.answered {
+            Some(true) => {
+                waits.failed = false;
+                waits.since = (!is_none).then(Instant::now);
+            }
+            Some(false) => waits.failed = true,
+            None if is_none && !waits.failed => waits.since = None,
+            None => {}
+        }
+    }
 }
 
 /// Requests that were sent, by kind.
@@ -71,23 +112,25 @@ pub struct Snapshot {
 }
 
 impl Counters {
-    fn unanswered(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn waits(&self) -> MutexGuard<'_, Waits> {
         // No update can fail in the middle.
-        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request was answered as it should be.
-    pub(crate) fn answered(&self) {
-        *self.unanswered() = None;
+    /// A request with so many bytes begins.
+    pub(crate) fn begin(&self, bytes: u64) -> Pending<'_> {
+        let mut waits = self.waits();
+        waits.pending += 1;
+        waits.since.get_or_insert_with(|| Instant::now() + options::sending(bytes));
+        Pending { counters: self, answered: None }
     }
 
     /// How long requests have gone without any answer, if they do.
     pub(crate) fn silent_for(&self) -> Option<Duration> {
-        self.unanswered().map(|since| since.elapsed()) // which is none before
+        self.waits().since.map(|since| since.elapsed()) // which is none before
     }
 
     pub(crate) fn sent(&self, kind: Kind, bytes: u64) {
-        self.unanswered().get_or_insert_with(|| Instant::now() + options::sending(bytes));
         self.requests[kind as usize].fetch_add(1, Relaxed);
         self.bytes_up.fetch_add(bytes, Relaxed);
     }
@@ -132,3 +175,6 @@ impl Counters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,27 +88,26 @@ impl Remote {
         Path::parse(self.address.name(key)).map_err(|error| wrong(&error.to_string()))
     }
 
-    /// Makes requests of a call, within a limit, and says what came of them.
+    /// Makes requests of a call with so many bytes, within a limit, and says what came of them.
     async fn ask<T>(
         &self,
         kind: Kind,
         call: &Arc<Call>,
-        limit: Duration,
+        (limit, bytes): (Duration, u64),
         requests: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Verdict> {
+        let pending = self.counters.begin(bytes);
         let answer = tokio::time::timeout(limit, call.run(requests)).await;
         let (server, seen) = call.seen();
         let verdict = match answer {
             Ok(Ok(done)) => {
-                self.counters.answered();
+                pending.answered(true);
                 return Ok(done);
             }
             Ok(Err(error)) => classify(kind, &seen, &self.address, &error),
             Err(_) => too_slow(limit),
         };
-        if matches!(verdict, Verdict::Exists | Verdict::Absent) {
-            self.counters.answered();
-        }
+        pending.answered(matches!(verdict, Verdict::Exists | Verdict::Absent));
         Err(self.with_places(&server, verdict))
     }
 
@@ -145,7 +144,7 @@ impl Remote {
         let length = bytes.len() as u64;
         self.counters.sent(kind, length);
         let put = self.client.put_opts(&path, PutPayload::from_bytes(bytes), PutOptions::from(mode));
-        self.ask(kind, &Call::new(ANSWER_BYTES_MAX), self.options.limit(length), put).await.map(|_| ())
+        self.ask(kind, &Call::new(ANSWER_BYTES_MAX), (self.options.limit(length), length), put).await.map(|_| ())
     }
 
     async fn read(&self, key: &str, bytes_max: u64) -> Result<Option<Bytes>, Verdict> {
@@ -153,7 +152,7 @@ impl Remote {
         self.counters.sent(Kind::Get, 0);
         // What is let in may be the answer of who gives credentials, too.
         let call = Call::new(usize::try_from(bytes_max).unwrap_or(usize::MAX).max(ANSWER_BYTES_MAX));
-        let answer = match self.ask(Kind::Get, &call, self.options.request_limit, self.client.get(&path)).await {
+        let answer = match self.ask(Kind::Get, &call, (self.options.request_limit, 0), self.client.get(&path)).await {
             Ok(answer) => answer,
             Err(Verdict::Absent) => return Ok(None),
             Err(verdict) => return Err(verdict),
@@ -164,7 +163,7 @@ impl Remote {
             return Err(Verdict::Failed { failure, throttled: false });
         }
         let body = whole(answer.into_stream(), length);
-        let bytes = self.ask(Kind::Get, &call, self.options.limit(length), body).await?;
+        let bytes = self.ask(Kind::Get, &call, (self.options.limit(length), 0), body).await?;
         self.counters.received(length);
         Ok(Some(bytes))
     }
@@ -188,7 +187,8 @@ impl Remote {
             };
             let asked = (!all.is_empty()).then_some(all.as_str());
             let part = self.client.list_paginated(asked, options);
-            let part = self.ask(Kind::List, &Call::new(ANSWER_BYTES_MAX), self.options.request_limit, part).await?;
+            let part =
+                self.ask(Kind::List, &Call::new(ANSWER_BYTES_MAX), (self.options.request_limit, 0), part).await?;
             let names: Vec<&str> = part.result.objects.iter().map(|object| object.location.as_ref()).collect();
             for key in names.into_iter().filter_map(|name| self.address.key(name)) {
                 if keys.last().is_some_and(|last| key <= last.as_str()) {
@@ -214,7 +214,7 @@ impl Remote {
         let path = self.path(key)?;
         self.counters.sent(Kind::Delete, 0);
         let call = Call::new(ANSWER_BYTES_MAX);
-        match self.ask(Kind::Delete, &call, self.options.request_limit, self.client.delete(&path)).await {
+        match self.ask(Kind::Delete, &call, (self.options.request_limit, 0), self.client.delete(&path)).await {
             Ok(()) | Err(Verdict::Absent) => Ok(()),
             Err(verdict) => Err(verdict),
         }

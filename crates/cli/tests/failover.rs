@@ -22,8 +22,6 @@ mod dice;
 #[path = "failover/fault.rs"]
 mod fault;
 #[allow(dead_code)]
-#[allow(dead_code)]
-#[allow(dead_code)]
 mod field;
 #[path = "failover/reader.rs"]
 mod reader;

@@ -71,6 +71,7 @@ impl Behaviour {
         let (key, times) = (config.key.public(), &config.times);
         let identify = identify::Config::new("/igor/1".into(), key.clone())
             .with_agent_version(format!("igor/{}", env!("CARGO_PKG_VERSION")))
+            .with_hide_listen_addrs(config.announce.is_some())
             .with_cache_size(0);
         let mdns =
             config.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), key.to_peer_id())).transpose()?;

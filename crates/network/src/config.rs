@@ -66,6 +66,9 @@ pub struct Config {
     pub(crate) node: NodeId,
     /// Where to listen. Port 0 takes a free one; [`Network::addresses`](crate::Network::addresses) says which.
     pub listen: Vec<Multiaddr>,
+    /// What peers are told that this node is reached at, instead of where it listens: behind a router or a proxy that is
+    /// somewhere else. Empty: nothing; who is to reach it must know.
+    pub announce: Option<Vec<Multiaddr>>,
     /// Peers to stay connected with: addresses that end in `/p2p/ID`. `/dns/`, `/dns4/` and `/dns6/` are looked up
     /// at each attempt. The node's own address may be among them.
     pub bootstrap: Vec<Multiaddr>,
@@ -95,6 +98,7 @@ impl Config {
             key,
             node,
             listen: vec![],
+            announce: None,
             bootstrap: vec![],
             mdns: false,
             allow: BTreeSet::new(),

@@ -123,7 +123,7 @@ impl Driver {
         })
     }
 
-    /// Listens on all addresses, or says on which it cannot.
+    /// Listens on all addresses, or says on which it cannot. Peers are told of them, or of those to announce.
     pub(crate) async fn listen(&mut self, config: &Config) -> Result<(), Error> {
         let mut missing: HashSet<ListenerId> = HashSet::new();
         for address in &config.listen {
@@ -150,7 +150,11 @@ impl Driver {
         heard.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| Error::Listen {
             address: config.listen.first().cloned().unwrap_or_else(Multiaddr::empty),
             why: error.to_string(),
-        })
+        })?;
+        for address in config.announce.iter().flatten() {
+            self.swarm.add_external_address(address.clone());
+        }
+        Ok(())
     }
 
     /// Runs until it is told to end, or nobody could tell it any more.

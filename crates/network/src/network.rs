@@ -134,7 +134,8 @@ impl Network {
             (_, Response::Refused { why }) => Err(Error::Refused { peer, why }),
             (Request::Status, response @ Response::Status { .. })
             | (Request::Custody { .. }, response @ Response::Custody { .. })
-            | (Request::Tell { .. }, response @ Response::Told { .. }) => Ok(response),
+            | (Request::Tell { .. }, response @ Response::Told { .. })
+            | (Request::Pulse { .. }, response @ Response::Following { .. }) => Ok(response),
             _ => {
                 let why = "an answer to another request".into();
                 Err(Error::Malformed { peer, why: codec::Error::Malformed { what: "response", why } })

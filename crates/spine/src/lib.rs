@@ -21,6 +21,7 @@ mod membrane;
 mod meter;
 pub mod moving;
 pub mod replay;
+pub mod standby;
 mod world;
 
 use aside::aside;

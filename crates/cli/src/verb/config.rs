@@ -71,6 +71,13 @@ fn values(config: &Config) -> Vec<(&'static str, String)> {
         ("api.tokens", api.tokens.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())),
         ("api.hosts", api.hosts.join(" ")),
         ("network.listen", or(addresses(&network.listen), "nowhere")),
+        (
+            "network.announce",
+            network
+                .announce
+                .as_deref()
+                .map_or_else(|| "where it listens".to_owned(), |all| or(addresses(all), "nothing")),
+        ),
         ("network.peers", or(addresses(&network.peers), "none")),
         ("network.mdns", network.mdns.to_string()),
         ("network.private", network.private.to_string()),

@@ -93,6 +93,12 @@ impl Reader {
         (known.next.0, known.head.clone())
     }
 
+    /// How far it came, and why not further.
+    pub(crate) fn in_words(&self) -> String {
+        let known = self.page.lock();
+        format!("{:?}, to {}, {}", known.first.last(), known.next, known.failed.as_deref().unwrap_or("going on"))
+    }
+
     /// Waits for a tick of a later epoch.
     pub(crate) fn after(&self, epoch: Epoch, within: Duration) -> Result<Read, String> {
         let deadline = Instant::now() + within;

@@ -146,7 +146,13 @@ impl Trial {
                 return Ok((*host, epoch));
             }
             if Instant::now() >= deadline {
-                return Err(format!("{} s after all nodes were up and connected: {shown:?}", PATIENCE.as_secs()));
+                let check = living.iter().map(|host| self.hosts[*host].stage.ask(&["node", "check"]));
+                return Err(format!(
+                    "{} s after all nodes were up and connected: {shown:?}; they say {check:?}; the reader: {}",
+                    PATIENCE.as_secs(),
+                    self.reader.in_words(),
+                    check = check.collect::<Vec<_>>(),
+                ));
             }
             thread::sleep(LOOK_EVERY);
         }

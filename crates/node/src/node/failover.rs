@@ -10,12 +10,11 @@
 //! - A node pulses only while the store answers it: one that is cut off from the bucket goes silent as well.
 //! - Only an agent whose owner names this node, and which its operator would take in a move, is followed.
 
-mod watch;
-
 use super::{Node, blocking, moving::STORE_WITHIN, phases::Phase};
 use crate::{
     Error, Hosted,
     api::wire::{AgentCheck, StandbyCheck},
+    world::RealWorld,
 };
 use igor_network::{
     Request, Response,
@@ -24,32 +23,22 @@ use igor_network::{
 use igor_protocol::{
     AgentId, Epoch, Nanos, NodeId, Seq, custody::Status, entry::StoreKind, limits::STANDBY_MAX, transfer::Offer,
 };
-use igor_spine::{custody::Succession, inspect};
-use igor_store::Store;
+use igor_spine::{
+    World,
+    custody::Succession,
+    inspect,
+    standby::{Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, SILENT_SINCE_START, STORE_SILENT, Watched},
+};
+use igor_store::{Store, shared::identity};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::Semaphore;
-use watch::{Following, Watched};
 
-/// How often a node says that its agents are well.
-const PULSE_EVERY: Duration = Duration::from_millis(200);
-/// A store that has answered nothing for so long is no reason to be well.
-const STORE_SILENT: Duration = Duration::from_millis(500);
-/// How long a node may be silent where the owner does not say it.
-const SILENT_FOR: Duration = Duration::from_millis(800);
-/// How long a node may be silent after this one has started.
-const SILENT_SINCE_START: Duration = Duration::from_secs(5);
-/// How much longer each node further back in line waits.
-const LINE_STEP: Duration = Duration::from_millis(300);
-/// How often it is looked who is silent.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// A look that comes so much too late shows that this node was not there itself.
-const LOOK_LATE: Duration = Duration::from_millis(500);
-/// Whoever goes on with an agent reads on first; where that takes longer, what was silence then may be none now.
-const DECIDED_WITHIN: Duration = Duration::from_secs(2);
+/// How often a store is asked that is silent.
+const ASK_STORE_EVERY: Duration = Duration::from_secs(1);
 /// What a node said of an agent so long ago is what it would do.
 const FOLLOWER_RECENT: Duration = Duration::from_secs(2);
 /// And so long ago is forgotten.
@@ -63,11 +52,14 @@ const FOLLOWED_AT_ONCE: usize = 16;
 pub(super) struct Standby {
     watched: Watched,
     turns: Semaphore,
+    /// Who asks the bucket whether it is there.
+    asks: Arc<Semaphore>,
 }
 
 impl Default for Standby {
     fn default() -> Self {
-        Self { watched: Watched::default(), turns: Semaphore::new(FOLLOWED_AT_ONCE) }
+        let (watched, turns) = (Watched::default(), Semaphore::new(FOLLOWED_AT_ONCE));
+        Self { watched, turns, asks: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -95,6 +87,11 @@ impl Followers {
     }
 }
 
+/// The clock that silence is measured on.
+fn now() -> Nanos {
+    RealWorld.monotonic()
+}
+
 impl Node {
     /// Stands by for an agent of another node that there is a journal of here, if that names this node. Its node has some time
     /// to say that it is well.
@@ -114,7 +111,7 @@ impl Node {
         if !book.policy().standby.nodes.contains(&self.id()) {
             return Ok(());
         }
-        let from = Instant::now() + SILENT_SINCE_START;
+        let from = now().saturating_add(SILENT_SINCE_START);
         if self.standby.watched.remember(agent, book.custodian(), book.chain().epoch, from) {
             let me = self.clone();
             tokio::spawn(async move { me.follow(agent).await });
@@ -127,24 +124,24 @@ impl Node {
         let node = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(PULSE_EVERY).await;
+                tokio::time::sleep(PULSE_EVERY.to_duration()).await;
                 let Some(node) = node.upgrade() else { return };
                 node.pulse();
             }
         });
         let node = Arc::downgrade(self);
         tokio::spawn(async move {
-            let mut last = Instant::now();
+            let mut looks = Looks::begin(now());
             loop {
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(LOOK_EVERY.to_duration()).await;
                 let Some(node) = node.upgrade() else { return };
-                let late = last.elapsed() > LOOK_EVERY + LOOK_LATE;
-                last = Instant::now();
+                let now = now();
                 // A node that was not there, or does not reach the store itself, has no reason to think that others do not.
-                if late || node.is_store_silent() {
-                    node.standby.watched.begin_anew(last);
+                if looks.is_late(now) || node.is_store_silent() {
+                    node.standby.watched.begin_anew(now);
+                    node.ask_store();
                 } else if node.is_carrying() && !node.is_draining() {
-                    for (agent, custodian, epoch) in node.standby.watched.silent(last) {
+                    for (agent, custodian, epoch) in node.standby.watched.silent(now) {
                         let node = node.clone();
                         tokio::spawn(async move { node.succeed(agent, custodian, epoch).await });
                     }
@@ -156,7 +153,25 @@ impl Node {
     /// Whether the bucket has not answered for some time.
     fn is_store_silent(&self) -> bool {
         let silent = self.store.wing().and_then(|wing| wing.bucket.silent_for());
-        silent.is_some_and(|silent| silent > STORE_SILENT)
+        silent.is_some_and(|silent| silent > STORE_SILENT.to_duration())
+    }
+
+    /// Asks the bucket something now and then, so that its silence ends when it answers.
+    fn ask_store(self: &Arc<Self>) {
+        if let Ok(turn) = self.standby.asks.clone().try_acquire_owned() {
+            let node = self.clone();
+            tokio::spawn(async move {
+                let asked = tokio::spawn(async move {
+                    if let Some(wing) = node.store.wing() {
+                        // What it says does not matter: that it answers does.
+                        drop(identity(&wing.bucket).await);
+                    }
+                });
+                // A question that hangs is not given up, but keeps the next one from being asked no longer than that.
+                let _ = tokio::time::timeout(ASK_STORE_EVERY, asked).await;
+                drop(turn);
+            });
+        }
     }
 
     /// Tells the nodes that stand by that their agents are well.
@@ -210,16 +225,15 @@ impl Node {
         if self.store.wing().is_none() || !self.config().policy.nodes.contains(&node) || !self.is_carrying() {
             return Vec::new();
         }
-        let (now, mut follows) = (Instant::now(), Vec::new());
+        let (now, mut follows) = (now(), Vec::new());
         for beat in beats {
-            let agent = beat.agent;
-            if self.standby.watched.hear(node, beat, now) {
+            let Beat { agent, epoch, next } = *beat;
+            if self.standby.watched.hear(node, &Pulse { agent, epoch, next }, now) {
                 let me = self.clone();
                 tokio::spawn(async move { me.follow(agent).await });
             }
             let after = self.standby.watched.after(agent).filter(|_| !self.is_draining());
             if let (Some(after), Ok(Some(end))) = (after, self.store.tail(agent)) {
-                let after = Nanos(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
                 follows.push(Follow { agent, next: end.next, after: Some(after) });
             }
         }
@@ -262,8 +276,9 @@ impl Node {
     async fn follow(self: &Arc<Self>, agent: AgentId) {
         let Ok(_turn) = self.standby.turns.acquire().await else { return };
         match self.try_follow(agent).await {
-            Ok(Some(found)) => self.standby.watched.read(agent, found, Instant::now()),
+            Ok(Some(found)) => self.standby.watched.read(agent, found, now()),
             Ok(None) => {
+                tracing::debug!(%agent, "this node does not stand by for an agent");
                 self.standby.watched.leave(agent);
                 self.stand_down(agent);
             }
@@ -275,7 +290,7 @@ impl Node {
                     self.stand_down(agent);
                     self.let_go(agent).await;
                 }
-                self.standby.watched.failed(agent, is_refused, Instant::now());
+                self.standby.watched.failed(agent, is_refused, now());
             }
         }
         // What was promised for a move is counted as it comes here.
@@ -327,9 +342,7 @@ impl Node {
         }
         // Where it lived until it was fenced off it may not have noticed yet.
         self.steward.dismiss(agent).await?;
-        let standby = book.policy().standby.clone();
-        let named = standby.nodes.iter().filter(|node| **node != custodian).position(|node| *node == self.id());
-        let Some(place) = named.filter(|_| ledger.ended.is_none() && !ledger.is_suspended()) else { return Ok(None) };
+        let Some(following) = Following::of(self.id(), &book) else { return Ok(None) };
         if !self.waiting.has(agent) {
             let first = self.store.read(agent, Seq(0))?.next().ok_or(igor_spine::Error::NoJournal(agent))??;
             let offer = Offer {
@@ -346,10 +359,7 @@ impl Node {
             admitted.map_err(|refusal| Error::NotAdmitted { agent, why: refusal.to_string() })?;
         }
         self.restore(agent).await?;
-        let silent_for = standby.silent_for.map_or(SILENT_FOR, Nanos::to_duration);
-        let place = if standby.any_order { 0 } else { u32::try_from(place).unwrap_or(u32::MAX) };
-        let after = silent_for + LINE_STEP.saturating_mul(place);
-        Ok(Some(Following { node: custodian, epoch: book.chain().epoch, read: book.chain().next, after }))
+        Ok(Some(following))
     }
 
     /// Finds out what became of an agent that another process appended to while it lived here.
@@ -374,11 +384,11 @@ impl Node {
             return self.follow(agent).await;
         }
         tracing::warn!(%agent, node = %custodian, %epoch, "a node is silent; this one goes on with its agent, if it is first");
-        let (begun, me) = (Instant::now(), self.clone());
+        let (begun, me) = (now(), self.clone());
         self.stopwatches.begin(agent, self.standby.watched.silence(agent, begun).map(|silence| (custodian, silence)));
         let is_still = move || {
             me.stopwatches.lap(agent, Phase::Read);
-            begun.elapsed() < DECIDED_WITHIN && me.standby.watched.is_silent(agent, Instant::now())
+            me.standby.watched.is_still_silent(agent, begun, now())
         };
         match self.steward.succeed(agent, (custodian, epoch), self.terms(), is_still).await {
             Ok(Succession::Taken(epoch)) => {
@@ -388,12 +398,12 @@ impl Node {
             Ok(Succession::GoneOn(node, epoch)) => {
                 self.stopwatches.end(agent);
                 tracing::info!(%agent, %node, %epoch, "another node was faster, or the agent is well");
-                self.standby.watched.gone_on(agent, node, epoch, Instant::now());
+                self.standby.watched.gone_on(agent, node, epoch, now());
             }
             Err(error) => {
                 self.stopwatches.end(agent);
                 tracing::warn!(%agent, node = %custodian, %error, "an agent whose node is silent does not go on here");
-                self.standby.watched.failed(agent, false, Instant::now());
+                self.standby.watched.failed(agent, false, now());
             }
         }
     }

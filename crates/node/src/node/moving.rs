@@ -93,6 +93,7 @@ impl Node {
         }
         let mut config = Config::new(&self.key.seed())?;
         config.listen.clone_from(&said.listen);
+        config.announce.clone_from(&said.announce);
         config.bootstrap.clone_from(&said.peers);
         config.bootstrap.extend(self.remembered_addresses()?);
         config.mdns = said.mdns;

@@ -9,7 +9,7 @@
 
 use super::Node;
 use crate::Hosted;
-use igor_protocol::{AgentId, NodeId};
+use igor_protocol::{AgentId, Nanos, NodeId};
 use igor_spine::Recovery;
 use std::{
     collections::BTreeMap,
@@ -39,7 +39,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Phases {
     /// The node that was silent, and for how long.
-    silent: Option<(NodeId, Duration)>,
+    silent: Option<(NodeId, Nanos)>,
     begun: Instant,
     /// The end of the last phase.
     last: Instant,
@@ -67,7 +67,7 @@ impl Stopwatches {
     }
 
     /// From now on it is measured.
-    pub(super) fn begin(&self, agent: AgentId, silent: Option<(NodeId, Duration)>) {
+    pub(super) fn begin(&self, agent: AgentId, silent: Option<(NodeId, Nanos)>) {
         let now = Instant::now();
         self.lock().insert(agent, Phases { silent, begun: now, last: now, took: [Duration::ZERO; 5] });
     }
@@ -108,7 +108,7 @@ impl Node {
             let ticked = tokio::time::timeout(TICK_WITHIN, ticked).await.is_ok_and(|ticked| ticked.is_ok());
             let end = Instant::now();
             let of = |phase| millis(phases.of(phase));
-            let silent = phases.silent.map(|(_, silent)| silent);
+            let silent = phases.silent.map(|(_, silent)| silent.to_duration());
             let total = silent.unwrap_or_default() + end.duration_since(phases.begun);
             tracing::warn!(
                 agent = %life.agent(),

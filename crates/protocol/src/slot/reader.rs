@@ -122,6 +122,15 @@ impl<A, C> Reader<A, C> {
         self.counted
     }
 
+    /// Whether more is likely to come after what is to be kept: it is as much as is read ahead, or out of a bundle.
+    pub fn is_far_behind(&self) -> bool {
+        self.is_full() || self.phase == (Phase::Keep { is_bundle: true })
+    }
+
+    fn is_full(&self) -> bool {
+        self.ahead.len() >= AHEAD_SLOTS || self.bytes >= AHEAD_BYTES
+    }
+
     /// It goes on as after [`Ask::Nothing`].
     pub fn again(&mut self) {
         self.phase = first_phase(self.rules);
@@ -148,7 +157,7 @@ impl<A: Clone, C> Reader<A, C> {
                 self.phase = Phase::Keep { is_bundle: false };
                 return;
             }
-            if is_more && self.ahead.len() < AHEAD_SLOTS && self.bytes < AHEAD_BYTES {
+            if is_more && !self.is_full() {
                 return;
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Invariants kept here, beside those of [`Reader`], which says what to ask for:
 //! - Only slots that count are written to the disk, each with the note that says so, and only after the blobs that a
-//!   successor needs of it.
+//!   successor needs of it; of what checkpoints name, after that of the last one, except far behind the end.
 //! - What the note says was there must still be, as a slot or in a bundle.
 //! - A reading that ends in the middle leaves nothing known: the disk may be further than what was known before.
 //!
@@ -261,6 +261,17 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
             self.fetch(named.into_iter().filter(|named| !named.is_state)).await?;
             let note = Note::new(self.agent, self.log.store, commit.next(), place);
             ready.push(Some((commit, note)));
+        }
+        if !reader.is_far_behind() {
+            // Who looks at the journal here meanwhile, or after a crash, finds what its last checkpoint names; unless that is gone
+            // since a later one came.
+            let mut missing = Vec::new();
+            for state in std::mem::take(&mut self.state) {
+                if !blobs::fetch(self.wing, self.disk, self.agent, &state, &mut self.quota).await? {
+                    missing.push(state);
+                }
+            }
+            self.state = missing;
         }
         self.write(reader, ready).await
     }

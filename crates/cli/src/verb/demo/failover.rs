@@ -116,7 +116,11 @@ impl Failover {
                 .iter()
                 .map(|(peer, port)| Peer { key: &hosts[*peer].key, port: Some(*port), sends: true })
                 .collect();
-            let store = format!("\n[store]\nurl = \"s3://{BUCKET}\"\nendpoint = \"http://127.0.0.1:{}\"\n", wire.port);
+            // Nobody learns a way around the wires.
+            let store = format!(
+                "announce = []\n\n[store]\nurl = \"s3://{BUCKET}\"\nendpoint = \"http://127.0.0.1:{}\"\n",
+                wire.port
+            );
             hosts[node].configure(&owner_key, true, &peers, &store)?;
         }
         // One after the other: the first one gives the bucket its identity.

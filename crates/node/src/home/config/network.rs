@@ -18,6 +18,9 @@ pub struct NetworkConfig {
     /// Where to listen: `/ip4/0.0.0.0/udp/4100/quic-v1`, `/ip4/0.0.0.0/tcp/4100`.
     #[serde(deserialize_with = "addresses")]
     pub listen: Vec<Multiaddr>,
+    /// What other nodes are told that this one is reached at, instead of where it listens; empty: nothing.
+    #[serde(deserialize_with = "announced")]
+    pub announce: Option<Vec<Multiaddr>>,
     /// Nodes to stay connected with: addresses that end in `/p2p/ID`, as those nodes print them.
     #[serde(deserialize_with = "addresses")]
     pub peers: Vec<Multiaddr>,
@@ -51,6 +54,10 @@ fn pace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Er
         )));
     }
     Ok(Some(pace))
+}
+
+fn announced<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Multiaddr>>, D::Error> {
+    addresses(deserializer).map(Some)
 }
 
 fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Multiaddr>, D::Error> {

@@ -1,0 +1,35 @@
+use super::*;
+
+#[test]
+fn who_is_asked_and_does_not_answer_is_silent() {
+    let counters = Counters::default();
+    assert_eq!(counters.silent_for(), None, "nothing was asked");
+    let first = counters.begin(0);
+    assert!(counters.silent_for().is_some(), "it was asked");
+    first.answered(false);
+    assert!(counters.silent_for().is_some(), "it did not answer");
+    let (second, third) = (counters.begin(0), counters.begin(0));
+    second.answered(true);
+    assert!(counters.silent_for().is_some(), "one more is waited for");
+    third.answered(true);
+    assert_eq!(counters.silent_for(), None, "it answered");
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_no_silence() {
+    let counters = Counters::default();
+    drop((counters.begin(0), counters.begin(0)));
+    assert_eq!(counters.silent_for(), None, "nobody waits");
+    counters.begin(0).answered(false);
+    drop(counters.begin(0));
+    assert!(counters.silent_for().is_some(), "it failed, and nothing was answered since");
+    counters.begin(0).answered(true);
+    assert_eq!(counters.silent_for(), None);
+}
+
+#[test]
+fn what_takes_long_to_send_is_no_silence_meanwhile() {
+    let counters = Counters::default();
+    let _long = counters.begin(1 << 30);
+    assert_eq!(counters.silent_for(), Some(Duration::ZERO));
+}

@@ -1,0 +1,142 @@
+//! Who is silent, for how long, and who is believed.
+
+use super::*;
+use igor_protocol::{Hash, KeyPair};
+
+const AFTER: Nanos = Nanos::from_millis(800);
+
+fn agent() -> AgentId {
+    AgentId(Hash([7; 32]))
+}
+
+fn node(seed: u8) -> NodeId {
+    KeyPair::from_seed(&[seed; 32]).public()
+}
+
+fn pulse(n: u64, next: u64) -> Pulse {
+    Pulse { agent: agent(), epoch: Epoch { term: 0, n }, next: Seq(next) }
+}
+
+fn found(of: NodeId, n: u64, read: u64) -> Following {
+    Following { node: of, epoch: Epoch { term: 0, n }, read: Seq(read), after: AFTER }
+}
+
+/// One that node 1 has in epoch 3, read to entry 10, heard of at `now`.
+fn followed(now: Nanos) -> Watched {
+    let watched = Watched::default();
+    assert!(watched.hear(node(1), &pulse(3, 10), now));
+    watched.read(agent(), found(node(1), 3, 10), now);
+    watched
+}
+
+fn ms(millis: u64) -> Nanos {
+    Nanos::from_millis(millis)
+}
+
+#[test]
+fn silence_counts_from_the_last_sign_of_life() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    assert!(watched.silent(now.saturating_add(AFTER)).is_empty());
+    assert!(!watched.hear(node(1), &pulse(3, 10), now.saturating_add(ms(700))), "nothing new");
+    assert!(watched.silent(now.saturating_add(ms(1500))).is_empty());
+    assert_eq!(watched.silent(now.saturating_add(ms(1501))), [(agent(), node(1), Epoch { term: 0, n: 3 })]);
+    assert!(watched.silent(now.saturating_add(ms(1600))).is_empty(), "somebody looks after it");
+}
+
+#[test]
+fn only_who_has_it_gives_a_sign_of_life() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    // Somebody else, in a later epoch: a reason to read on.
+    assert!(watched.hear(node(9), &pulse(u64::MAX, u64::MAX), now.saturating_add(ms(700))));
+    watched.read(agent(), found(node(1), 3, 10), now.saturating_add(ms(710)));
+    assert!(!watched.hear(node(9), &pulse(u64::MAX, u64::MAX), now.saturating_add(ms(720))), "not again at once");
+    assert_eq!(watched.silent(now.saturating_add(ms(801))).len(), 1, "and nobody is kept from going on with it");
+}
+
+#[test]
+fn what_an_earlier_stay_says_is_no_sign_of_life() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    assert!(!watched.hear(node(1), &pulse(1, 99), now.saturating_add(ms(700))));
+    assert_eq!(watched.silent(now.saturating_add(ms(801))).len(), 1);
+}
+
+#[test]
+fn who_has_it_since_has_time_to_say_so() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    assert!(watched.hear(node(2), &pulse(4, 12), now.saturating_add(ms(700))));
+    watched.read(agent(), found(node(2), 4, 12), now.saturating_add(ms(750)));
+    assert!(watched.silent(now.saturating_add(ms(1550))).is_empty());
+    assert_eq!(watched.silent(now.saturating_add(ms(1551))), [(agent(), node(2), Epoch { term: 0, n: 4 })]);
+    watched.gone_on(agent(), node(3), Epoch { term: 0, n: 5 }, now.saturating_add(ms(1600)));
+    assert!(watched.silent(now.saturating_add(ms(2400))).is_empty());
+}
+
+#[test]
+fn what_failed_is_tried_again_later_and_longer() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    assert!(watched.hear(node(1), &pulse(3, 11), now));
+    watched.failed(agent(), false, now);
+    assert!(!watched.hear(node(1), &pulse(3, 11), now.saturating_add(ms(499))));
+    assert!(watched.hear(node(1), &pulse(3, 11), now.saturating_add(ms(500))), "also where nothing is new");
+    watched.failed(agent(), false, now.saturating_add(ms(500)));
+    assert!(!watched.hear(node(1), &pulse(3, 11), now.saturating_add(ms(1499))));
+    assert_eq!(watched.after(agent()), Some(AFTER), "what was read before still counts");
+    watched.failed(agent(), true, now.saturating_add(ms(1500)));
+    assert_eq!(watched.after(agent()), None);
+    assert!(
+        watched.silent(now.saturating_add(Nanos::from_secs(3600))).is_empty(),
+        "who would not go on with it does not"
+    );
+}
+
+#[test]
+fn what_took_too_long_to_decide_is_not_decided() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    let still = |begun, at| watched.is_still_silent(agent(), now.saturating_add(ms(begun)), now.saturating_add(ms(at)));
+    assert!(!still(0, 800) && still(801, 801) && still(801, 2800) && !still(801, 2801));
+}
+
+#[test]
+fn time_in_which_nobody_could_be_heard_is_no_silence() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    watched.begin_anew(now.saturating_add(ms(5000)));
+    assert!(watched.silent(now.saturating_add(ms(5800))).is_empty());
+    assert_eq!(watched.silent(now.saturating_add(ms(5801))).len(), 1);
+}
+
+#[test]
+fn those_that_were_followed_before_have_a_while() {
+    let now = Nanos::from_secs(7);
+    let watched = Watched::default();
+    assert!(watched.remember(agent(), node(1), Epoch { term: 0, n: 3 }, now.saturating_add(ms(5000))));
+    watched.read(agent(), found(node(1), 3, 10), now);
+    assert!(watched.silent(now.saturating_add(ms(5800))).is_empty());
+    assert_eq!(watched.silent(now.saturating_add(ms(5801))).len(), 1);
+}
+
+#[test]
+fn a_full_table_forgets_whom_nobody_stands_by_for() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    let stranger = |n: u64| {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&n.to_le_bytes());
+        Pulse { agent: AgentId(Hash(id)), ..pulse(1, 1) }
+    };
+    for n in 0..5000 {
+        let one = stranger(n);
+        if watched.hear(node(9), &one, now) {
+            watched.failed(one.agent, true, now);
+        }
+    }
+    assert!(!watched.hear(node(9), &stranger(9999), now), "it is full");
+    assert!(watched.hear(node(9), &stranger(9999), now.saturating_add(FORGOTTEN_AFTER)));
+    assert_eq!(watched.after(agent()), Some(AFTER));
+}
