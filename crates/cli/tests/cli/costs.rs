@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 #[test]
 fn an_agent_in_a_bucket_says_what_it_asks_of_it() {
     let Some(weed) = weed() else { return };
-    let home = Home::in_bucket(&weed, "");
+    let home = Home::in_bucket(&weed);
     let durable_on = format!("s3://{BUCKET}");
     let idle = home.wat("idle.wasm", IDLE);
     let node = home.start(&["node", "start"]);

@@ -30,13 +30,26 @@ impl Home {
     }
 
     /// One whose journals are in a bucket.
-    pub(crate) fn in_bucket(weed: &Weed, more: &str) -> Self {
+    pub(crate) fn in_bucket(weed: &Weed) -> Self {
         let mut home = Self::new();
         home.stage = home.stage.with(&ENVIRONMENT);
         home.get(&["key", "--create"]);
-        let toml = format!("[store]\nurl = \"s3://{BUCKET}\"\nendpoint = \"{}\"\n{more}", weed.endpoint());
-        fs::write(home.path().join("node.toml"), toml).expect("a file can be written");
+        home.configure(&format!("[store]\nurl = \"s3://{BUCKET}\"\nendpoint = \"{}\"\n", weed.endpoint()));
         home
+    }
+
+    /// Says more in `node.toml`.
+    pub(crate) fn configure(&self, more: &str) {
+        let path = self.path().join("node.toml");
+        let said = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(path, said + more).expect("a file can be written");
+    }
+
+    /// Its node's key.
+    pub(crate) fn key(&self) -> String {
+        let rows = self.ask(&["key"]).rows;
+        let row = rows.iter().find(|row| row["role"] == "node").expect("the node's key");
+        row["key"].as_str().expect("a key").to_owned()
     }
 
     /// The home directory.

@@ -1,12 +1,18 @@
 //! Who goes on with a new agent, as its manifest and the command say.
 
 use crate::{
-    home::{Home, STRATEGY},
+    home::{Home, STRATEGY, await_event},
     lives::IDLE,
 };
 use igor_bucket_testing::weed;
 use igor_protocol::KeyPair;
 use serde_json::{Value, json};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn node(seed: u8) -> String {
     KeyPair::from_seed(&[seed; 32]).public().to_string()
@@ -53,7 +59,7 @@ fn standby_nodes_that_could_never_go_on_are_refused() {
 #[test]
 fn who_goes_on_stands_in_genesis() {
     let Some(weed) = weed() else { return };
-    let home = Home::in_bucket(&weed, "");
+    let home = Home::in_bucket(&weed);
     let idle = home.wat("idle.wasm", IDLE);
     let named = [node(1), node(2)];
     let manifest = home.file("agent.toml", survival(&named, "any_order = true\nsilent = \"2s\"\n"));
@@ -81,4 +87,42 @@ fn who_goes_on_stands_in_genesis() {
     // An order changes it.
     home.get(&["standby", "remove", "b", &other]);
     assert_eq!(home.get(&["show", "b"])["standby"], json!([named[0]]));
+}
+
+/// Waits for what must come.
+fn await_that(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} never came");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn an_agent_of_run_goes_on_elsewhere_when_that_is_killed() {
+    let Some(weed) = weed() else { return };
+    let (here, there) = (Home::in_bucket(&weed), Home::in_bucket(&weed));
+    let listen = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n";
+    there.configure(&format!("[policy]\nnodes = [\"{}\"]\n{listen}", here.key()));
+    let node = there.start(&["node", "start"]);
+    let address = await_event(&node, "started").pop().map(|row| row["network"][0].clone()).expect("a row");
+    here.configure(&format!("{listen}peers = [{address}]\n"));
+    let mut actor = here.run(&[STRATEGY, "--name", "s", "--interval", "50ms", "--standby", &there.key()]);
+    await_that("a follower", || {
+        let rows = here.ask(&["node", "check"]).rows;
+        rows.last().is_some_and(|row| row["taken_by"] == json!(there.key()))
+    });
+    let before = here.get(&["show", "s"]);
+    actor.kill().expect("it can be killed");
+    let agent = before["agent"].as_str().expect("its id");
+    await_that("the agent", || {
+        let shown = there.ask(&["show", agent]).rows.pop().unwrap_or_default();
+        shown["custodian"] == json!(there.key()) && shown["tick"].as_u64() > before["tick"].as_u64()
+    });
+    let log = std::fs::read_to_string(there.beside("log")).expect("a log");
+    let line = log.lines().find(|line| line.contains("an agent goes on here")).expect("it says how long that took");
+    for phase in ["silent", "read", "fence", "load", "restore", "replay", "tick", "total"] {
+        assert!(line.contains(&format!("{phase}_ms\"")), "{phase} in {line}");
+    }
+    assert_eq!(there.get(&["verify", agent])["ok"], true);
 }

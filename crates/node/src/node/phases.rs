@@ -133,3 +133,6 @@ impl Node {
 pub(super) fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e4).round() / 10.0
 }
+
+#[cfg(test)]
+mod tests;

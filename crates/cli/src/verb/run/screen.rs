@@ -112,9 +112,14 @@ impl Screen {
             }
             Event::Stopped { tick } => {
                 let stopped = self.out.tone(Tone::Strong, "stopped");
-                format!("{stopped} after tick {tick}, state written; the same command goes on from here")
+                format!("{stopped} after tick {tick}, state written; {} from here", self.who_goes_on())
             }
         })
+    }
+
+    /// Once it is stopped here its node is silent, which is all that standby nodes go by.
+    const fn who_goes_on(&self) -> &'static str {
+        if self.info.standby.is_empty() { "the same command goes on" } else { "a standby goes on" }
     }
 
     fn opening(&self, tick: u64, resumed: bool) -> String {
@@ -131,7 +136,7 @@ impl Screen {
         }
         lines.extend([
             format!("  talk to it  igor call {} MESSAGE   (igor timeline {0} shows all that it did)", info.name),
-            "  stop        Ctrl-C; the same command goes on where it was, also after a kill".to_owned(),
+            format!("  stop        Ctrl-C; {} where it was, also after a kill", self.who_goes_on()),
         ]);
         lines.join("\n")
     }
