@@ -195,6 +195,7 @@ fn measure(binary: &Path, bytes: usize) -> anyhow::Result<(Figures, Figures)> {
     for round in 0..ROUNDS {
         has.checkpointed()?;
         has.followed()?;
+        apart(round);
         drop(has);
         note(&mut warm, &other.says(GOES_ON)?);
         has = other;
@@ -206,7 +207,8 @@ fn measure(binary: &Path, bytes: usize) -> anyhow::Result<(Figures, Figures)> {
     let mut cold = Figures::new();
     // Nobody who follows it is left.
     drop(other);
-    for number in strangers {
+    for (round, number) in strangers.enumerate() {
+        apart(round);
         drop(has);
         has = ground.start(number, false, None)?;
         let socket = has.home.join("node.sock");
@@ -223,6 +225,12 @@ fn measure(binary: &Path, bytes: usize) -> anyhow::Result<(Figures, Figures)> {
     let verdict = has.ask(&["verify", &agent])?;
     ensure!(verdict["ok"] == true, "the journal does not verify: {verdict}");
     Ok((warm, cold))
+}
+
+/// Kills come at other places between two checkpoints each time.
+fn apart(round: usize) {
+    let rounds = u32::try_from(ROUNDS).unwrap_or(u32::MAX);
+    thread::sleep(CHECKPOINT * u32::try_from(round).unwrap_or(0) / rounds);
 }
 
 fn deploy(ground: &Ground, node: &Node, bytes: usize) -> anyhow::Result<()> {

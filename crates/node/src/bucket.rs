@@ -121,13 +121,12 @@ async fn first_use(disk: &Disk, bucket: &Remote, config: &StoreConfig) -> Result
     let report = probe::probe(bucket, probe::Plan::default()).await.map_err(refused)?;
     tracing::info!(%address, rounds = report.rounds, "it does what is needed");
     let unknown = |why| NoBucket::Identity { address: address.clone(), why };
-    let id = match identity(bucket).await.map_err(unknown)? {
-        Some(id) => id,
-        None => {
-            let mut drawn = StoreId([0; 16]);
-            RealWorld.random(&mut drawn.0);
-            identify(bucket, drawn).await.map_err(unknown)?
-        }
+    let id = if let Some(id) = identity(bucket).await.map_err(unknown)? {
+        id
+    } else {
+        let mut drawn = StoreId([0; 16]);
+        RealWorld.random(&mut drawn.0);
+        identify(bucket, drawn).await.map_err(unknown)?
     };
     let (url, endpoint) = (config.url.clone().unwrap_or_default(), config.endpoint.clone());
     let known = Remembered { version: VERSION, url, endpoint, id: id.to_string() };
