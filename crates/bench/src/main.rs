@@ -13,6 +13,7 @@ mod memory;
 mod pause;
 mod recovery;
 mod rig;
+mod takeover;
 mod tick;
 mod verify;
 
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 /// A benchmark: prints its figures.
 type Bench = fn(&rig::Rig) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 10] = [
+const BENCHES: [(&str, Bench); 11] = [
     ("tick", tick::run),
     ("durable", durable::run),
     ("bucket", bucket::run),
@@ -32,6 +33,7 @@ const BENCHES: [(&str, Bench); 10] = [
     ("cold", cold::run),
     ("memory", memory::run),
     ("pause", pause::run),
+    ("takeover", takeover::run),
 ];
 
 fn main() -> ExitCode {

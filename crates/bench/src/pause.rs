@@ -27,7 +27,7 @@ const STATES: [(&str, usize); 3] = [("64 KiB", 64 << 10), ("1 MiB", 1 << 20), ("
 const COMMAND_WITHIN: Duration = Duration::from_mins(1);
 
 /// An agent with a state of so many bytes, of which each tick changes eight words in eight places.
-fn ledger(bytes: usize) -> String {
+pub(crate) fn ledger(bytes: usize) -> String {
     let pages = bytes.div_ceil(64 << 10) + 1;
     format!(
         r#"(module
@@ -111,25 +111,26 @@ impl Node {
     }
 }
 
-fn command(home: &Path, args: &[&str]) -> anyhow::Result<Command> {
+pub(crate) fn command(home: &Path, args: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(igor()?);
     command.args(args).arg("--json").arg("--home").arg(home).stdin(Stdio::null());
     command.env_remove("IGOR_NODE").env_remove("IGOR_TOKEN").env("IGOR_LOG", "error");
     Ok(command)
 }
 
-fn ask(home: &Path, args: &[&str]) -> anyhow::Result<Vec<Value>> {
+pub(crate) fn ask(home: &Path, args: &[&str]) -> anyhow::Result<Vec<Value>> {
     let output = command(home, args)?.output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "igor {args:?}: {said}");
     String::from_utf8_lossy(&output.stdout).lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
-fn key(home: &Path) -> anyhow::Result<String> {
+/// The key of a home for a role, which is made where there is none.
+pub(crate) fn key(home: &Path, role: &str) -> anyhow::Result<String> {
     std::fs::create_dir_all(home)?;
     let rows = ask(home, &["key", "--create"])?;
-    let node = rows.iter().find(|row| row["role"] == "node").context("the node's key")?;
-    Ok(node["key"].as_str().context("a key")?.to_owned())
+    let row = rows.iter().find(|row| row["role"] == role).context("a key of this role")?;
+    Ok(row["key"].as_str().context("a key")?.to_owned())
 }
 
 /// Two ends of a TCP connection, each with a file: bytes are synced here, copied, synced there, and answered.
@@ -242,7 +243,7 @@ pub(crate) fn run(_: &crate::rig::Rig) -> anyhow::Result<()> {
 fn measure(bytes: usize) -> anyhow::Result<Figures> {
     let folder = tempfile::tempdir_in(".")?;
     let homes = ["a", "b"].map(|name| folder.path().join(name));
-    let keys = [key(&homes[0])?, key(&homes[1])?];
+    let keys = [key(&homes[0], "node")?, key(&homes[1], "node")?];
     let wasm = folder.path().join("ledger.wasm");
     std::fs::write(&wasm, wat::parse_str(ledger(bytes))?)?;
     let [home_a, home_b] = homes;

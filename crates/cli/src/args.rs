@@ -2,11 +2,18 @@
 //!
 //! Invariant: what is parsed here is within its bounds; verbs do not check syntax again.
 
+mod examples;
+mod values;
+
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use igor_node::home::price_per_ns;
+use examples::{
+    DELETE_EXAMPLES, DEPLOY_EXAMPLES, EXPORT_EXAMPLES, IMPORT_EXAMPLES, NODE_START_EXAMPLES, RUN_EXAMPLES,
+    SEND_EXAMPLES, STANDBY_EXAMPLES, TAKEOVER_EXAMPLES,
+};
 use igor_protocol::{Credits, Nanos, NodeId, Tick};
 use std::path::PathBuf;
+use values::{duration, node_id, price, silence, some_credits, tick};
 
 /// What `igor` alone prints.
 pub(crate) const FIRST_SCREEN: &str = "\
@@ -176,94 +183,6 @@ pub(crate) enum Verb {
     },
 }
 
-const RUN_EXAMPLES: &str = "\
-Examples:
-  igor run agents/heartbeat/heartbeat.wasm
-  igor run strategy.wasm --budget 5 --price 0.002 --interval 100ms
-  igor run strategy.wasm --name s --ticks 10 --json
-
---budget, --price and --manifest count when the agent is created. For one that exists they
-are ignored; use `igor fund` to give it more. Durations are written 0, 10ms, 1s, 5m.";
-
-const NODE_START_EXAMPLES: &str = "\
-Examples:
-  igor node start                             # stays in the foreground; Ctrl-C stops it, with all agents
-  igor node start --home /var/lib/igor --json # for a supervisor: packaging/igor.service
-
-It carries every agent of its home, also after a crash. What it costs, whom it serves and how much
-it takes on stands in node.toml (`igor config` shows it). Logs go to stderr; IGOR_LOG sets the level.";
-
-const DEPLOY_EXAMPLES: &str = "\
-Examples:
-  igor deploy strategy.wasm                   # on the node that has this home
-  IGOR_TOKEN=... igor deploy strategy.wasm --node 10.0.0.5:7070 --budget 5 --interval 100ms
-  igor fund strategy 5 --node 10.0.0.5:7070   # orders are signed here as well, by your owner key
-
-The node must serve your owner key (`igor key` shows it): policy.owners in its node.toml. You pay
-what it asks; `igor deploy` says how much that is.";
-
-const STANDBY_EXAMPLES: &str = "\
-Examples:
-  igor standby add strategy did:key:z6Mkp... did:key:z6Mkq...   # the first in line first
-  igor standby add strategy did:key:z6Mkp... --silent 2s        # only after two seconds of silence
-  igor standby remove strategy did:key:z6Mkq...
-  igor standby list strategy
-
-The agent's journal must be in a bucket that these nodes use as well ([store] url in node.toml), and each
-of them must list the agent's node (policy.nodes). It is an order, signed with your owner key.";
-
-const TAKEOVER_EXAMPLES: &str = "\
-Examples:
-  igor takeover strategy                       # this node has an archive of it: it was here before
-  igor takeover strategy.igor                  # from an export
-  igor takeover strategy.igor --home ~/owner --node b/node.sock   # your owner key here, the agent there
-
-The node that is asked goes on with the agent, at its price, from the last entry of the copy. What the
-old node did after that entry counts nowhere: when it comes back and hears of the order it stops the
-agent, keeps its branch as a file and says which messages and replies are on it only (`igor show NAME`
-and `igor ps --orphans` there). So take the latest copy that anyone has, and order it only when the node
-is gone for good; to move from a node that lives, `igor migrate` loses nothing.";
-
-const EXPORT_EXAMPLES: &str = "\
-Examples:
-  igor export strategy --out strategy.igor
-  igor export strategy --out strategy.igor --release --to did:key:z6Mkp...   # then there: igor import strategy.igor
-
-A copy carries history, never custody: nobody can run the agent from it. With --release the agent stands
-still, and the node that is named, and only that one, goes on with it from the file. The same command
-again writes the file again. `igor key` and `igor nodes` show the keys of nodes.";
-
-const DELETE_EXAMPLES: &str = "\
-Examples:
-  igor delete strategy
-  igor delete strategy --json
-  igor delete strategy --orphans              # branches that a takeover orphaned; `igor ps --orphans` lists them
-
-An agent that lives here, or whose move has no answer yet, stays: exit code 3. What this node signed of the agent's
-custody stays too, so that it can come here again and nobody runs it twice; `igor show` still says where it is. There
-may be no other copy: `igor export` makes one.";
-
-const IMPORT_EXAMPLES: &str = "\
-Examples:
-  igor import strategy.igor
-  igor import strategy.igor --name old --json
-  igor import strategy.igor                    # released to this node: it goes on here
-
-Where this node does not take an agent that the file gives it (policy, price, room), nothing changes and
-the file stays good: let its operator change node.toml, and import it again. Importing twice is one
-import. If the node never takes it: delete the file, then `igor takeover` at the node that gave it.";
-
-const SEND_EXAMPLES: &str = "\
-Examples:
-  igor send strategy 2000-03-01,89.62,94.09,88.94,90.81,53444900
-  igor send strategy --lines prices.csv            # again: only what is missing is sent
-  igor send strategy --lines prices.csv --rate 50  # lines a second
-  echo hello | igor send strategy -
-
-A message is known by its sender and id, so that sending it again changes nothing. Without
---id, each `send` is a message of its own. Lines are numbered in a stream named by the
-file's hash.";
-
 /// `run`.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
@@ -290,6 +209,40 @@ pub(crate) struct Run {
     /// Stop cleanly after so many more successful ticks
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) ticks: Option<u64>,
+    #[command(flatten)]
+    pub(crate) survival: Survival,
+}
+
+/// Who goes on with a new agent when its node does not.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Survival")]
+pub(crate) struct Survival {
+    /// Nodes that go on with it when its own does not, by their keys, with commas between them and the first in line first
+    /// [default: those of its manifest]. Its journal must be in a bucket
+    #[arg(long, value_name = "NODE", value_delimiter = ',', value_parser = node_id)]
+    pub(crate) standby: Vec<NodeId>,
+    /// All of them are first in line
+    #[arg(long)]
+    pub(crate) any_order: bool,
+    /// How long its node must be silent before the first one goes on [default: as they have it, 800ms]
+    #[arg(long, value_name = "DURATION", value_parser = silence)]
+    pub(crate) silent: Option<Nanos>,
+    /// Nobody goes on with it, whatever its manifest says
+    #[arg(long, conflicts_with_all = ["standby", "any_order", "silent"])]
+    pub(crate) no_standby: bool,
+}
+
+impl Survival {
+    /// What was given of it.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            ("--standby", !self.standby.is_empty()),
+            ("--any-order", self.any_order),
+            ("--silent", self.silent.is_some()),
+            ("--no-standby", self.no_standby),
+        ];
+        flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag)
+    }
 }
 
 /// `node`.
@@ -328,6 +281,8 @@ pub(crate) struct Deploy {
     /// Time between checkpoints [default: that of its manifest, else 30s]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) checkpoint_interval: Option<Nanos>,
+    #[command(flatten)]
+    pub(crate) survival: Survival,
 }
 
 /// A verb that takes an agent and nothing else.
@@ -471,7 +426,7 @@ pub(crate) struct StandbyAdd {
     #[arg(long)]
     pub(crate) in_order: bool,
     /// How long the agent's node must be silent before the first one goes on
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = silence)]
     pub(crate) silent: Option<Nanos>,
 }
 
@@ -594,59 +549,12 @@ pub(crate) struct Demo {
     /// How often to kill
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) kills: u32,
-    /// Have machines fail, with a bucket that other nodes go on from; needs SeaweedFS (`weed`) on the path or in IGOR_WEED
+    /// Have machines fail, with a bucket that other nodes go on from; needs SeaweedFS (`weed`) on the path or in `IGOR_WEED`
     #[arg(long, conflicts_with_all = ["seed", "kills"])]
     pub(crate) failover: bool,
     /// Leave the homes of the demo in place
     #[arg(long)]
     pub(crate) keep: bool,
-}
-
-/// A duration: digits with a unit, or `0`.
-pub(crate) fn duration(text: &str) -> Result<Nanos, String> {
-    const UNITS: [(&str, u64); 6] = [
-        ("ns", 1),
-        ("us", 1_000),
-        ("ms", 1_000_000),
-        ("s", 1_000_000_000),
-        ("m", 60_000_000_000),
-        ("h", 3_600_000_000_000),
-    ];
-    if text == "0" {
-        return Ok(Nanos::ZERO);
-    }
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(split);
-    let nanos = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, nanos)| *nanos);
-    let (Some(nanos), false) = (nanos, digits.is_empty()) else {
-        return Err("not a duration; write digits with ns, us, ms, s, m or h, such as 10ms, or 0".to_owned());
-    };
-    let sum = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(nanos)).map(Nanos);
-    sum.ok_or_else(|| "too long; a duration is at most 584 years".to_owned())
-}
-
-/// A price of execution, in credits a second, as units a nanosecond.
-pub(crate) fn price(text: &str) -> Result<u64, String> {
-    price_per_ns(text).map_err(|e| e.to_string())
-}
-
-fn node_id(text: &str) -> Result<NodeId, String> {
-    text.parse().map_err(|e| format!("not a node's key: {e}; `igor nodes` and `igor key` show such keys"))
-}
-
-fn some_credits(text: &str) -> Result<Credits, String> {
-    match text.parse() {
-        Ok(Credits::ZERO) => Err("nothing to add; give an amount above zero".to_owned()),
-        Ok(amount) => Ok(amount),
-        Err(e) => Err(igor_protocol::units::CreditsParseError::to_string(&e)),
-    }
-}
-
-fn tick(text: &str) -> Result<Tick, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("not a tick; they are numbered from 1".to_owned()),
-        Ok(number) => Ok(Tick(number)),
-    }
 }
 
 #[cfg(test)]

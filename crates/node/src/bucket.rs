@@ -5,9 +5,13 @@
 //!   refused, with what was seen.
 //! - Which bucket it is, is remembered: a node starts without asking, and finds out when it reads on.
 
-use crate::{Error, home::StoreConfig, world::RealWorld};
+use crate::{Error, api::wire, home::StoreConfig, local::Locals, world::RealWorld};
 use igor_bucket::{Address, Options, Remote, probe};
-use igor_protocol::{KeyPair, entry::StoreId, slot::Nonce};
+use igor_protocol::{
+    KeyPair,
+    entry::{StoreId, StoreKind},
+    slot::Nonce,
+};
 use igor_spine::World;
 use igor_store::{
     Store,
@@ -86,6 +90,14 @@ pub(crate) fn open(disk: Arc<Disk>, config: &StoreConfig, key: Arc<KeyPair>) -> 
     Ok(Shared::open(disk, Some(wing))?)
 }
 
+/// Where a journal is durable, as far as a home remembers the address of its bucket: for who looks at it without a node.
+pub fn durable_on(locals: &impl Locals, store: StoreKind) -> Result<String, Error> {
+    let known = locals.get(VALUE)?.and_then(|bytes| serde_json::from_slice::<Remembered>(&bytes).ok());
+    let known = known.filter(|known| matches!(store, StoreKind::Bucket(id) if id.to_string() == known.id));
+    let address = known.and_then(|known| known.url.parse::<Address>().ok());
+    Ok(address.map_or_else(|| wire::durable_on(store), |address| address.to_string()))
+}
+
 /// The bucket that this node has probed, if it is the one that its operator names.
 fn remembered(disk: &Disk, config: &StoreConfig) -> Result<Option<StoreId>, Error> {
     let Some(bytes) = disk.get_local(VALUE)? else { return Ok(None) };
@@ -109,13 +121,12 @@ async fn first_use(disk: &Disk, bucket: &Remote, config: &StoreConfig) -> Result
     let report = probe::probe(bucket, probe::Plan::default()).await.map_err(refused)?;
     tracing::info!(%address, rounds = report.rounds, "it does what is needed");
     let unknown = |why| NoBucket::Identity { address: address.clone(), why };
-    let id = match identity(bucket).await.map_err(unknown)? {
-        Some(id) => id,
-        None => {
-            let mut drawn = StoreId([0; 16]);
-            RealWorld.random(&mut drawn.0);
-            identify(bucket, drawn).await.map_err(unknown)?
-        }
+    let id = if let Some(id) = identity(bucket).await.map_err(unknown)? {
+        id
+    } else {
+        let mut drawn = StoreId([0; 16]);
+        RealWorld.random(&mut drawn.0);
+        identify(bucket, drawn).await.map_err(unknown)?
     };
     let (url, endpoint) = (config.url.clone().unwrap_or_default(), config.endpoint.clone());
     let known = Remembered { version: VERSION, url, endpoint, id: id.to_string() };

@@ -282,8 +282,11 @@ impl Error {
     /// Whether the same may go well later, although nobody changes the agent or the configuration.
     pub(crate) const fn may_pass(&self) -> bool {
         match self {
-            Self::NoRoom(_) | Self::StoreSilent { .. } | Self::Program(igor_sandbox::Error::Host(_)) => true,
-            Self::Life(igor_spine::Error::Host(_)) | Self::Custody(igor_spine::custody::Error::Asleep(_)) => true,
+            Self::NoRoom(_)
+            | Self::StoreSilent { .. }
+            | Self::Program(igor_sandbox::Error::Host(_))
+            | Self::Life(igor_spine::Error::Host(_))
+            | Self::Custody(igor_spine::custody::Error::Asleep(_)) => true,
             Self::Store(error)
             | Self::Life(igor_spine::Error::Store(error))
             | Self::Custody(igor_spine::custody::Error::Own(igor_spine::Error::Store(error))) => error.may_pass(),

@@ -15,7 +15,7 @@ use igor_spine::{
     command::Command,
     event::{Event, Outbox, Snapshot, Status},
 };
-use igor_store::Store;
+use igor_store::{Store, shared::Requests};
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -40,6 +40,9 @@ pub struct Hosted {
     began: Snapshot,
     resumed: bool,
     may_migrate: bool,
+    durable_on: String,
+    /// What its journal had asked of the bucket before.
+    requests_before: Requests,
     commands: mpsc::Sender<Command>,
     now: watch::Receiver<Snapshot>,
     over: watch::Receiver<Option<Over>>,
@@ -55,6 +58,7 @@ pub(crate) struct Beginning {
     pub(crate) wishes: Wishes,
     pub(crate) resumed: bool,
     pub(crate) may_migrate: bool,
+    pub(crate) durable_on: String,
     pub(crate) metrics: AgentMetrics,
 }
 
@@ -69,7 +73,8 @@ pub(crate) struct Ends {
 
 impl Hosted {
     pub(crate) fn begin(beginning: Beginning) -> (Self, Ends) {
-        let Beginning { store, name, genesis, began, wishes, resumed, may_migrate, metrics } = beginning;
+        let Beginning { store, name, genesis, began, wishes, resumed, may_migrate, durable_on, metrics } = beginning;
+        let requests_before = store.requests(began.chain.agent).unwrap_or_default();
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let (told_now, now) = watch::channel(began.clone());
         let (told_over, over) = watch::channel(None);
@@ -77,7 +82,20 @@ impl Hosted {
         let (wish, asked) = watch::channel(began.move_to);
         let waiting = Arc::new(Waiting::default());
         let outbox = Told { store, now: told_now, ahead: VecDeque::new(), waiting: waiting.clone(), wish, metrics };
-        let hosted = Self { name, genesis, wishes, began, resumed, may_migrate, commands, now, over, waiting };
+        let hosted = Self {
+            name,
+            genesis,
+            wishes,
+            began,
+            resumed,
+            may_migrate,
+            durable_on,
+            requests_before,
+            commands,
+            now,
+            over,
+            waiting,
+        };
         (hosted, Ends { commands: commanded, outbox, asked, over: told_over })
     }
 
@@ -114,7 +132,13 @@ impl Hosted {
     /// The agent as it is now, as far as its journal is durable; after the end of this life, as it was then.
     pub fn info(&self) -> wire::AgentInfo {
         let now = self.now.borrow().clone();
-        wire::AgentInfo::new(&self.name, &self.genesis, Some(RUNTIME_ID), &now)
+        let info = wire::AgentInfo::new(&self.name, &self.genesis, Some(RUNTIME_ID), &now);
+        wire::AgentInfo { durable_on: self.durable_on.clone(), ..info }
+    }
+
+    /// What its journal had asked of the bucket when this life began, and the ticks since.
+    pub(crate) fn asked_since(&self) -> (Requests, u64) {
+        (self.requests_before, self.now.borrow().tick.0.saturating_sub(self.began.tick.0))
     }
 
     /// Why it does not go on, if it should.

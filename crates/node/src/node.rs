@@ -8,7 +8,7 @@
 use crate::{
     Error,
     admission::{Admission, Kept},
-    api::wire::{AgentInfo, Fill, NodeInfo, Room},
+    api::wire::{AgentInfo, Fill, NodeInfo, Requests, Room},
     bucket::{self, NodeStore},
     custody,
     home::{self, Config, Home, NotGranted, Role},
@@ -24,7 +24,7 @@ use carry::{Lives, Start};
 use flags::Turns;
 use igor_protocol::{
     AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
-    entry::{GenesisBody, Order, StoreKind},
+    entry::{GenesisBody, Order, Policy, StoreKind},
     ledger::{Book, Fault},
     verify::Blobs,
 };
@@ -56,6 +56,7 @@ mod flags;
 mod import;
 mod moving;
 mod owner;
+mod phases;
 mod wander;
 
 pub use begin::{Deploy, Deployed, GENESIS_WITHIN};
@@ -80,6 +81,8 @@ pub struct Creation {
     pub budget: Credits,
     /// What it pays for its execution.
     pub terms: Terms,
+    /// Who may run it, and who goes on with it when its node does not.
+    pub policy: Policy,
 }
 
 /// How the operator wants an agent to live; where nothing is said, as its manifest says.
@@ -132,6 +135,8 @@ pub struct Node {
     standby: failover::Standby,
     /// Who stands by for those here.
     followers: failover::Followers,
+    /// How long those that come from nodes which are gone are on their way.
+    stopwatches: phases::Stopwatches,
     /// Where another process was seen that has this node's key.
     impostor: OnceLock<String>,
 }
@@ -187,6 +192,7 @@ impl Node {
             attended: attend::Attended::default(),
             standby: failover::Standby::default(),
             followers: failover::Followers::default(),
+            stopwatches: phases::Stopwatches::default(),
             impostor: OnceLock::new(),
             home,
             terms,
@@ -340,16 +346,17 @@ impl Node {
 
     fn describe(&self, agent: AgentId, name: Option<&String>) -> Result<AgentInfo, Error> {
         let life = self.life(agent);
-        let durable_on = self.durable_on(self.store.kind(agent));
+        let requests = self.requests(agent, life.as_deref());
         if let Some(life) = life.as_ref().filter(|life| !life.is_over()) {
-            return Ok(AgentInfo { durable_on, ..life.info() });
+            return Ok(AgentInfo { requests, ..life.info() });
         }
         let book = self.book(agent)?;
         let paused = local::flags(&*self.store, agent)?.paused;
         let name = name.cloned().unwrap_or_else(|| agent.to_string());
         let known = custody::known(&*self.store, agent, Some(&book))?;
         let mut info = AgentInfo::at_rest(&name, &book, paused, Some(self.id()), &known);
-        info.durable_on = durable_on;
+        info.durable_on = self.durable_on(self.store.kind(agent));
+        info.requests = requests;
         info.moved = info.moved.map(|moved| self.with_addresses(moved));
         if let Some(error) = self.impostor().filter(|_| info.status != "ended" && info.check_custody().is_ok()) {
             (info.status, info.cause) = ("suspended".to_owned(), Some(error.to_string()));
@@ -359,6 +366,12 @@ impl Node {
         let why = || why().or_else(|| life.and_then(|life| life.cause()));
         info.cause = info.cause.take().or_else(|| why().filter(|_| info.status != "ended"));
         Ok(info)
+    }
+
+    /// What an agent's journal asked of the bucket in its last life here; where it had none, since this process began.
+    fn requests(&self, agent: AgentId, life: Option<&Hosted>) -> Option<Requests> {
+        let (before, ticks) = life.map(Hosted::asked_since).unwrap_or_default();
+        self.store.requests(agent).map(|now| Requests::new(now.since(before), ticks))
     }
 
     /// The book at the end of an agent's journal, as far as that is durable. Waits for disks.

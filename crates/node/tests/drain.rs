@@ -136,7 +136,7 @@ async fn a_node_that_stops_takes_nothing_in_any_more() {
     let agent = a.running.create(creation("a", COUNTER)).await.agent();
     // Its network and its API are there still.
     within(b.node().shut_down()).await;
-    let failed = within(a.node().give(agent, b.id(), |_| ())).await.unwrap_err();
+    let failed = within(Box::pin(a.node().give(agent, b.id(), |_| ()))).await.unwrap_err();
     assert!(matches!(&failed, Error::Move(Failed::Refused(why)) if why.reason == Reason::Draining), "{failed}");
     a.ticks_on("a").await;
     a.close().await;

@@ -5,11 +5,13 @@
 //!   write instead: a misspelt limit must not silently be the default.
 //! - What is not written has the value of [`Manifest::default`]. `[capabilities]` is the exception: where it is
 //!   written, what it does not name is not granted.
+//! - `[survival]` is no part of what the hash of a manifest covers: an agent begins with it, and from then on its owner's
+//!   orders say who goes on with it.
 
 mod values;
 
 use crate::error::Text;
-use igor_protocol::{Manifest, manifest::Capabilities};
+use igor_protocol::{Manifest, entry::Standby, manifest::Capabilities};
 use values::Section;
 
 /// The custom section of a module that holds its manifest.
@@ -31,6 +33,8 @@ pub struct AgentManifest {
     pub description: Option<String>,
     /// What the journal knows and everyone enforces.
     pub manifest: Manifest,
+    /// `[survival]`: who goes on with the agent when its node does not, until its owner says otherwise.
+    pub survival: Standby,
 }
 
 /// Why a manifest is refused.
@@ -127,6 +131,12 @@ pub fn parse(text: &str) -> Result<AgentManifest, Error> {
         section.duration("interval_min", &mut manifest.interval_min)
     })?;
     root.section("checkpoint", |section| section.duration("interval", &mut manifest.checkpoint_interval))?;
+    root.section("survival", |section| {
+        let survival = &mut read.survival;
+        section.nodes("standby", &mut survival.nodes)?;
+        section.flag("any_order", &mut survival.any_order)?;
+        section.silence("silent", &mut survival.silent_for)
+    })?;
     root.end()?;
     read.manifest = read.manifest.validate()?;
     Ok(read)

@@ -27,5 +27,5 @@ mod world;
 use aside::aside;
 pub use error::Error;
 pub use journal::Committed;
-pub use life::{Ending, Life, Parts, Restored, Settings};
+pub use life::{Ending, Life, Parts, Recovery, Restored, Settings};
 pub use world::{Around, World};

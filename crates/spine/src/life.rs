@@ -25,8 +25,8 @@ mod run;
 mod tick;
 mod turn;
 
-pub use recover::Restored;
 pub(crate) use recover::read_genesis;
+pub use recover::{Recovery, Restored};
 pub(crate) use run::stopped;
 use turn::Turn;
 
@@ -104,6 +104,8 @@ pub struct Life<P: Program, S, W> {
     replay_fuel: u64,
     /// Runs that were re-executed to get here.
     replayed: u64,
+    /// How long that took.
+    recovery: Recovery,
     /// It was there before this life.
     resumed: bool,
     /// Messages below were there for a tick that counted.
@@ -155,6 +157,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
             gap: None,
             replay_fuel: 0,
             replayed: 0,
+            recovery: Recovery::default(),
             resumed: false,
             offered: Seq(0),
             not_before: Nanos::ZERO,

@@ -22,16 +22,19 @@
 
 mod blobs;
 mod collect;
+mod counted;
 mod identity;
 mod keys;
 mod log;
 mod note;
 mod reading;
 
+pub use counted::Requests;
 pub use identity::{NotIdentified, identify, identity};
 pub use keys::slot as slot_key;
 
 use crate::{Commits, Error, Store, bucket::Bucket};
+use counted::Counted;
 use igor_protocol::{
     AgentId, Chain, Commit, Entry, Hash, KeyPair, Seq,
     entry::{Body, StoreId, StoreKind},
@@ -93,6 +96,11 @@ impl<D: Store, B: Bucket> Shared<D, B> {
         self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the journal of an agent has asked of the bucket since this process knows of it; nothing where it is in none.
+    pub fn requests(&self, agent: AgentId) -> Option<Requests> {
+        self.log(agent).map(|log| log.counters.now())
+    }
+
     /// The log of an agent whose journal is in a bucket.
     fn log(&self, agent: AgentId) -> Option<Arc<Log>> {
         self.lock().get(&agent).cloned()
@@ -106,8 +114,10 @@ impl<D: Store, B: Bucket> Shared<D, B> {
     }
 
     /// The bucket that a journal is in.
-    fn wing_of(&self, agent: AgentId, log: &Log) -> Result<&Wing<B>, Error> {
-        self.wing.as_ref().filter(|wing| wing.id == log.store).ok_or(Error::NoBucket { agent, store: log.store })
+    fn wing_of<'a>(&'a self, agent: AgentId, log: &'a Log) -> Result<Counted<'a, B>, Error> {
+        let wing = self.wing.as_ref().filter(|wing| wing.id == log.store);
+        let wing = wing.ok_or(Error::NoBucket { agent, store: log.store })?;
+        Ok(Counted::new(wing, &log.counters))
     }
 }
 
@@ -118,8 +128,8 @@ impl<D: Store, B: Bucket> Store for Shared<D, B> {
                 let new = || Arc::new(Log::new(store));
                 let log = self.lock().entry(commit.agent()).or_insert_with(new).clone();
                 let wing = self.wing_of(commit.agent(), &log)?;
-                log.begin(wing, &*self.disk, &commit)?;
-                log.append(wing, &*self.disk, commit).await
+                log.begin(&wing, &*self.disk, &commit)?;
+                log.append(&wing, &*self.disk, commit).await
             }
             StoreKind::Disk => self.disk.create(commit).await,
         }
@@ -127,7 +137,7 @@ impl<D: Store, B: Bucket> Store for Shared<D, B> {
 
     async fn append(&self, commit: Commit) -> Result<(), Error> {
         match self.log(commit.agent()) {
-            Some(log) => log.append(self.wing_of(commit.agent(), &log)?, &*self.disk, commit).await,
+            Some(log) => log.append(&self.wing_of(commit.agent(), &log)?, &*self.disk, commit).await,
             None => self.disk.append(commit).await,
         }
     }
@@ -160,14 +170,14 @@ impl<D: Store, B: Bucket> Store for Shared<D, B> {
 
     async fn refresh(&self, agent: AgentId) -> Result<(), Error> {
         match self.log(agent) {
-            Some(log) => log.refresh(self.wing_of(agent, &log)?, &*self.disk, agent).await,
+            Some(log) => log.refresh(&self.wing_of(agent, &log)?, &*self.disk, agent).await,
             None => Ok(()),
         }
     }
 
     async fn collect(&self, agent: AgentId) -> Result<(), Error> {
         match self.log(agent) {
-            Some(log) => log.collect(self.wing_of(agent, &log)?, &*self.disk, agent).await,
+            Some(log) => log.collect(&self.wing_of(agent, &log)?, &*self.disk, agent).await,
             None => Ok(()),
         }
     }
@@ -184,7 +194,7 @@ impl<D: Store, B: Bucket> Store for Shared<D, B> {
             if log.is_over() {
                 continue; // somebody else found nothing, or removed it, and there is a new one
             }
-            let attached = log.read_on(wing, &*self.disk, agent, bytes_max).await;
+            let attached = log.read_on(&wing, &*self.disk, agent, bytes_max).await;
             if self.disk.tail(agent)?.is_none() {
                 self.leave(agent, &log);
             }

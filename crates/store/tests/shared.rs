@@ -25,7 +25,7 @@ use igor_sim::{
 };
 use igor_store::{
     Error, Store,
-    shared::{Shared, Wing, slot_key},
+    shared::{Requests, Shared, Wing, slot_key},
 };
 use std::{
     cell::RefCell,
@@ -678,4 +678,43 @@ fn a_bucket_that_was_rolled_back_is_refused() {
     };
     assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
     assert_eq!(bucket.objects(&format!("agents/{}/log/", agent.0)).len(), 1);
+}
+
+/// Each request is counted for the journal that it was for.
+#[test]
+fn what_a_journal_costs_is_counted() {
+    let agent = genesis().body.agent_id();
+    let bucket = SimBucket::new(1, Faults::default());
+    let disks = vec![Arc::new(MemoryStore::default()), Arc::new(MemoryStore::default())];
+    let story = Story { bucket, disks, seen: Rc::default(), agent };
+    let work = async {
+        let store = story.open(0);
+        assert_eq!(store.requests(agent), None, "nothing is known of it");
+        story.begin(&store).await.unwrap();
+        let begun = store.requests(agent).unwrap();
+        assert_eq!(begun, Requests { creates: 3, ..Requests::default() }, "its program, its manifest, its first slot");
+        for number in 0..8 {
+            let end = held(&store, agent).unwrap();
+            let next = if number == 6 {
+                store.put_blob(b"the state".to_vec()).await.unwrap();
+                checkpoint(&end, story.now(), b"the state")
+            } else {
+                seal(&end, story.now(), &key(0))
+            };
+            store.append(next).await.unwrap();
+        }
+        let appended = store.requests(agent).unwrap();
+        assert_eq!(appended.since(begun), Requests { creates: 9, ..Requests::default() }, "eight slots and a state");
+        store.collect(agent).await.unwrap();
+        let collected = store.requests(agent).unwrap().since(appended);
+        assert_eq!((collected.creates, collected.deletes), (2, 6), "a pack and a bundle for six slots");
+        assert!(collected.reads >= 6, "{collected:?}");
+        let reader = story.open(1);
+        reader.attach(agent, u64::MAX).await.unwrap();
+        let read = reader.requests(agent).unwrap();
+        assert!(read.creates == 0 && read.deletes == 0 && read.reads > 3, "{read:?}");
+        let other = AgentId(Hash::of_blob(b"another"));
+        assert_eq!(reader.requests(other), None);
+    };
+    assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
 }

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use igor_node::{
     api::wire::{Absent, AgentInfo, Orphan},
-    custody,
+    bucket, custody,
     home::{self, Home, Role},
     local, orphans,
 };
@@ -84,6 +84,7 @@ impl Local {
         let end = self.reader.tail(agent).map_or(Seq(0), |chain| chain.next);
         let book = inspect::book_at_end(|from| self.reader.read(agent, from), self, end)?;
         let known = custody::known(&self.reader, agent, Some(&book))?;
-        Ok(AgentInfo::at_rest(&name, &book, flags.paused, self.node()?, &known))
+        let durable_on = bucket::durable_on(&self.reader, book.genesis().store)?;
+        Ok(AgentInfo { durable_on, ..AgentInfo::at_rest(&name, &book, flags.paused, self.node()?, &known) })
     }
 }

@@ -19,10 +19,7 @@ use igor_node::{
     client::{Client, Error, Pace},
     home::{self, Role},
 };
-use igor_protocol::{
-    Hash, KeyPair, Seq,
-    entry::{GenesisBody, Policy},
-};
+use igor_protocol::{Hash, KeyPair, Seq, entry::GenesisBody};
 use igor_spine::{World, inspect};
 use serde::Serialize;
 
@@ -38,12 +35,14 @@ struct Row<'a> {
 pub(crate) fn deploy(context: &Context, args: &args::Deploy) -> Result<(), Failure> {
     let program = module::program(&args.file)?;
     let name = module::name(args.name.as_deref(), &args.file)?;
-    let manifest = module::manifest(args.manifest.as_deref(), &program)?;
+    let read = module::manifest(args.manifest.as_deref(), &program)?;
     let budget = module::budget(args.budget)?;
     let owner = owner(context)?;
     let client = node(context)?;
     let info = wait(client.node())?;
     let strange = || Failure::failed(format!("the node says a price that none can ask: {}", info.price_per_second));
+    let store = info.store_kind().ok_or_else(|| Failure::failed("the node names a store that none can be"))?;
+    let (policy, manifest) = (module::policy(&read, &args.survival, store)?, read.manifest);
     let mut nonce = [0; 16];
     RealWorld.random(&mut nonce);
     let body = GenesisBody {
@@ -57,9 +56,9 @@ pub(crate) fn deploy(context: &Context, args: &args::Deploy) -> Result<(), Failu
         terms: info.terms().ok_or_else(strange)?,
         budget,
         issuer: owner.public(),
-        policy: Policy::default(),
+        policy,
         expires: RealWorld.wall_clock().after(GENESIS_WITHIN),
-        store: info.store_kind().ok_or_else(|| Failure::failed("the node names a store that none can be"))?,
+        store,
     };
     let deployment = body.clone().deploy(&owner);
     let (encoded, pace) =

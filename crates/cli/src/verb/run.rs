@@ -14,8 +14,11 @@ use crate::{
     output::note,
     signals::Signals,
 };
-use igor_node::{Creation, Hosted, Node, Wishes, api};
-use igor_protocol::{AgentId, Hash, Terms};
+use igor_node::{
+    Creation, Hosted, Node, Wishes,
+    api::{self, wire::AgentInfo},
+};
+use igor_protocol::{AgentId, Hash, Terms, entry::StoreKind};
 use igor_spine::Ending;
 use screen::Screen;
 use std::sync::Arc;
@@ -27,6 +30,10 @@ pub(crate) async fn run(context: &Context, args: &args::Run) -> Result<(), Failu
     let name = module::name(args.name.as_deref(), &args.file)?;
     let node = tokio::task::block_in_place(|| context.become_node())?;
     let server = api::serve(&node, api::Limits::default()).await?;
+    // Nodes that stand by for it have to hear that it is well.
+    if node.store_kind() != StoreKind::Disk {
+        node.join().await?;
+    }
     let ran = Box::pin(live(context, args, &name, program, &node, &mut signals)).await;
     server.shut_down().await;
     ran
@@ -71,7 +78,9 @@ async fn live(
         }
         broken = node.poisoned() => return Err(broken.into()),
     };
-    let mut screen = Screen::new(context, &life.info());
+    let info = life.info();
+    note_alone(node, &info);
+    let mut screen = Screen::new(context, &info);
     let mut events = life.events(node.store().clone());
     let mut stopping = None;
     let mut shown = Ok(());
@@ -121,9 +130,15 @@ fn stop(life: &Arc<Hosted>) -> tokio::task::JoinHandle<()> {
 /// Whether the agent of this name never completed its init, and something else is to be tried now under its name.
 fn gives_way(node: &Node, agent: AgentId, args: &args::Run, program: &[u8]) -> Result<bool, Failure> {
     let Some(genesis) = node.not_begun(agent)? else { return Ok(false) };
-    let other_manifest =
-        || Ok::<_, Failure>(module::manifest(args.manifest.as_deref(), program)?.hash() != genesis.manifest);
-    Ok(genesis.program != Hash::of_blob(program) || (args.manifest.is_some() && other_manifest()?))
+    if genesis.program != Hash::of_blob(program) {
+        return Ok(true);
+    }
+    if args.manifest.is_none() && args.survival.given().next().is_none() {
+        return Ok(false);
+    }
+    let manifest = module::manifest(args.manifest.as_deref(), program)?;
+    let other_policy = module::policy(&manifest, &args.survival, node.store_kind())? != genesis.policy;
+    Ok(other_policy || (args.manifest.is_some() && manifest.manifest.hash() != genesis.manifest))
 }
 
 /// An agent goes on with the program of its Genesis, and with no other.
@@ -151,11 +166,37 @@ fn note_ignored(args: &args::Run, name: &str) {
             "igor: {name} exists, so {flags} counts for nothing now; `igor fund {name} CREDITS` gives it more"
         ));
     }
+    let given: Vec<&str> = args.survival.given().collect();
+    if !given.is_empty() {
+        let flags = given.join(", ");
+        note(format!(
+            "igor: {name} exists, so {flags} counts for nothing now; `igor standby add {name} NODE` changes who goes on with it"
+        ));
+    }
+}
+
+/// Standby nodes that will not go on with it, as things are here, are no secret.
+fn note_alone(node: &Node, info: &AgentInfo) {
+    if info.standby.is_empty() {
+        return;
+    }
+    if info.standby.iter().all(|standby| *standby == node.id()) {
+        note(
+            "igor: its only standby is this node itself, so nobody else goes on with it; `igor standby add` names others",
+        );
+    } else if !node.config().network.is_on() {
+        note(
+            "igor: its standby nodes cannot hear that it is well, so they do not go on with it: give this node [network] \
+             listen or peers in node.toml",
+        );
+    }
 }
 
 fn creation(args: &args::Run, name: &str, program: Vec<u8>, node: &Node) -> Result<Creation, Failure> {
     let manifest = module::manifest(args.manifest.as_deref(), &program)?;
+    let policy = module::policy(&manifest, &args.survival, node.store_kind())?;
     let asked = node.terms();
     let terms = Terms { price_per_ns: args.price.unwrap_or(asked.price_per_ns), ..asked };
-    Ok(Creation { name: name.to_owned(), program, manifest, budget: module::budget(args.budget)?, terms })
+    let (name, budget, manifest) = (name.to_owned(), module::budget(args.budget)?, manifest.manifest);
+    Ok(Creation { name, program, manifest, budget, terms, policy })
 }

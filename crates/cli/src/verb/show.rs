@@ -8,7 +8,7 @@ use crate::{
     words,
 };
 use igor_node::{
-    api::wire::{Absent, AgentInfo, Elsewhere, Orphan},
+    api::wire::{Absent, AgentInfo, Elsewhere, Orphan, Requests},
     custody::{ELSEWHERE, HEARSAY},
 };
 use serde::Serialize;
@@ -180,8 +180,27 @@ fn in_words(context: &Context, info: &AgentInfo) -> String {
         ("runtime", info.runtime.clone()),
     ];
     let mut lines = vec![context.out.tone(Tone::Strong, &info.name)];
-    lines.extend(rows.iter().map(|(key, value)| format!("  {key:<11} {value}")));
+    let requests = info.requests.map(|requests| ("requests", in_requests(&requests)));
+    let rows = rows.into_iter().chain(requests);
+    lines.extend(rows.map(|(key, value)| format!("  {key:<11} {value}")));
+    lines.extend(info.standby.iter().enumerate().map(|(at, node)| {
+        let key = if at == 0 { "standby" } else { "" };
+        format!("  {key:<11} {node}")
+    }));
     lines.extend(info.moved.iter().map(|at| format!("  moved to    {}", whereabouts(at))));
     lines.extend(info.orphans.iter().map(branch));
     lines.join("\n")
+}
+
+/// What an agent cost in requests to its bucket.
+fn in_requests(requests: &Requests) -> String {
+    let Requests { creates, reads, deletes, ticks, creates_per_1000_ticks } = *requests;
+    let count = |number, noun| words::count(number, noun);
+    let all = format!("{}, {}, {}", count(creates, "create"), count(reads, "read"), count(deletes, "delete"));
+    match creates_per_1000_ticks {
+        Some(each) => {
+            format!("{all} in {} here: {}.{:02} creates a tick", count(ticks, "tick"), each / 1000, each % 1000 / 10)
+        }
+        None => format!("{all} here"),
+    }
 }

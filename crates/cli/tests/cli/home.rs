@@ -1,6 +1,7 @@
 //! A home of its own for each test, and agents to put in it.
 
 use crate::stage::{Actor, Answer, Heard, Stage};
+use igor_bucket_testing::{BUCKET, ENVIRONMENT, Weed};
 use serde_json::Value;
 use std::{
     fs,
@@ -26,6 +27,29 @@ impl Home {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let stage = Stage::new(Path::new(IGOR), &folder.path().join("home"), &folder.path().join("log"));
         Self { folder, stage }
+    }
+
+    /// One whose journals are in a bucket.
+    pub(crate) fn in_bucket(weed: &Weed) -> Self {
+        let mut home = Self::new();
+        home.stage = home.stage.with(&ENVIRONMENT);
+        home.get(&["key", "--create"]);
+        home.configure(&format!("[store]\nurl = \"s3://{BUCKET}\"\nendpoint = \"{}\"\n", weed.endpoint()));
+        home
+    }
+
+    /// Says more in `node.toml`.
+    pub(crate) fn configure(&self, more: &str) {
+        let path = self.path().join("node.toml");
+        let said = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(path, said + more).expect("a file can be written");
+    }
+
+    /// Its node's key.
+    pub(crate) fn key(&self) -> String {
+        let rows = self.ask(&["key"]).rows;
+        let row = rows.iter().find(|row| row["role"] == "node").expect("the node's key");
+        row["key"].as_str().expect("a key").to_owned()
     }
 
     /// The home directory.

@@ -2,6 +2,7 @@
 
 mod contract;
 mod control;
+mod costs;
 mod delete;
 mod demo;
 mod files;
@@ -21,6 +22,7 @@ mod scripts;
 mod senders;
 mod sent_on;
 mod silent;
+mod survival;
 mod takeover;
 mod wander;
 

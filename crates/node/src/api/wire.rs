@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 mod custody;
 mod event;
 mod moves;
+mod requests;
 mod text;
 
 pub use custody::{
@@ -28,6 +29,7 @@ pub use custody::{
 };
 pub use event::Event;
 pub use moves::{AgentCheck, Check, DrainEvent, Move, MoveEvent, NodeRow, NodeStatus, Nodes, StandbyCheck};
+pub use requests::Requests;
 
 /// The version of the API, the first part of every path but `/metrics`.
 pub const API_VERSION: u32 = 1;
@@ -200,6 +202,12 @@ pub struct AgentInfo {
     pub open_messages: usize,
     /// What a committed entry survives.
     pub durable_on: String,
+    /// What its journal asked of the bucket, where it is in one. Only a node that runs knows it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub requests: Option<Requests>,
+    /// The nodes that go on with it when its own does not, the first in line first.
+    #[serde(with = "text::list", skip_serializing_if = "Vec::is_empty", default)]
+    pub standby: Vec<NodeId>,
     /// Where it is, if it does not live here; while it is on its way, where to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub moved: Option<Elsewhere>,
@@ -274,6 +282,8 @@ impl AgentInfo {
             checkpoint_bytes: now.checkpoint_bytes,
             open_messages: now.open_messages,
             durable_on: durable_on(genesis.store),
+            requests: None,
+            standby: now.standby.clone(),
             moved: None,
             in_doubt: false,
             orphans: Vec::new(),

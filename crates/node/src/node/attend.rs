@@ -4,7 +4,7 @@
 //! - While a handoff has no answer, or a record that was signed is not in the journal, an agent is attended, by one task.
 //! - An agent that is this node's after that lives if it should; one that is not leaves nothing behind but its archive.
 
-use super::{Node, blocking, moving::Ready};
+use super::{Node, blocking, moving::Ready, phases::Phase};
 use crate::{
     Error, Wishes,
     local::{self, Flags},
@@ -133,9 +133,12 @@ impl Node {
     /// Lets an agent live that custody says is this node's, if it should.
     pub(crate) fn live(self: &Arc<Self>, agent: AgentId, lease: Lease) {
         let (node, ready, opening) = (self.clone(), self.waiting.take(agent), self.opening(agent));
+        self.stopwatches.lap(agent, Phase::Fence);
         tokio::spawn(async move {
             let lived = Box::pin(node.try_live(agent, ready, lease)).await;
             drop(opening);
+            // Of one that lives it is told already.
+            node.stopwatches.end(agent);
             match lived {
                 Ok(()) => drop(node.lives().unable.remove(&agent)),
                 Err(Error::Stopping | Error::Impostor { .. } | Error::Overtaken { .. }) => {}
@@ -153,6 +156,7 @@ impl Node {
                 Ok(()) => {
                     let lives = lease.unless_revoked(Box::pin(restored.live())).await;
                     let life = lives.ok_or(Error::Overtaken { agent })??;
+                    self.stopwatches.lap(agent, Phase::Replay);
                     return self.carry(start, Leased { life, lease }).await.map(drop);
                 }
                 // Something was committed since that changes what it is: it is restored anew.
@@ -163,6 +167,7 @@ impl Node {
         let _slot = self.slot().await?;
         let node = self.clone();
         let prepared = blocking(move || node.prepare(agent, Wishes::default())).await?;
+        self.stopwatches.lap(agent, Phase::Load);
         self.open_life(agent, prepared, lease).await.map(drop)
     }
 }

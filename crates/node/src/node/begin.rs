@@ -54,7 +54,7 @@ pub struct Deployed {
 /// By whose will an agent begins.
 enum Origin {
     /// The operator's: the node signs for both.
-    Own { budget: Credits, terms: Terms },
+    Own { budget: Credits, terms: Terms, policy: Policy },
     /// An owner's, who signed; checked against the policy.
     Deployed(Box<Deployment>),
 }
@@ -76,9 +76,9 @@ impl Node {
     /// Makes an agent of this home's owner and begins its life. The name must be free, or that of an agent whose init
     /// has never completed: that one is found by its id from then on.
     pub async fn create(self: &Arc<Self>, creation: Creation, wishes: Wishes) -> Result<Arc<Hosted>, Error> {
-        let Creation { name, program, manifest, budget, terms } = creation;
+        let Creation { name, program, manifest, budget, terms, policy } = creation;
         let program_hash = Hash::of_blob(&program);
-        let origin = Origin::Own { budget, terms };
+        let origin = Origin::Own { budget, terms, policy };
         let flags = Flags::default();
         self.begin(Newborn { origin, name, program_hash, program: Some(program), manifest, wishes, flags }).await
     }
@@ -191,7 +191,9 @@ impl Node {
         })
         .await?;
         let genesis = match origin {
-            Origin::Own { budget, terms } => self.own_genesis(&name, program_hash, &manifest, budget, terms),
+            Origin::Own { budget, terms, policy } => {
+                self.own_genesis(&name, program_hash, &manifest, budget, terms, policy)
+            }
             Origin::Deployed(deployment) => deployment.countersign(&self.key),
         };
         Book::begin(genesis.clone(), manifest.clone(), RealWorld.wall_clock()).map_err(Error::Genesis)?;
@@ -250,6 +252,7 @@ impl Node {
         manifest: &Manifest,
         budget: Credits,
         terms: Terms,
+        policy: Policy,
     ) -> Genesis {
         let mut nonce = [0; 16];
         RealWorld.random(&mut nonce);
@@ -264,7 +267,7 @@ impl Node {
             terms,
             budget,
             issuer: self.owner.public(),
-            policy: Policy::default(),
+            policy,
             expires: RealWorld.wall_clock().after(GENESIS_WITHIN),
             store: self.store_kind(),
         };

@@ -256,6 +256,7 @@ impl Node {
             .unless_revoked(Box::pin(Life::open(self.parts(Arc::new(program), &start.stored, &start.genesis), agent)))
             .await;
         let life = opened.ok_or(Error::Overtaken { agent })??;
+        self.stopwatches.recovered(agent, life.recovery());
         self.carry(start, Leased { life, lease }).await
     }
 
@@ -361,6 +362,7 @@ impl Node {
             wishes,
             resumed,
             may_migrate,
+            durable_on: self.durable_on(self.store.kind(agent)),
             metrics,
         });
         let hosted = Arc::new(hosted);
@@ -372,6 +374,7 @@ impl Node {
             lives.unable.remove(&agent);
             lives.by_agent.insert(agent, hosted.clone());
         }
+        self.tell_phases(&hosted);
         let Ends { commands, outbox, asked, over } = ends;
         if may_migrate {
             tokio::spawn(self.clone().heed(hosted.clone(), asked));

@@ -10,7 +10,7 @@
 //! - A node pulses only while the store answers it: one that is cut off from the bucket goes silent as well.
 //! - Only an agent whose owner names this node, and which its operator would take in a move, is followed.
 
-use super::{Node, blocking, moving::STORE_WITHIN};
+use super::{Node, blocking, moving::STORE_WITHIN, phases::Phase};
 use crate::{
     Error, Hosted,
     api::wire::{AgentCheck, StandbyCheck},
@@ -384,17 +384,23 @@ impl Node {
         }
         tracing::warn!(%agent, node = %custodian, %epoch, "a node is silent; this one goes on with its agent, if it is first");
         let (begun, me) = (now(), self.clone());
-        let is_still = move || me.standby.watched.is_still_silent(agent, begun, now());
+        self.stopwatches.begin(agent, self.standby.watched.silence(agent, begun).map(|silence| (custodian, silence)));
+        let is_still = move || {
+            me.stopwatches.lap(agent, Phase::Read);
+            me.standby.watched.is_still_silent(agent, begun, now())
+        };
         match Box::pin(self.steward.succeed(agent, (custodian, epoch), self.terms(), is_still)).await {
             Ok(Succession::Taken(epoch)) => {
-                tracing::warn!(%agent, from = %custodian, %epoch, "an agent goes on here");
+                tracing::warn!(%agent, from = %custodian, %epoch, "an agent is this node's from now on");
                 self.standby.watched.leave(agent);
             }
             Ok(Succession::GoneOn(node, epoch)) => {
+                self.stopwatches.end(agent);
                 tracing::info!(%agent, %node, %epoch, "another node was faster, or the agent is well");
                 self.standby.watched.gone_on(agent, node, epoch, now());
             }
             Err(error) => {
+                self.stopwatches.end(agent);
                 tracing::warn!(%agent, node = %custodian, %error, "an agent whose node is silent does not go on here");
                 self.standby.watched.failed(agent, false, now());
             }

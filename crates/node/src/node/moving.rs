@@ -8,6 +8,7 @@
 use super::{
     Node, blocking,
     carry::{Prepared, Start},
+    phases::Phase,
 };
 use crate::{
     Error, Wishes,
@@ -330,6 +331,7 @@ impl Node {
             match ready.restored.follow().await {
                 Ok(()) => {
                     self.waiting.put(agent, ready);
+                    self.stopwatches.lap(agent, Phase::Replay);
                     return Ok(());
                 }
                 Err(error) => {
@@ -344,7 +346,9 @@ impl Node {
         // Before this node accepts it: a kill right after that must not leave it without a name.
         let name = self.give_name(agent, &start.genesis.name).await?;
         let start = Start { name, ..start };
+        self.stopwatches.lap(agent, Phase::Load);
         let restored = Restored::new(self.parts(Arc::new(program), &start.stored, &start.genesis), agent).await?;
+        self.stopwatches.recovered(agent, restored.took());
         self.waiting.put(agent, Ready { restored, start });
         Ok(())
     }

@@ -6,7 +6,7 @@
 //!   have taken the agent on; what it answers is durable.
 //! - What other nodes say of an agent that never was here is told as that, and changes nothing here.
 
-use super::{Node, blocking};
+use super::{Node, blocking, phases::millis};
 use crate::{
     Error, Rejected,
     api::wire::{Absent, Elsewhere, Orphan, Released},
@@ -20,7 +20,10 @@ use igor_protocol::{
     entry::{Action, Custody, Order, Phase},
 };
 use igor_store::Store;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Nodes that are asked at once where an agent is.
 const ASK_AT_ONCE: usize = 16;
@@ -65,8 +68,13 @@ impl Node {
             return Err(self.closed());
         }
         let _coming = self.steward.coming(agent).ok_or_else(|| Error::Starting { name: agent.to_string() })?;
-        match self.steward.take_over(agent, order).await {
-            Ok(()) => tracing::warn!(%agent, %epoch, "an owner's takeover: the agent goes on here"),
+        self.stopwatches.begin(agent, None);
+        let taken = self.steward.take_over(agent, order).await;
+        if taken.is_err() {
+            self.stopwatches.end(agent);
+        }
+        match taken {
+            Ok(()) => tracing::warn!(%agent, %epoch, "an owner's takeover: the agent is this node's from now on"),
             Err(igor_spine::custody::Error::Refused(Refusal::Known)) => {}
             Err(error) => return Err(error.into()),
         }
@@ -83,7 +91,9 @@ impl Node {
             return Err(Error::UnknownAgent { name: agent.to_string() });
         }
         let _coming = self.steward.coming(agent).ok_or_else(|| Error::Starting { name: agent.to_string() })?;
+        let begun = Instant::now();
         let attached = self.store.attach(agent, self.admission.accounts().room(agent)).await;
+        let read_ms = millis(begun.elapsed());
         let node = self.clone();
         blocking(move || node.admission.accounts().of(agent).catch_up(&node.store)).await?;
         attached?;
@@ -93,6 +103,7 @@ impl Node {
         let node = self.clone();
         let owner = blocking(move || node.book(agent)).await?.genesis().owner;
         if self.config.policy.serves(&owner, &self.owner.public()) {
+            tracing::info!(%agent, read_ms, "an agent's journal was read from the bucket");
             return Ok(());
         }
         // The bucket has it.

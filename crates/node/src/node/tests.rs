@@ -19,7 +19,8 @@ use igor_spine::World;
 /// Commits the Genesis of an agent, as its creation does before its init.
 async fn begin(node: &Node, name: &str) -> AgentId {
     let (manifest, terms) = (Manifest::default(), Terms { price_per_ns: 1, price_per_fuel: 0 });
-    let genesis = node.own_genesis(name, Hash::of_blob(b"a program"), &manifest, "1".parse().unwrap(), terms);
+    let genesis =
+        node.own_genesis(name, Hash::of_blob(b"a program"), &manifest, "1".parse().unwrap(), terms, Policy::default());
     let agent = genesis.body.agent_id();
     node.store.put_blob(manifest.encode()).await.unwrap();
     local::put_name(&*node.store, name, agent).await.unwrap();

@@ -11,7 +11,7 @@ use igor_node::{
     api::{self, Server},
     client::{Address, Client},
 };
-use igor_protocol::{Credits, Manifest, Nanos, Terms};
+use igor_protocol::{Credits, Manifest, Nanos, Terms, entry::Policy};
 use igor_sandbox::compile::{Compiler, Limits};
 use std::{path::Path, sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -84,6 +84,7 @@ pub fn creation(name: &str, wat: &str) -> Creation {
         manifest: Manifest { interval: Nanos::from_millis(5), ..Manifest::default() },
         budget: "10".parse().unwrap(),
         terms: Terms { price_per_ns: 1_000_000, price_per_fuel: 0 },
+        policy: Policy::default(),
     }
 }
 

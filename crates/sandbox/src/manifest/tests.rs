@@ -1,5 +1,5 @@
 use super::*;
-use igor_protocol::{Fuel, Nanos};
+use igor_protocol::{Fuel, KeyPair, Nanos};
 
 #[test]
 fn the_default_text_is_the_default() {
@@ -24,6 +24,7 @@ fn every_field_is_read() {
         ceiling = { base = "2ms", picos_per_fuel = 3, per_hostcall = "4us" }
         tick = { interval = "5m", interval_min = "6s" }
         checkpoint = { interval = "1h" }
+        survival = { standby = ["KEY 1", "KEY 2"], any_order = true, silent = "2s" }
         [limits]
         memory_bytes = 131072
         table_elements = 7
@@ -37,7 +38,11 @@ fn every_field_is_read() {
         inbox_messages = 15
         inbox_bytes = "16MiB"
     "#;
-    let read = parse(text).expect("a valid manifest");
+    let nodes = [1, 2].map(|n| KeyPair::from_seed(&[n; 32]).public());
+    let text = text.replace("KEY 1", &nodes[0].to_string()).replace("KEY 2", &nodes[1].to_string());
+    let read = parse(&text).expect("a valid manifest");
+    let survival = Standby { nodes: nodes.to_vec(), any_order: true, silent_for: Some(Nanos::from_secs(2)) };
+    assert_eq!(read.survival, survival);
     assert_eq!(read.description.as_deref(), Some("d"));
     let manifest = read.manifest;
     let granted = manifest.capabilities;
@@ -83,6 +88,20 @@ fn what_makes_no_sense_is_refused_by_its_name() {
         ("[agent]\nnick = \"x\"", "`agent.nick`"),
         ("[capabilities]\nclock = \"yes\"", "capabilities.clock is \"yes\"; write true or false"),
         ("limits = 3", "limits is 3; write a section"),
+        ("[survival]\nstandby = \"did:key:z6Mk\"", "survival.standby is \"did:key:z6Mk\"; write a list of nodes' keys"),
+        (
+            "[survival]\nstandby = [\"did:key:z6Mk\"]",
+            "survival.standby is \"did:key:z6Mk\"; write a list of nodes' keys",
+        ),
+        ("[survival]\nstandby = [3]", "survival.standby is 3; write a list"),
+        ("[survival]\nstandby = [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]", "survival.standby is a list of 17; write"),
+        ("[survival]\nany_order = 1", "survival.any_order is 1; write true or false"),
+        ("[survival]\nsilent = \"599ms\"", "survival.silent is \"599ms\"; write \"600ms\" or longer"),
+        ("[survival]\nsilent = 800", "survival.silent is 800; write \"600ms\" or longer"),
+        (
+            "[survival]\nthreshold = 1",
+            "`survival.threshold`, which does not exist; there are: standby, any_order, silent",
+        ),
         ("[limits", "not valid TOML"),
         ("a = 1\nb = = 2", "line 2"),
         ("[limits]\n[limits]", "not valid TOML"),
@@ -91,6 +110,9 @@ fn what_makes_no_sense_is_refused_by_its_name() {
         assert!(error.contains(wanted), "{text}\n  gave: {error}\n  not: {wanted}");
         assert!(error.len() < 600, "{error}");
     }
+    let key = KeyPair::from_seed(&[1; 32]).public();
+    let twice = parse(&format!("[survival]\nstandby = [\"{key}\", \"{key}\"]")).expect_err("named twice").to_string();
+    assert!(twice.contains(&format!("survival.standby is \"{key}\"")) && twice.contains("each once"), "{twice}");
     let long = "#".repeat(MANIFEST_BYTES_MAX + 1);
     assert_eq!(parse(&long), Err(Error::TooLong(long.len())));
 }
@@ -122,4 +144,12 @@ fn hostile_text_is_shown_short_and_plain() {
     let text = format!("[limits]\n\"\\u001b[31m{}\" = 1", "x".repeat(10_000));
     let error = parse(&text).expect_err("an unknown field").to_string();
     assert!(error.len() < 600 && !error.contains('\u{1b}'), "{error}");
+}
+
+#[test]
+fn who_goes_on_is_no_part_of_the_hash() {
+    let key = KeyPair::from_seed(&[1; 32]).public();
+    let named = parse(&format!("[survival]\nstandby = [\"{key}\"]")).expect("a valid manifest");
+    assert_eq!(named.survival.nodes, [key]);
+    assert_eq!(named.manifest.hash(), Manifest::default().hash());
 }

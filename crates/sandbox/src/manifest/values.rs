@@ -2,12 +2,20 @@
 
 use super::Error;
 use crate::error::Text;
-use igor_protocol::Nanos;
+use igor_protocol::{
+    Nanos, NodeId,
+    limits::{SILENT_MIN, STANDBY_MAX},
+};
 use toml::{Table, Value};
 
 const NUMBER: &str = "a whole number that is not negative, such as 1000";
 const BYTES: &str = "bytes as a whole number, or a text such as \"64MiB\" (KiB, MiB, GiB)";
 const DURATION: &str = "a text such as \"0\", \"10ms\" or \"1s\" (ns, us, ms, s, m, h)";
+const NODES: &str =
+    "a list of nodes' keys, such as [\"did:key:z6Mk...\"], each once and at most 16 (`igor key` shows a node's)";
+const SILENCE: &str = "\"600ms\" or longer: a node says only five times a second that it is well";
+// The texts say these.
+const _: () = assert!(STANDBY_MAX == 16 && SILENT_MIN.0 == 600_000_000);
 
 /// A table that is being read. What was read is taken out, so that what is left is unknown.
 pub(super) struct Section {
@@ -92,6 +100,28 @@ impl Section {
         Ok(())
     }
 
+    /// Keys of nodes, in their order.
+    pub(super) fn nodes(&mut self, key: &'static str, into: &mut Vec<NodeId>) -> Result<(), Error> {
+        let Some(value) = self.take(key) else { return Ok(()) };
+        let Value::Array(values) = &value else { return Err(self.unfit(key, &value, NODES)) };
+        if values.len() > STANDBY_MAX {
+            return Err(self.wrong(key, &format!("a list of {}", values.len()), NODES));
+        }
+        for one in values {
+            let node = one.as_str().and_then(|text| text.parse().ok()).filter(|node| !into.contains(node));
+            into.push(node.ok_or_else(|| self.unfit(key, one, NODES))?);
+        }
+        Ok(())
+    }
+
+    /// How long a node is silent before others go on.
+    pub(super) fn silence(&mut self, key: &'static str, into: &mut Option<Nanos>) -> Result<(), Error> {
+        let Some(value) = self.take(key) else { return Ok(()) };
+        let time = value.as_str().and_then(duration).filter(|time| *time >= SILENT_MIN);
+        *into = Some(time.ok_or_else(|| self.unfit(key, &value, SILENCE))?);
+        Ok(())
+    }
+
     fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
         self.table.remove(key)
@@ -105,7 +135,11 @@ impl Section {
             Value::String(text) => format!("\"{text}\""),
             other => other.type_str().to_owned(),
         };
-        Error::Value { field: format!("{}{key}", self.prefix), found: Text::new(&found), wanted }
+        self.wrong(key, &found, wanted)
+    }
+
+    fn wrong(&self, key: &str, found: &str, wanted: &'static str) -> Error {
+        Error::Value { field: format!("{}{key}", self.prefix), found: Text::new(found), wanted }
     }
 }
 

@@ -85,7 +85,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             let mine = held.standing.custodian == self.me() && held.standing.pending().is_none();
             if mine { Ok(()) } else { Err(Error::Refused(Refusal::NotCustodian)) }
         };
-        self.fence(agent, None, mine).await
+        Box::pin(self.fence(agent, None, mine)).await
     }
 
     /// Goes on with an agent whose node seems to be gone: one that the owner named this node as standby for, while `node`
@@ -115,7 +115,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             *gone_on.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(now);
             Err(Error::Refused(Refusal::Known))
         };
-        let fenced = self.fence(agent, Some(terms), wanted).await;
+        let fenced = Box::pin(self.fence(agent, Some(terms), wanted)).await;
         let gone_on = gone_on.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         match (fenced, gone_on) {
             (Ok(epoch), _) => {
@@ -154,7 +154,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             let still = held.standing.pending() == Some(given);
             if still { Ok(()) } else { Err(Error::Refused(Refusal::NotCustodian)) }
         };
-        match self.fence(agent, None, still).await {
+        match Box::pin(self.fence(agent, None, still)).await {
             Ok(_) => {
                 if !desk.is_leased() && !self.freezing.has(agent) {
                     self.host.start(agent, desk.lease());

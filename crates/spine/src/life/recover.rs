@@ -12,7 +12,7 @@ use crate::{
     replay::{Depth, Replayer},
 };
 use igor_protocol::{
-    AgentId, Body, Commit, Entry, Hash, Manifest, Seq,
+    AgentId, Body, Commit, Entry, Hash, Manifest, Nanos, Seq,
     entry::{Call, Checkpoint, Genesis, Run},
     ledger::{Book, Remembered},
 };
@@ -40,10 +40,20 @@ pub(crate) fn entry_at<S: Store>(store: &S, agent: AgentId, seq: Seq) -> Result<
     Ok(found.map(|(_, _, encoded)| Entry::decode(encoded)).transpose()?.map(|entry| entry.body))
 }
 
+/// How long it took to come to the end of a journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// To find and restore the last checkpoint.
+    pub restore: Nanos,
+    /// To execute the runs since.
+    pub replay: Nanos,
+}
+
 /// A book and an instance at the end of a journal.
 struct Recovered<P: Program> {
     book: Book,
     replayer: Replayer<P>,
+    took: Recovery,
 }
 
 impl<P: Program> Recovered<P> {
@@ -54,15 +64,27 @@ impl<P: Program> Recovered<P> {
     }
 }
 
-async fn recover<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: AgentId) -> Result<Recovered<P>, Error> {
+async fn recover<P: Program, S: Store, W: World>(
+    program: &Arc<P>,
+    store: &S,
+    world: &W,
+    agent: AgentId,
+) -> Result<Recovered<P>, Error> {
+    let begun = world.monotonic();
     let end = store.tail(agent)?.ok_or(Error::NoJournal(agent))?.next;
     let last = last_checkpoint(&|from| store.read(agent, from), end)?;
-    recover_from(program, store, agent, end, last).await
+    recover_from(program, store, (world, begun), agent, end, last).await
 }
 
 /// As [`recover`]. Where the state of the last checkpoint is missing, it begins with the one before, or with the
 /// beginning: the runs since make it again, and it is kept.
-async fn regain<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: AgentId) -> Result<Recovered<P>, Error> {
+async fn regain<P: Program, S: Store, W: World>(
+    program: &Arc<P>,
+    store: &S,
+    world: &W,
+    agent: AgentId,
+) -> Result<Recovered<P>, Error> {
+    let begun = world.monotonic();
     let end = store.tail(agent)?.ok_or(Error::NoJournal(agent))?.next;
     let (mut before, mut lacks) = (end, false);
     let usable = loop {
@@ -71,16 +93,17 @@ async fn regain<P: Program, S: Store>(program: &Arc<P>, store: &S, agent: AgentI
             usable => break usable,
         }
     };
-    let recovered = recover_from(program, store, agent, end, usable).await?;
+    let recovered = recover_from(program, store, (world, begun), agent, end, usable).await?;
     if let Some(state) = recovered.replayer.state().filter(|_| lacks) {
         store.put_blob(state.to_vec()).await?;
     }
     Ok(recovered)
 }
 
-async fn recover_from<P: Program, S: Store>(
+async fn recover_from<P: Program, S: Store, W: World>(
     program: &Arc<P>,
     store: &S,
+    (world, begun): (&W, Nanos),
     agent: AgentId,
     end: Seq,
     begin: Option<Last>,
@@ -109,13 +132,15 @@ async fn recover_from<P: Program, S: Store>(
             (book, commit.next())
         }
     };
+    let restored = world.monotonic();
     if from < end {
         for commit in store.read(agent, from)? {
             let entries = book.apply(&commit?).map_err(|(seq, fault)| Error::Journal { seq, fault })?;
             follow(&mut replayer, store, &book, entries, program).await?;
         }
     }
-    Ok(Recovered { book, replayer })
+    let took = Recovery { restore: restored.saturating_sub(begun), replay: world.monotonic().saturating_sub(restored) };
+    Ok(Recovered { book, replayer, took })
 }
 
 /// Runs of another runtime cannot be replayed here; a checkpoint with nothing after it can be gone on from.
@@ -214,13 +239,18 @@ impl<P: Program, S: Store, W: World> Restored<P, S, W> {
     /// disk has lost what it kept if a state is missing: see [`Life::open`].
     pub async fn new(parts: Parts<P, S, W>, agent: AgentId) -> Result<Self, Error> {
         // On the heap, as below: whoever waits for a life has futures of a bearable size.
-        let recovered = Box::pin(regain(&parts.program, &*parts.store, agent)).await?;
+        let recovered = Box::pin(regain(&parts.program, &*parts.store, &*parts.world, agent)).await?;
         Ok(Self { parts, recovered })
+    }
+
+    /// How long it took to restore it.
+    pub const fn took(&self) -> Recovery {
+        self.recovered.took
     }
 
     /// Follows the journal to its end: executes what was run elsewhere meanwhile. After an error it is of no use.
     pub async fn follow(&mut self) -> Result<(), Error> {
-        let Recovered { book, replayer } = &mut self.recovered;
+        let Recovered { book, replayer, .. } = &mut self.recovered;
         let (store, program) = (&*self.parts.store, &self.parts.program);
         let chain = book.chain();
         let end = store.tail(chain.agent)?.ok_or(Error::NoJournal(chain.agent))?;
@@ -255,19 +285,25 @@ impl<P: Program, S: Store, W: World> Restored<P, S, W> {
 impl<P: Program, S: Store, W: World> Life<P, S, W> {
     /// Goes on with an agent that is in the store: exactly at its last committed run.
     pub async fn open(parts: Parts<P, S, W>, agent: AgentId) -> Result<Self, Error> {
-        let recovered = Box::pin(recover(&parts.program, &*parts.store, agent)).await?;
+        let recovered = Box::pin(recover(&parts.program, &*parts.store, &*parts.world, agent)).await?;
         Restored { parts, recovered }.live().await
+    }
+
+    /// How long it took to come to the end of its journal, when this life began or before.
+    pub const fn recovery(&self) -> Recovery {
+        self.recovery
     }
 
     async fn go_on(parts: Parts<P, S, W>, recovered: Recovered<P>) -> Result<Self, Error> {
         let Parts { program, store, world, key } = parts;
-        let (fuel, executed) = (recovered.replayer.fuel, recovered.replayer.executed);
+        let (fuel, executed, took) = (recovered.replayer.fuel, recovered.replayer.executed, recovered.took);
         let (book, guest, inbox) = recovered.into_parts();
         let mut life = Self::assemble(program, Journal::new(store, world, key, book, None));
         life.guest = guest;
         life.inbox = inbox;
         life.replay_fuel = fuel;
         life.replayed = executed;
+        life.recovery = took;
         life.resumed = true;
         // Nothing runs after an end. If an order revived it, it has not ended.
         if life.journal.ledger().ended.is_some() {
@@ -288,7 +324,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
     /// The instance as the journal has it, after the one in memory was dropped.
     pub(super) async fn restore(&mut self) -> Result<P::Guest, Error> {
         let agent = self.journal.chain().agent;
-        let recovered = Box::pin(recover(&self.program, &*self.journal.store, agent)).await?;
+        let recovered = Box::pin(recover(&self.program, &*self.journal.store, &*self.journal.world, agent)).await?;
         let fuel = recovered.replayer.fuel;
         let (_, guest, inbox) = recovered.into_parts();
         (self.inbox, self.replay_fuel) = (inbox, fuel);

@@ -182,6 +182,11 @@ impl Watched {
         .collect()
     }
 
+    /// How long its node has been silent.
+    pub fn silence(&self, agent: AgentId, now: Nanos) -> Option<Nanos> {
+        self.lock().get(&agent).map(|watch| now.saturating_sub(watch.heard))
+    }
+
     /// Whether its node still is, for who began to go on with it then.
     pub fn is_still_silent(&self, agent: AgentId, begun: Nanos, now: Nanos) -> bool {
         let in_time = now.saturating_sub(begun) < DECIDED_WITHIN;

@@ -2,7 +2,7 @@
 //!
 //! Invariant kept here: what is read from the bucket is kept only if its hash is the one that was asked for.
 
-use super::{Wing, keys, log::get};
+use super::{counted::Counted, keys, log::get};
 use crate::{
     Error, Store,
     bucket::{Bucket, Created, Failure},
@@ -77,7 +77,7 @@ pub(super) fn named(commit: &Commit) -> Result<Vec<Named>, Error> {
 }
 
 /// Makes everything that a commit names durable in the bucket. It is on the disk already.
-pub(super) async fn upload<D: Store, B: Bucket>(wing: &Wing<B>, disk: &D, commit: &Commit) -> Result<(), Error> {
+pub(super) async fn upload<D: Store, B: Bucket>(wing: &Counted<'_, B>, disk: &D, commit: &Commit) -> Result<(), Error> {
     for named in named(commit)? {
         let agent = commit.agent();
         let missing = || Error::Damaged {
@@ -91,10 +91,10 @@ pub(super) async fn upload<D: Store, B: Bucket>(wing: &Wing<B>, disk: &D, commit
     Ok(())
 }
 
-async fn put<B: Bucket>(wing: &Wing<B>, agent: AgentId, key: &str, bytes: Bytes) -> Result<(), Error> {
+async fn put<B: Bucket>(wing: &Counted<'_, B>, agent: AgentId, key: &str, bytes: Bytes) -> Result<(), Error> {
     let mut attempt = 0;
     loop {
-        match wing.bucket.create(key, bytes.clone()).await {
+        match wing.create(key, bytes.clone()).await {
             Ok(Created::New) => return Ok(()),
             // By an attempt before, as a rule: what it is, its name says.
             Ok(Created::Exists) => match get(wing, agent, key, bytes.len() as u64).await? {
@@ -139,7 +139,7 @@ impl Quota {
 
 /// Brings a blob to the disk, if it is not there. Says whether it is there now.
 pub(super) async fn fetch<D: Store, B: Bucket>(
-    wing: &Wing<B>,
+    wing: &Counted<'_, B>,
     disk: &D,
     agent: AgentId,
     named: &Named,

@@ -6,7 +6,9 @@
 //! - Appends do not wait for it.
 
 use super::{
-    Wing, blobs, keys,
+    blobs,
+    counted::Counted,
+    keys,
     log::{Known, Log, get},
 };
 use crate::{
@@ -41,7 +43,7 @@ impl Log {
     /// Puts what is before the last checkpoint of this process together, as far as that is worth it.
     pub(super) async fn collect<D: Store, B: Bucket>(
         &self,
-        wing: &Wing<B>,
+        wing: &Counted<'_, B>,
         disk: &D,
         agent: AgentId,
     ) -> Result<(), Error> {
@@ -87,7 +89,7 @@ impl Log {
 }
 
 /// Deletes what checkpoints before the last one name, also those of processes before.
-async fn delete_states<D: Store, B: Bucket>(wing: &Wing<B>, disk: &D, agent: AgentId) -> Result<(), Error> {
+async fn delete_states<D: Store, B: Bucket>(wing: &Counted<'_, B>, disk: &D, agent: AgentId) -> Result<(), Error> {
     let Some(end) = disk.tail(agent)?.map(|tail| tail.next) else { return Ok(()) };
     let before = |end: Seq| crate::search::last_with_checkpoint(&|from| disk.read(agent, from), end);
     let Some(newest) = before(end)? else { return Ok(()) };
@@ -115,7 +117,7 @@ async fn delete_states<D: Store, B: Bucket>(wing: &Wing<B>, disk: &D, agent: Age
 }
 
 /// The keys of what the checkpoint in a commit names.
-fn states<B: Bucket>(wing: &Wing<B>, agent: AgentId, commit: &Commit) -> Result<Vec<String>, Error> {
+fn states<B: Bucket>(wing: &Counted<'_, B>, agent: AgentId, commit: &Commit) -> Result<Vec<String>, Error> {
     let named = blobs::named(commit)?;
     let states = named.iter().filter(|named| named.is_state);
     Ok(states.map(|named| named.key(wing.bucket.rules(), agent)).collect())
@@ -124,7 +126,7 @@ fn states<B: Bucket>(wing: &Wing<B>, agent: AgentId, commit: &Commit) -> Result<
 /// What stands in these slots, or in the first of them, as far as one bundle takes it. Nothing where they are not as they
 /// should be: then they stay.
 async fn gather<B: Bucket>(
-    wing: &Wing<B>,
+    wing: &Counted<'_, B>,
     agent: AgentId,
     slots: impl Iterator<Item = Slot>,
 ) -> Result<Option<Old>, Error> {
@@ -143,10 +145,10 @@ async fn gather<B: Bucket>(
 }
 
 /// Creates a bundle. Says whether it is there: somebody else's bytes may be.
-async fn put<B: Bucket>(wing: &Wing<B>, agent: AgentId, key: &str, bytes: &Bytes) -> Result<bool, Error> {
+async fn put<B: Bucket>(wing: &Counted<'_, B>, agent: AgentId, key: &str, bytes: &Bytes) -> Result<bool, Error> {
     let mut attempt = 0;
     loop {
-        match wing.bucket.create(key, bytes.clone()).await {
+        match wing.create(key, bytes.clone()).await {
             Ok(Created::New) => return Ok(true),
             Ok(Created::Exists) => {
                 if let Some(there) = get(wing, agent, key, bytes.len() as u64).await? {
@@ -165,10 +167,10 @@ async fn put<B: Bucket>(wing: &Wing<B>, agent: AgentId, key: &str, bytes: &Bytes
 }
 
 /// Deletes an object, for as long as that takes.
-async fn delete<B: Bucket>(wing: &Wing<B>, agent: AgentId, key: &str) -> Result<(), Error> {
+async fn delete<B: Bucket>(wing: &Counted<'_, B>, agent: AgentId, key: &str) -> Result<(), Error> {
     let mut attempt = 0;
     loop {
-        match wing.bucket.delete(key).await {
+        match wing.delete(key).await {
             Ok(()) => return Ok(()),
             Err(Failure::Unknown { .. }) => {
                 wing.bucket.pause(attempt).await;

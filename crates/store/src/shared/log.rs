@@ -7,7 +7,9 @@
 //! - Confirmed commits go to the disk in their order, one writer at a time.
 
 use super::{
-    Wing, blobs, keys,
+    blobs,
+    counted::{Counted, Counters},
+    keys,
     note::{Note, write},
 };
 use crate::{
@@ -47,6 +49,8 @@ pub(super) struct Log {
     pub(super) writing: AtomicBool,
     /// Who has it collects.
     pub(super) collecting: tokio::sync::Mutex<()>,
+    /// What it asked of the bucket.
+    pub(super) counters: Counters,
 }
 
 #[derive(Default)]
@@ -146,6 +150,7 @@ impl Log {
             turn: tokio::sync::Mutex::new(()),
             writing: AtomicBool::new(false),
             collecting: tokio::sync::Mutex::new(()),
+            counters: Counters::default(),
         }
     }
 
@@ -221,7 +226,12 @@ impl Log {
     }
 
     /// An agent begins: nothing of it is anywhere.
-    pub(super) fn begin<D: Store, B: Bucket>(&self, wing: &Wing<B>, disk: &D, commit: &Commit) -> Result<(), Error> {
+    pub(super) fn begin<D: Store, B: Bucket>(
+        &self,
+        wing: &Counted<'_, B>,
+        disk: &D,
+        commit: &Commit,
+    ) -> Result<(), Error> {
         let agent = commit.agent();
         if let Some(tail) = disk.tail(agent)? {
             return Err(Error::Conflict { agent, tail: Some(Box::new(tail)), offered: commit.first() });
@@ -241,7 +251,7 @@ impl Log {
     }
 
     /// Asks for an append, in its place after all others. Gives also where that is, as far as is known.
-    fn push<B>(&self, wing: &Wing<B>, commit: &Commit) -> Result<(u64, Ticket, Place), Error> {
+    fn push<B>(&self, wing: &Counted<'_, B>, commit: &Commit) -> Result<(u64, Ticket, Place), Error> {
         let agent = commit.agent();
         let mut state = self.lock();
         let generation = state.generation;
@@ -275,7 +285,7 @@ impl Log {
     /// Appends, and returns once that is in the bucket and on the disk.
     pub(super) async fn append<D: Store, B: Bucket>(
         &self,
-        wing: &Wing<B>,
+        wing: &Counted<'_, B>,
         disk: &D,
         commit: Commit,
     ) -> Result<(), Error> {
@@ -303,7 +313,7 @@ impl Log {
     /// Puts an append into its slot, and waits until it is confirmed.
     async fn settle<B: Bucket>(
         &self,
-        wing: &Wing<B>,
+        wing: &Counted<'_, B>,
         agent: AgentId,
         generation: u64,
         ticket: Ticket,
@@ -314,7 +324,7 @@ impl Log {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             match self.turn_of(agent, generation, ticket)? {
-                Turn::Put(at, bytes) => match wing.bucket.create(&keys::slot(agent, at), bytes).await {
+                Turn::Put(at, bytes) => match wing.create(&keys::slot(agent, at), bytes).await {
                     Ok(created) => self.update(
                         agent,
                         generation,
@@ -361,7 +371,7 @@ impl Log {
         agent: AgentId,
         generation: u64,
         update: impl FnOnce(&mut Known) -> Vec<Landed<Commit>>,
-        wing: &Wing<B>,
+        wing: &Counted<'_, B>,
     ) -> Result<(), Error> {
         let mut state = self.lock();
         if state.generation != generation {
@@ -413,7 +423,7 @@ impl Log {
 }
 
 /// Whether slots were collected from this place on: then it was not the end, and what was put there is a ghost.
-async fn went_on<B: Bucket>(wing: &Wing<B>, agent: AgentId, place: Place) -> Result<bool, Error> {
+async fn went_on<B: Bucket>(wing: &Counted<'_, B>, agent: AgentId, place: Place) -> Result<bool, Error> {
     let run = place.end.run;
     for index in place.bundles.. {
         let Some(found) = get(wing, agent, &keys::bundle(agent, run, index), BUNDLE_BYTES_MAX as u64).await? else {
@@ -427,13 +437,17 @@ async fn went_on<B: Bucket>(wing: &Wing<B>, agent: AgentId, place: Place) -> Res
 }
 
 /// The slots of a bundle; nothing where they are not there.
-pub(super) async fn open<B: Bucket>(wing: &Wing<B>, agent: AgentId, bundle: Bundle) -> Result<Option<Pack>, Error> {
+pub(super) async fn open<B: Bucket>(
+    wing: &Counted<'_, B>,
+    agent: AgentId,
+    bundle: Bundle,
+) -> Result<Option<Pack>, Error> {
     let found = get(wing, agent, &keys::pack(agent, bundle.pack), bundle.bytes).await?;
     let found = found.filter(|bytes| Hash::of_blob(bytes) == bundle.pack);
     Ok(found.and_then(|bytes| Pack::decode(&bytes).ok()))
 }
 
-fn seal<B>(wing: &Wing<B>, at: Position, commit: &Commit) -> Sealed<Bytes> {
+fn seal<B>(wing: &Counted<'_, B>, at: Position, commit: &Commit) -> Sealed<Bytes> {
     let bytes = Object::sign(at, wing.nonce, commit.clone(), &wing.key).encode();
     Sealed { hash: Object::hash(&bytes), object: bytes.into() }
 }
@@ -472,14 +486,14 @@ pub(super) fn judge(
 
 /// Reads an object, for as long as that takes.
 pub(super) async fn get<B: Bucket>(
-    wing: &Wing<B>,
+    wing: &Counted<'_, B>,
     agent: AgentId,
     key: &str,
     max: u64,
 ) -> Result<Option<Bytes>, Error> {
     let mut attempt = 0;
     loop {
-        match wing.bucket.get(key, max).await {
+        match wing.get(key, max).await {
             Ok(found) => return Ok(found),
             // Whatever it is, it is not what stands there by right.
             Err(Failure::TooLarge { .. }) => return Ok(Some(Bytes::new())),

@@ -9,8 +9,8 @@
 //! Slots are read several at once, the more the more there are; none of them outlives the question that comes after them.
 
 use super::{
-    Wing,
     blobs::{self, Quota},
+    counted::Counted,
     keys,
     log::{Known, Log, genesis_of, get, judge, open},
     note::{self, Note, write},
@@ -37,7 +37,7 @@ type At = Option<(OwnerId, Held)>;
 /// A journal while it is read.
 struct Reading<'a, D, B> {
     log: &'a Log,
-    wing: &'a Wing<B>,
+    wing: &'a Counted<'a, B>,
     disk: &'a D,
     agent: AgentId,
     quota: Quota,
@@ -68,7 +68,7 @@ impl Log {
     /// Reads on until the bucket has no more.
     pub(super) async fn refresh<D: Store, B: Bucket>(
         &self,
-        wing: &Wing<B>,
+        wing: &Counted<'_, B>,
         disk: &D,
         agent: AgentId,
     ) -> Result<(), Error> {
@@ -79,7 +79,7 @@ impl Log {
     /// As [`Log::refresh`], for who has the turn.
     pub(super) async fn read_on<D: Store, B: Bucket>(
         &self,
-        wing: &Wing<B>,
+        wing: &Counted<'_, B>,
         disk: &D,
         agent: AgentId,
         bytes_max: u64,

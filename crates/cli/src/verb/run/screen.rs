@@ -112,22 +112,33 @@ impl Screen {
             }
             Event::Stopped { tick } => {
                 let stopped = self.out.tone(Tone::Strong, "stopped");
-                format!("{stopped} after tick {tick}, state written; the same command goes on from here")
+                format!("{stopped} after tick {tick}, state written; {} from here", self.who_goes_on())
             }
         })
+    }
+
+    /// Once it is stopped here its node is silent, which is all that standby nodes go by.
+    const fn who_goes_on(&self) -> &'static str {
+        if self.info.standby.is_empty() { "the same command goes on" } else { "a standby goes on" }
     }
 
     fn opening(&self, tick: u64, resumed: bool) -> String {
         let info = &self.info;
         let begins = if resumed { format!("goes on after tick {tick}") } else { "begins".to_owned() };
-        [
+        let mut lines = vec![
             format!("{} {begins}   {}", self.out.tone(Tone::Strong, &info.name), info.agent),
             format!("  price       {} credits a second of execution; {}", info.price_per_second, runway(info)),
             format!("  durable on  {} ({})", info.durable_on, self.home),
+        ];
+        if !info.standby.is_empty() {
+            let nodes: Vec<String> = info.standby.iter().map(ToString::to_string).collect();
+            lines.push(format!("  standby     {}", nodes.join("\n              ")));
+        }
+        lines.extend([
             format!("  talk to it  igor call {} MESSAGE   (igor timeline {0} shows all that it did)", info.name),
-            "  stop        Ctrl-C; the same command goes on where it was, also after a kill".to_owned(),
-        ]
-        .join("\n")
+            format!("  stop        Ctrl-C; {} where it was, also after a kill", self.who_goes_on()),
+        ]);
+        lines.join("\n")
     }
 }
 

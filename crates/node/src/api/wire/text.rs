@@ -99,3 +99,22 @@ pub(super) mod option {
         text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
     }
 }
+
+pub(super) mod list {
+    use super::{Deserialize, Deserializer, Display, Error, FromStr, Serializer};
+
+    #[allow(clippy::ptr_arg)] // the signature that serde calls
+    pub(in super::super) fn serialize<T: Display, S: Serializer>(
+        values: &Vec<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(ToString::to_string))
+    }
+
+    pub(in super::super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<T>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+    }
+}
