@@ -1,7 +1,10 @@
 //! A short run of each fuzz property, from samples that are valid. The same seed gives the same bytes.
 
-use igor_network::{Record, Request, Response, Status, Why, fuzz};
-use igor_protocol::{AgentId, Hash, Terms, fuzz::run};
+use igor_network::{
+    Record, Request, Response, Status, Why, fuzz,
+    message::{Beat, Follow},
+};
+use igor_protocol::{AgentId, Epoch, Hash, Nanos, Seq, Terms, fuzz::run};
 
 const SEED: u64 = 4;
 const ITERATIONS: u64 = 20_000;
@@ -12,6 +15,7 @@ fn samples(name: &str) -> Vec<Vec<u8>> {
         Request::Status,
         Request::Custody { agents: vec![AgentId(Hash([7; 32])), AgentId(Hash([8; 32]))] },
         Request::Tell { body: b"hello".to_vec() },
+        Request::Pulse { beats: vec![Beat { agent: AgentId(Hash([7; 32])), epoch: Epoch::default(), next: Seq(1) }] },
     ];
     let status = Status {
         prices: Terms { price_per_ns: 1_000_000, price_per_fuel: 1 },
@@ -27,6 +31,9 @@ fn samples(name: &str) -> Vec<Vec<u8>> {
         Response::Custody { answered: 0, records: vec![] },
         Response::Custody { answered: 2, records: vec![Record(vec![1, 2, 3]), Record(vec![])] },
         Response::Told { body: vec![] },
+        Response::Following {
+            follows: vec![Follow { agent: AgentId(Hash([7; 32])), next: Seq(1), after: Some(Nanos(9)) }],
+        },
     ];
     match name {
         "request" => requests.iter().map(|request| request.encode().expect("small")).collect(),

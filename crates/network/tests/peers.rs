@@ -3,8 +3,8 @@
 mod common;
 
 use common::*;
-use igor_network::{Error, Event, Record, Refusal, Request, Response, Why, frame, limits};
-use igor_protocol::{AgentId, Hash};
+use igor_network::{Error, Event, Record, Refusal, Request, Response, Why, frame, limits, message::Beat};
+use igor_protocol::{AgentId, Epoch, Hash, Seq};
 use std::{
     collections::BTreeSet,
     sync::atomic::Ordering,
@@ -32,6 +32,9 @@ async fn talk(listen: &str) {
         let known = from.request(to, Request::Custody { agents }).await.expect("an answer");
         let records = vec![Record(b"a record".to_vec()), Record(b"a record".to_vec())];
         assert_eq!(known, Response::Custody { answered: 3, records });
+        let beats = vec![Beat { agent: AgentId(Hash([1; 32])), epoch: Epoch::default(), next: Seq(3) }];
+        let followed = from.request(to, Request::Pulse { beats }).await.expect("an answer");
+        assert!(matches!(followed, Response::Following { follows } if follows[0].next == Seq(3)));
         echo(from, to, &vec![7; igor_network::message::BODY_BYTES_MAX]).await;
         let refused = from.request(to, Request::Tell { body: b"no".to_vec() }).await;
         assert!(matches!(refused, Err(Error::Refused { why: Why::NotAllowed, .. })), "{refused:?}");

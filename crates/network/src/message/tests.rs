@@ -1,5 +1,5 @@
 use super::*;
-use igor_protocol::Hash;
+use igor_protocol::{Epoch, Hash};
 
 fn status() -> Status {
     Status {
@@ -28,6 +28,8 @@ fn requests_have_their_bytes() {
     let agents = vec![AgentId(Hash([0xaa; 32]))];
     check(Request::Custody { agents }, &format!("820181815820{}", "aa".repeat(32)));
     check(Request::Tell { body: b"hi".to_vec() }, "820281426869");
+    let beat = Beat { agent: AgentId(Hash([0xaa; 32])), epoch: Epoch { term: 1, n: 2 }, next: Seq(3) };
+    check(Request::Pulse { beats: vec![beat] }, &format!("82038181835820{}82010203", "aa".repeat(32)));
 }
 
 #[test]
@@ -42,6 +44,10 @@ fn responses_have_their_bytes() {
     check(Response::Custody { answered: 0, records: vec![] }, "8202820080");
     check(Response::Custody { answered: 2, records: vec![Record(vec![1])] }, "82028202814101");
     check(Response::Told { body: vec![] }, "82038140");
+    let follow = |after| Follow { agent: AgentId(Hash([0xaa; 32])), next: Seq(3), after };
+    let follows = vec![follow(Some(Nanos(5))), follow(None)];
+    let of = format!("5820{}03", "aa".repeat(32));
+    check(Response::Following { follows }, &format!("8204818283{of}0582{of}"));
 }
 
 #[test]
@@ -58,6 +64,9 @@ fn sizes_are_bounded_both_ways() {
     let agents = |count| Request::Custody { agents: vec![AgentId(Hash([1; 32])); count] };
     assert!(agents(AGENTS_MAX).encode().is_ok());
     assert!(agents(AGENTS_MAX + 1).encode().is_err());
+    let beat = Beat { agent: AgentId(Hash([1; 32])), epoch: Epoch::default(), next: Seq(0) };
+    assert!(Request::Pulse { beats: vec![beat; BEATS_MAX] }.encode().is_ok());
+    assert!(Request::Pulse { beats: vec![beat; BEATS_MAX + 1] }.encode().is_err());
     let wordy = Response::Status { status: Status { version: "v".repeat(65), ..status() } };
     assert!(wordy.encode().is_err());
     assert!(Response::decode(&codec::encode(&wordy)).is_err(), "written by somebody who does not check");
@@ -70,7 +79,8 @@ fn what_is_newer_is_told_from_what_is_broken() {
         assert!(Request::decode(bytes).is_err());
         assert_eq!(is_newer(bytes), newer, "{bytes:x?}");
     };
-    check(&[0x82, 0x03, 0x80], true);
+    check(&[0x82, 0x04, 0x80], true);
+    check(&[0x82, 0x03, 0x80], false);
     check(&[0x82, 0x18, 0x20, 0x81, 0x00], true);
     check(&[0x82, 0x02, 0x80], false);
     check(&[0x80], false);
