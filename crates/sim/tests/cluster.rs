@@ -128,7 +128,6 @@ fn mistakes_with_a_bucket_are_found() {
         check_found(&Options { slots, wanted: wanted.clone(), ..Options::default() }, what);
     };
     check(slot::Rule::OwnBlobs, &["the bucket does not have"]);
-    check(slot::Rule::PassOverVoid, &["does not come to rest"]);
     check(slot::Rule::ChangesStay, &["who reads it from nothing gets", "two journals of"]);
 }
 

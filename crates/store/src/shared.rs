@@ -101,6 +101,14 @@ impl<D: Store, B: Bucket> Shared<D, B> {
         self.log(agent).map(|log| log.counters.now())
     }
 
+    /// Whether appends to the journal of an agent leave time in which another process may take the next slot: one that
+    /// appends all the time is first in every race for it, and nobody could go on instead. They take longer then.
+    pub fn leave_room(&self, agent: AgentId, leaves: bool) {
+        if let Some(log) = self.log(agent) {
+            log.leave_room(leaves);
+        }
+    }
+
     /// The log of an agent whose journal is in a bucket.
     fn log(&self, agent: AgentId) -> Option<Arc<Log>> {
         self.lock().get(&agent).cloned()

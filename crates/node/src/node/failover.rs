@@ -33,7 +33,7 @@ use igor_spine::{
 };
 use igor_store::{Store, shared::identity};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -43,6 +43,11 @@ use tokio::sync::Semaphore;
 const ASK_STORE_EVERY: Duration = Duration::from_secs(1);
 /// What a node said of an agent so long ago is what it would do.
 const FOLLOWER_RECENT: Duration = Duration::from_secs(2);
+/// After this long without a word from any standby of an agent its node leaves room for them: all the time at first,
+const ROOM_AFTER: Duration = Duration::from_millis(600);
+const ROOM_FIRST: Duration = Duration::from_secs(10);
+/// and then for one second of so many.
+const ROOM_EVERY_SECONDS: u64 = 10;
 /// And so long ago is forgotten.
 const FOLLOWER_FORGOTTEN: Duration = Duration::from_mins(1);
 /// How often it is looked whether slots may be collected.
@@ -56,36 +61,55 @@ pub(super) struct Standby {
     turns: Semaphore,
     /// Who asks the bucket whether it is there.
     asks: Arc<Semaphore>,
+    began: Instant,
 }
 
 impl Default for Standby {
     fn default() -> Self {
         let (watched, turns) = (Watched::default(), Semaphore::new(FOLLOWED_AT_ONCE));
-        Self { watched, turns, asks: Arc::new(Semaphore::new(1)) }
+        Self { watched, turns, asks: Arc::new(Semaphore::new(1)), began: Instant::now() }
     }
 }
 
+/// What a node said of one agent, and when.
+type Said = BTreeMap<NodeId, (Follow, Instant)>;
+
 /// What the nodes that stand by for agents here said of them last.
 #[derive(Default)]
-pub(super) struct Followers(Mutex<BTreeMap<(AgentId, NodeId), (Follow, Instant)>>);
+pub(super) struct Followers(Mutex<BTreeMap<AgentId, Said>>);
 
 impl Followers {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(AgentId, NodeId), (Follow, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Said>> {
         // No update can fail in the middle.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, node: NodeId, follows: Vec<Follow>) {
+    /// Takes what a node says of agents that it was asked about.
+    fn note(&self, node: NodeId, asked: &[Beat], follows: Vec<Follow>) {
         let now = Instant::now();
         let mut all = self.lock();
-        all.retain(|_, (_, said)| now.duration_since(*said) < FOLLOWER_FORGOTTEN);
-        all.extend(follows.into_iter().map(|follow| ((follow.agent, node), (follow, now))));
+        for follow in follows.into_iter().filter(|follow| asked.iter().any(|beat| beat.agent == follow.agent)) {
+            let said = all.entry(follow.agent).or_default();
+            said.retain(|_, (_, said)| now.duration_since(*said) < FOLLOWER_FORGOTTEN);
+            said.insert(node, (follow, now));
+        }
+    }
+
+    /// For how long no node has said anything of an agent; nothing where none has for a minute or more.
+    fn silent_for(&self, agent: AgentId) -> Option<Duration> {
+        let silent = self.lock().get(&agent)?.values().map(|(_, said)| said.elapsed()).min();
+        silent.filter(|silent| *silent < FOLLOWER_FORGOTTEN)
     }
 
     /// What a node said of an agent a moment ago.
     fn of(&self, agent: AgentId, node: NodeId) -> Option<Follow> {
-        let said = self.lock().get(&(agent, node)).copied();
+        let said = self.lock().get(&agent)?.get(&node).copied();
         said.filter(|(_, said)| said.elapsed() < FOLLOWER_RECENT).map(|(follow, _)| follow)
+    }
+
+    /// Forgets what was said of agents that do not live here any more.
+    fn retain(&self, lives: impl Fn(AgentId) -> bool) {
+        self.lock().retain(|agent, _| lives(*agent));
     }
 }
 
@@ -183,12 +207,16 @@ impl Node {
             return;
         }
         let mut beats: BTreeMap<NodeId, Vec<Beat>> = BTreeMap::new();
-        for life in self.lives().by_agent.values().filter(|life| !life.is_over()) {
+        let lives: Vec<_> = self.lives().by_agent.values().filter(|life| !life.is_over()).cloned().collect();
+        let agents: BTreeSet<_> = lives.iter().map(|life| life.agent()).collect();
+        self.followers.retain(|agent| agents.contains(&agent));
+        for life in lives {
             if self.store.kind(life.agent()) == StoreKind::Disk {
                 continue;
             }
             let now = life.watch().borrow().clone();
             let beat = Beat { agent: life.agent(), epoch: now.chain.epoch, next: now.chain.next };
+            self.leave_room(life.agent(), now.standby.iter().any(|node| *node != self.id()));
             for node in now.standby.into_iter().take(STANDBY_MAX).filter(|node| *node != self.id()) {
                 beats.entry(node).or_default().push(beat);
             }
@@ -199,13 +227,25 @@ impl Node {
                 // Whoever does not hear it goes by its silence.
                 let me = self.me.clone();
                 tokio::spawn(async move {
-                    let answer = network.request(node, Request::Pulse { beats }).await;
+                    let answer = network.request(node, Request::Pulse { beats: beats.clone() }).await;
                     if let (Ok(Response::Following { follows }), Some(me)) = (answer, me.upgrade()) {
-                        me.followers.note(node, follows);
+                        me.followers.note(node, &beats, follows);
                     }
                 });
             }
         }
+    }
+
+    /// Whoever stands by and hears nothing of this node, while it writes to the bucket all the time, must be able to come between.
+    fn leave_room(&self, agent: AgentId, has_standby: bool) {
+        let leaves = has_standby
+            && match self.followers.silent_for(agent) {
+                Some(silent) if silent < ROOM_AFTER => false,
+                Some(silent) if silent < ROOM_FIRST => true,
+                // It may be that none of them is there at all: then this node is not to be slow for good.
+                _ => self.standby.began.elapsed().as_secs().is_multiple_of(ROOM_EVERY_SECONDS),
+            };
+        self.store.leave_room(agent, leaves);
     }
 
     /// Puts what is before an agent's checkpoints together, now and then, as long as it lives here.

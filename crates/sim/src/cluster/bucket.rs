@@ -351,29 +351,71 @@ pub struct NodeBucket {
     process: u64,
     /// It says of what it was to create that it is there before it is: a mistake.
     hasty: bool,
-    /// Since when nothing was answered, if anything was asked.
-    unanswered: Mutex<Option<Nanos>>,
+    waits: Mutex<Waits>,
+}
+
+/// What a process waits for: as the client of a real bucket counts it.
+#[derive(Default)]
+struct Waits {
+    /// Requests that are under way.
+    pending: usize,
+    /// When the first request since the last that was answered well was sent; none if there is none.
+    since: Option<Nanos>,
+    /// One of those since then was not answered well.
+    failed: bool,
+}
+
+/// A request under way. One that is dropped says nothing about the bucket: nobody waits for its answer any more.
+struct Pending<'a> {
+    bucket: &'a NodeBucket,
+    answered: Option<bool>,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        let now = self.bucket.cloud.0.kernel.now();
+        let mut waits = self.bucket.waits();
+        waits.pending = waits.pending.saturating_sub(1);
+        let is_none = waits.pending == 0;
+        match self.answered {
+            Some(true) => {
+                waits.failed = false;
+                waits.since = (!is_none).then_some(now);
+            }
+            Some(false) => waits.failed = true,
+            None if is_none && !waits.failed => waits.since = None,
+            None => {}
+        }
+    }
 }
 
 impl NodeBucket {
     /// For a process that begins.
     pub fn new(cloud: Cloud, world: Arc<NodeWorld>, machine: usize, process: u64, hasty: bool) -> Self {
         cloud.process(machine, Some(process));
-        Self { cloud, world, machine, process, hasty, unanswered: Mutex::default() }
+        Self { cloud, world, machine, process, hasty, waits: Mutex::default() }
     }
 
-    fn unanswered(&self) -> MutexGuard<'_, Option<Nanos>> {
-        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) -> Pending<'_> {
+        let now = self.cloud.0.kernel.now();
+        let mut waits = self.waits();
+        waits.pending += 1;
+        waits.since.get_or_insert(now);
+        Pending { bucket: self, answered: None }
     }
 
     /// How long nothing was answered that was asked; nothing where all was.
     pub fn silent_for(&self) -> Option<Nanos> {
         let now = self.cloud.0.kernel.now();
-        self.unanswered().map(|since| now.saturating_sub(since))
+        self.waits().since.map(|since| now.saturating_sub(since))
     }
 
     async fn ask(&self, request: Request) -> Result<Done, Failure> {
-        self.unanswered().get_or_insert(self.cloud.0.kernel.now());
+        let mut pending = self.begin();
         let (answer, heard) = oneshot::channel();
         self.cloud.send(self.machine, self.process, request, answer);
         let answered = async {
@@ -383,16 +425,13 @@ impl NodeBucket {
                 Err(_) => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let answer = tokio::select! {
             biased;
-            answer = answered => {
-                if answer.is_ok() {
-                    *self.unanswered() = None;
-                }
-                answer
-            }
+            answer = answered => answer,
             () = self.world.sleep(LIMIT) => Err(unknown("no answer came")),
-        }
+        };
+        pending.answered = Some(answer.is_ok());
+        answer
     }
 }
 

@@ -26,10 +26,13 @@ use igor_spine::{
         Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, SILENT_SINCE_START, STORE_SILENT, Watched, is_anothers,
     },
 };
-use igor_store::Store;
+use igor_store::{Store, shared::identity};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// How long the bucket is waited for where something else can be done.
@@ -37,6 +40,8 @@ const STORE_WITHIN: Nanos = Nanos::from_secs(10);
 /// How often slots may be collected: often, so that it happens in a short life.
 const COLLECT_MIN: Nanos = Nanos::from_millis(800);
 const COLLECT_MAX: Nanos = Nanos::from_secs(5);
+/// How often a bucket is asked that is silent.
+const ASK_STORE_EVERY: Nanos = Nanos::from_secs(1);
 /// What may be taken in of a journal, in bytes.
 const BYTES_MAX: u64 = 64 << 20;
 
@@ -46,6 +51,8 @@ pub struct Standby {
     watched: Watched,
     /// Agents that are this node's and are about to live, if they should.
     tended: Mutex<BTreeSet<AgentId>>,
+    /// The bucket was asked a moment ago whether it is there.
+    asks: AtomicBool,
 }
 
 /// Why an agent is not followed.
@@ -88,6 +95,7 @@ pub(super) fn begin(machine: &Arc<Machine>, node: &Arc<Node>) {
             let now = node.world.monotonic();
             if looks.is_late(now) || is_store_silent(&node) {
                 node.standby.watched.begin_anew(now);
+                ask_store(&on, &node);
             } else if on.conduct().stands_by {
                 for (agent, custodian, epoch) in node.standby.watched.silent(now) {
                     on.counts.add("silence noticed");
@@ -102,6 +110,25 @@ pub(super) fn begin(machine: &Arc<Machine>, node: &Arc<Node>) {
 fn is_store_silent(node: &Node) -> bool {
     let silent = node.store.wing().and_then(|wing| wing.bucket.silent_for());
     silent.is_some_and(|silent| silent > STORE_SILENT)
+}
+
+/// Asks the bucket something now and then, so that its silence ends when it answers.
+fn ask_store(machine: &Arc<Machine>, node: &Arc<Node>) {
+    if node.standby.asks.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let (on, node) = (machine.clone(), node.clone());
+    on.clone().spawn(async move {
+        let asking = node.clone();
+        on.spawn(async move {
+            if let Some(wing) = asking.store.wing() {
+                // What it says does not matter: that it answers does.
+                drop(identity(&wing.bucket).await);
+            }
+        });
+        node.world.sleep(ASK_STORE_EVERY).await;
+        node.standby.asks.store(false, Ordering::Relaxed);
+    });
 }
 
 /// Tells the nodes that stand by that their agents are well.

@@ -142,7 +142,10 @@ impl Segment {
         let count = u64_at(header, 8);
         let body = bytes.get(at + GROUP_HEADER_BYTES..)?.get(..length)?;
         let group = Group { at, link: Link { count, head: hash_at(header, 56) }, prev: hash_at(header, 24), body };
-        let damaged = self.rules.forbid(Rule::GroupHash, group.link.head != group_hash(&header[8..56], body));
+        // What fills it up to the next group, as far as it was read.
+        let (end, fill) = (at + GROUP_HEADER_BYTES + length, group.end().min(bytes.len()));
+        let is_other = group.link.head != group_hash(&header[8..56], body) || !is_zero(&bytes[end..fill]);
+        let damaged = self.rules.forbid(Rule::GroupHash, is_other);
         (!damaged).then_some(group)
     }
 

@@ -36,6 +36,9 @@ use std::{
 };
 use tokio::sync::Notify;
 
+/// As many failed attempts make as long a pause as somebody needs who reads on and takes the next slot.
+const ROOM_ATTEMPTS: u32 = 3;
+
 /// One journal.
 pub(super) struct Log {
     /// The bucket that it is in.
@@ -51,6 +54,10 @@ pub(super) struct Log {
     pub(super) collecting: tokio::sync::Mutex<()>,
     /// What it asked of the bucket.
     pub(super) counters: Counters,
+    /// Others may want the next slot.
+    leaves_room: AtomicBool,
+    /// While room is left for others, who has it puts something into a slot.
+    slow: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -151,7 +158,14 @@ impl Log {
             writing: AtomicBool::new(false),
             collecting: tokio::sync::Mutex::new(()),
             counters: Counters::default(),
+            leaves_room: AtomicBool::new(false),
+            slow: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// Whether to put one slot after the other from now on, with pauses in which somebody else may come between.
+    pub(super) fn leave_room(&self, leaves: bool) {
+        self.leaves_room.store(leaves, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -292,9 +306,10 @@ impl Log {
         let agent = commit.agent();
         let (generation, ticket, before) = self.push(wing, &commit)?;
         let mut pending = Pending { log: self, generation, done: false };
+        let is_change = changes(&commit);
         blobs::upload(wing, disk, &commit).await?;
-        self.settle(wing, agent, generation, ticket).await?;
-        if changes(&commit) {
+        self.settle(wing, agent, generation, ticket, is_change).await?;
+        if is_change {
             let rules = wing.bucket.rules();
             if rules.keep(Rule::CheckAfterChange) && went_on(wing, agent, before).await? {
                 return Err(Error::Behind { agent });
@@ -317,6 +332,7 @@ impl Log {
         agent: AgentId,
         generation: u64,
         ticket: Ticket,
+        is_change: bool,
     ) -> Result<(), Error> {
         let mut attempt = 0;
         loop {
@@ -324,7 +340,7 @@ impl Log {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             match self.turn_of(agent, generation, ticket)? {
-                Turn::Put(at, bytes) => match wing.create(&keys::slot(agent, at), bytes).await {
+                Turn::Put(at, bytes) => match self.put(wing, &keys::slot(agent, at), bytes, is_change).await {
                     Ok(created) => self.update(
                         agent,
                         generation,
@@ -358,6 +374,22 @@ impl Log {
                 Turn::Lost => return Err(self.lost(agent)),
             }
         }
+    }
+
+    /// Puts something into a slot.
+    async fn put<B: Bucket>(
+        &self,
+        wing: &Counted<'_, B>,
+        key: &str,
+        bytes: Bytes,
+        is_change: bool,
+    ) -> Result<Created, Failure> {
+        if is_change || !self.leaves_room.load(Ordering::Relaxed) {
+            return wing.create(key, bytes).await;
+        }
+        let _turn = self.slow.lock().await;
+        wing.bucket.pause(ROOM_ATTEMPTS).await;
+        wing.create(key, bytes).await
     }
 
     fn turn_of(&self, agent: AgentId, generation: u64, ticket: Ticket) -> Result<Turn<Bytes>, Error> {
