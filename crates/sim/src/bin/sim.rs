@@ -55,7 +55,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
                     "yes" => true,
                     "no" => false,
                     other => return Err(format!("`{other}` is neither yes nor no")),
-                })
+                });
             }
             "--faults" => args.options.wanted.kinds = Some(kinds(&value()?)?),
             "--keep" => {

@@ -90,7 +90,9 @@ impl State {
             keep(&mut self.node_mut(ix).disk, next);
             reader.kept();
         } else {
-            look_up(rules, self, &mut reader);
+            if !look_up(rules, self, &mut reader) {
+                self.wrong = Some(Wrong::RolledBack);
+            }
         }
         self.node_mut(ix).mind = if reader.ask() == Ask::Nothing {
             let (place, at) = reader.kept_to();
@@ -343,8 +345,9 @@ fn is_bundle_next(rules: Rules, is_there: bool, deletes: &VecDeque<Slot>) -> boo
     !is_there && (rules.keep(Rule::BundleFirst) || deletes.is_empty())
 }
 
-/// Asks the bucket for what a reader needs next.
-pub(super) fn look_up(rules: Rules, state: &State, reader: &mut Reader<Option<Standing>, Object>) {
+/// Asks the bucket for what a reader needs next. Says whether it goes on: a bundle that does not lead to its own end is one
+/// whose slots are gone, for who believes the rules.
+pub(super) fn look_up(rules: Rules, state: &State, reader: &mut Reader<Option<Standing>, Object>) -> bool {
     match reader.ask() {
         Ask::Slot(number) => {
             let (place, at) = reader.here();
@@ -355,14 +358,14 @@ pub(super) fn look_up(rules: Rules, state: &State, reader: &mut Reader<Option<St
             let bundle = state.bundles.get(&(run, index));
             if let Some(bundle) = bundle.filter(|bundle| reader.bundle(Some(Some(bundle.next)))) {
                 let slots = bundle.slots.iter().map(|object| (object.at.number, object));
-                // Where it does not lead to its end a reader gives up: here, it asks again.
-                let _leads = reader.pack(bundle.next, slots, |place, at, object| judge(rules, &place.end, *at, object));
+                return reader.pack(bundle.next, slots, |place, at, object| judge(rules, &place.end, *at, object));
             } else if bundle.is_none() {
                 reader.bundle(None);
             }
         }
         Ask::Keep | Ask::Nothing => {}
     }
+    true
 }
 
 /// What counts goes to the disk, with the note.

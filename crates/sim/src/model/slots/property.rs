@@ -68,7 +68,11 @@ pub(super) fn new_reader_sees_all(rules: Rules, state: &State) -> bool {
                 }
                 reader.kept();
             }
-            Ask::Slot(_) | Ask::Bundle(..) => look_up(rules, state, &mut reader),
+            Ask::Slot(_) | Ask::Bundle(..) => {
+                if !look_up(rules, state, &mut reader) {
+                    return false;
+                }
+            }
         }
     }
 }
