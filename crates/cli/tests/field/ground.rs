@@ -103,7 +103,8 @@ impl Ground {
     ) -> Result<PathBuf, String> {
         let Self::Apart(spaces) = self else { return Ok(igor.to_owned()) };
         let path = folder.join(format!("igor-{node}"));
-        let set: String = environment.iter().map(|(name, value)| format!("export {name}='{value}'\n")).collect();
+        let set =
+            environment.iter().fold(String::new(), |set, (name, value)| format!("{set}export {name}='{value}'\n"));
         let space = spaces.node(node);
         let text = format!("#!/bin/sh\n{set}exec ip netns exec {space} '{}' \"$@\"\n", igor.display());
         fs::write(&path, text)

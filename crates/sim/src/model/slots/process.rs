@@ -89,10 +89,8 @@ impl State {
         if let (Ask::Keep, Some(next)) = (reader.ask(), reader.first()) {
             keep(&mut self.node_mut(ix).disk, next);
             reader.kept();
-        } else {
-            if !look_up(rules, self, &mut reader) {
-                self.wrong = Some(Wrong::RolledBack);
-            }
+        } else if !look_up(rules, self, &mut reader) {
+            self.wrong = Some(Wrong::RolledBack);
         }
         self.node_mut(ix).mind = if reader.ask() == Ask::Nothing {
             let (place, at) = reader.kept_to();
