@@ -289,6 +289,31 @@ fn only_who_has_custody_appends_and_a_change_of_it_goes_alone() {
     assert_eq!(writer.push(3, true, seal(OURS)), Err(Refused::Lost));
 }
 
+/// What stands in the way may be the next append itself, on its way to where it was to go before: two of them on their way
+/// must not chase each other for ever.
+#[test]
+fn appends_that_have_to_go_further_are_not_in_each_others_way() {
+    let mut writer: Writer<u32, Toy> = Writer::owning(Rules::ALL, Position { number: Slot(0), prev: Hash::ZERO });
+    let mut taken: BTreeMap<Slot, Toy> = BTreeMap::new();
+    taken.insert(Slot(0), Toy { prev: Hash::ZERO, writer: THEIRS, payload: 0 });
+    let (first, second) = (writer.push(1, false, seal(OURS)).unwrap(), writer.push(2, false, seal(OURS)).unwrap());
+    for _ in 0..10 {
+        // The second always arrives before the first.
+        for ticket in [second, first] {
+            if let Turn::Put(at, toy) = writer.turn(ticket) {
+                let created = !taken.contains_key(&at);
+                taken.entry(at).or_insert(toy);
+                writer.answered(ticket, at, created);
+            }
+        }
+        if let Turn::Read(at) = writer.turn(first) {
+            writer.found(at, Found::Void, seal(OURS));
+        }
+    }
+    assert_eq!([writer.turn(first), writer.turn(second)], [Turn::Confirmed, Turn::Confirmed]);
+    assert_eq!(taken.len(), 4, "what was in the way, what the second was at first, and both");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 

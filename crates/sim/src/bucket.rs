@@ -29,10 +29,62 @@ pub struct Faults {
 #[derive(Clone)]
 pub struct SimBucket(Arc<Mutex<State>>);
 
-struct State {
+/// What stands in a bucket, and what stood first under each key, whatever became of it.
+#[derive(Default)]
+pub(crate) struct Objects {
     objects: BTreeMap<String, Bytes>,
-    /// What stood first under each key, whatever became of it.
     first: BTreeMap<String, Bytes>,
+}
+
+impl Objects {
+    pub(crate) fn create(&mut self, key: &str, bytes: &Bytes) -> Created {
+        if self.objects.contains_key(key) {
+            return Created::Exists;
+        }
+        self.replace(key, bytes);
+        Created::New
+    }
+
+    pub(crate) fn replace(&mut self, key: &str, bytes: &Bytes) {
+        self.objects.insert(key.to_owned(), bytes.clone());
+        self.first.entry(key.to_owned()).or_insert_with(|| bytes.clone());
+    }
+
+    /// Says whether there was one.
+    pub(crate) fn delete(&mut self, key: &str) -> bool {
+        self.objects.remove(key).is_some()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Bytes> {
+        self.objects.get(key).cloned()
+    }
+
+    pub(crate) fn list(&self, prefix: &str, after: &str) -> Vec<String> {
+        let keys = self.objects.keys().filter(|key| key.starts_with(prefix) && key.as_str() > after);
+        keys.take(PAGE_KEYS_MAX).cloned().collect()
+    }
+
+    pub(crate) fn first(&self, key: &str) -> Option<Bytes> {
+        self.first.get(key).cloned()
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&String, &Bytes)> {
+        self.objects.iter()
+    }
+}
+
+/// An answer that is longer than whoever asked takes.
+pub(crate) fn within(key: &str, found: Option<Bytes>, max: u64) -> Result<Option<Bytes>, Failure> {
+    match found {
+        Some(bytes) if bytes.len() as u64 > max => {
+            Err(Failure::TooLarge { key: key.to_owned(), bytes: bytes.len() as u64, max })
+        }
+        found => Ok(found),
+    }
+}
+
+struct State {
+    objects: Objects,
     late: Vec<Late>,
     faults: Faults,
     random: Random,
@@ -52,8 +104,13 @@ impl SimBucket {
 
     /// An empty one, whose users leave out a rule: for a test that shows what it is for.
     pub fn with_rules(seed: u64, faults: Faults, rules: Rules) -> Self {
-        let (objects, first, late) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self(Arc::new(Mutex::new(State { objects, first, late, faults, random: Random::new(seed), rules })))
+        Self::of(Objects::default(), seed, faults, rules)
+    }
+
+    /// One in which this stands.
+    pub(crate) fn of(objects: Objects, seed: u64, faults: Faults, rules: Rules) -> Self {
+        let random = Random::new(seed);
+        Self(Arc::new(Mutex::new(State { objects, late: Vec::new(), faults, random, rules })))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -76,22 +133,22 @@ impl SimBucket {
     /// All that stands under keys that begin like this, now.
     pub fn objects(&self, prefix: &str) -> Vec<(String, Bytes)> {
         let all = |(key, bytes): (&String, &Bytes)| (key.clone(), bytes.clone());
-        self.lock().objects.iter().filter(|(key, _)| key.starts_with(prefix)).map(all).collect()
+        self.lock().objects.all().filter(|(key, _)| key.starts_with(prefix)).map(all).collect()
     }
 
     /// What stood first under a key, also where it was deleted.
     pub fn first(&self, key: &str) -> Option<Bytes> {
-        self.lock().first.get(key).cloned()
+        self.lock().objects.first(key)
     }
 
     /// Writes what no honest node would.
     pub fn plant(&self, key: &str, bytes: &Bytes) {
-        self.lock().create(key, bytes);
+        self.lock().objects.create(key, bytes);
     }
 
     /// Deletes as an operator of the bucket would.
     pub fn lose(&self, key: &str) {
-        self.lock().objects.remove(key);
+        self.lock().objects.delete(key);
     }
 
     /// Others have their turn while a request is on its way; what is late may arrive.
@@ -131,15 +188,6 @@ enum Fate {
 }
 
 impl State {
-    fn create(&mut self, key: &str, bytes: &Bytes) -> Created {
-        if self.objects.contains_key(key) {
-            return Created::Exists;
-        }
-        self.objects.insert(key.to_owned(), bytes.clone());
-        self.first.entry(key.to_owned()).or_insert_with(|| bytes.clone());
-        Created::New
-    }
-
     fn some_late(&mut self) {
         if self.late.is_empty() || !self.random.one_in(6) {
             return;
@@ -152,10 +200,10 @@ impl State {
     fn arrive(&mut self, late: Late) {
         match late {
             Late::Create(key, bytes) => {
-                self.create(&key, &bytes);
+                self.objects.create(&key, &bytes);
             }
             Late::Delete(key) => {
-                self.objects.remove(&key);
+                self.objects.delete(&key);
             }
         }
     }
@@ -176,15 +224,15 @@ impl Bucket for SimBucket {
                 Err(unknown("it is late"))
             }
             Fate::Unanswered => {
-                self.lock().create(key, &bytes);
+                self.lock().objects.create(key, &bytes);
                 Err(unknown("its answer was lost"))
             }
             Fate::Twice => {
                 let mut state = self.lock();
                 state.late.push(Late::Create(key.to_owned(), bytes.clone()));
-                Ok(state.create(key, &bytes))
+                Ok(state.objects.create(key, &bytes))
             }
-            Fate::Well => Ok(self.lock().create(key, &bytes)),
+            Fate::Well => Ok(self.lock().objects.create(key, &bytes)),
         };
         self.travel().await;
         done
@@ -192,7 +240,7 @@ impl Bucket for SimBucket {
 
     async fn replace(&self, key: &str, bytes: Bytes) -> Result<(), Failure> {
         self.travel().await;
-        self.lock().objects.insert(key.to_owned(), bytes);
+        self.lock().objects.replace(key, &bytes);
         Ok(())
     }
 
@@ -201,21 +249,14 @@ impl Bucket for SimBucket {
         if matches!(self.fate(), Fate::Lost | Fate::Unanswered) {
             return Err(unknown("nothing came back"));
         }
-        let found = self.lock().objects.get(key).cloned();
+        let found = self.lock().objects.get(key);
         self.travel().await;
-        match found {
-            Some(bytes) if bytes.len() as u64 > bytes_max => {
-                Err(Failure::TooLarge { key: key.to_owned(), bytes: bytes.len() as u64, max: bytes_max })
-            }
-            found => Ok(found),
-        }
+        within(key, found, bytes_max)
     }
 
     async fn list(&self, prefix: &str, after: &str) -> Result<Vec<String>, Failure> {
         self.travel().await;
-        let state = self.lock();
-        let keys = state.objects.keys().filter(|key| key.starts_with(prefix) && key.as_str() > after);
-        Ok(keys.take(PAGE_KEYS_MAX).cloned().collect())
+        Ok(self.lock().objects.list(prefix, after))
     }
 
     async fn delete(&self, key: &str) -> Result<(), Failure> {
@@ -228,11 +269,11 @@ impl Bucket for SimBucket {
                 Err(unknown("it is late"))
             }
             Fate::Unanswered => {
-                self.lock().objects.remove(key);
+                self.lock().objects.delete(key);
                 Err(unknown("its answer was lost"))
             }
             Fate::Twice | Fate::Well => {
-                self.lock().objects.remove(key);
+                self.lock().objects.delete(key);
                 Ok(())
             }
         };

@@ -6,10 +6,12 @@
 //!
 //! ```text
 //!   plan ──► ops ─────────► machines (disk, clock) ──► node: steward, host, store ──► oracle
-//!    ▲        └► network ◄────────┘                        ▲                            ▲
+//!    ▲        ├► network ◄────────┤                        ▲                            ▲
+//!    │        └► bucket ◄─────────┘                        │                            │
 //!   seed ──► kernel (order, time)      owners, senders ────┘            rest, check ────┘
 //! ```
 
+pub mod bucket;
 mod check;
 pub mod clock;
 pub mod counts;
@@ -29,11 +31,13 @@ mod rest;
 mod rot;
 pub mod shrink;
 pub mod stage;
+pub mod standby;
 pub mod storage;
 pub mod sweep;
 mod takeover;
+pub mod truth;
 
-use igor_protocol::{custody::Rules, key::remember_signatures};
+use igor_protocol::{custody::Rules, key::remember_signatures, slot};
 use plan::{Plan, Wanted};
 use planted::Planted;
 use stage::Stage;
@@ -58,6 +62,8 @@ pub struct Options {
     pub wanted: Wanted,
     /// Rules of custody, of which a test leaves one out.
     pub rules: Rules,
+    /// Rules of journals in a bucket, of which a test leaves one out.
+    pub slots: slot::Rules,
     /// A mistake that all nodes make, for a test.
     pub planted: Option<Planted>,
     /// Say on stdout what happens.
@@ -69,6 +75,8 @@ pub struct Options {
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
+    /// Whether there was a bucket.
+    pub bucket: bool,
     /// What must not be and was.
     pub violation: Option<String>,
     /// Polls.
@@ -102,6 +110,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
     say(&stage, options);
     let outcome = Outcome {
         seed,
+        bucket: stage.plan.bucket,
         violation: stage.oracle.violation(),
         steps: stage.kernel.steps(),
         trace: stage.kernel.trace(),

@@ -10,7 +10,7 @@ mod watch;
 
 pub use watch::{Following, Pulse, Watched};
 
-use igor_protocol::{Nanos, NodeId, entry::Standby, ledger::Book};
+use igor_protocol::{Nanos, NodeId, custody::Status, entry::Standby, ledger::Book};
 
 /// How often a node says that its agents are well.
 pub const PULSE_EVERY: Nanos = Nanos::from_millis(200);
@@ -32,6 +32,12 @@ pub fn silent_for(me: NodeId, custodian: NodeId, standby: &Standby) -> Option<Na
     let place = standby.nodes.iter().filter(|node| **node != custodian).position(|node| *node == me)?;
     let place = if standby.any_order { 0 } else { u64::try_from(place).unwrap_or(u64::MAX) };
     Some(standby.silent_for.unwrap_or(SILENT_FOR).saturating_add(Nanos(LINE_STEP.0.saturating_mul(place))))
+}
+
+/// Whether another node has the agent, as what is here of its journal says. Whoever gave it to this one has it until that
+/// is answered; where it is gone meanwhile, this one may be the only one to go on.
+pub const fn is_anothers(status: Status) -> bool {
+    matches!(status, Status::Elsewhere | Status::Undecided)
 }
 
 impl Following {

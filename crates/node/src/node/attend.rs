@@ -111,6 +111,8 @@ impl Node {
             }
             _ => {}
         }
+        // Whoever has it now may be gone before it has said that it is well.
+        self.remember(agent).await;
     }
 
     async fn give_place_away(&self, agent: AgentId) {

@@ -27,7 +27,9 @@ use igor_spine::{
     World,
     custody::Succession,
     inspect,
-    standby::{Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, SILENT_SINCE_START, STORE_SILENT, Watched},
+    standby::{
+        Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, SILENT_SINCE_START, STORE_SILENT, Watched, is_anothers,
+    },
 };
 use igor_store::{Store, shared::identity};
 use std::{
@@ -102,7 +104,7 @@ impl Node {
     }
 
     async fn try_remember(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
-        if self.store.kind(agent) == StoreKind::Disk || self.steward.status(agent)? != Status::Elsewhere {
+        if self.store.kind(agent) == StoreKind::Disk || !is_anothers(self.steward.status(agent)?) {
             return Ok(());
         }
         self.leave_nothing_said(agent).await?;
@@ -337,7 +339,7 @@ impl Node {
         let node = self.clone();
         let book = blocking(move || node.book(agent)).await?;
         let (custodian, ledger) = (book.custodian(), book.ledger());
-        if self.steward.status(agent)? != Status::Elsewhere {
+        if !is_anothers(self.steward.status(agent)?) {
             return Ok(None);
         }
         // Where it lived until it was fenced off it may not have noticed yet.
@@ -367,10 +369,7 @@ impl Node {
         let node = self.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(STORE_WITHIN, node.store.refresh(agent)).await {
-                Ok(Ok(())) => {
-                    Box::pin(node.settled(agent)).await;
-                    node.remember(agent).await;
-                }
+                Ok(Ok(())) => Box::pin(node.settled(agent)).await,
                 Ok(Err(error)) => node.report(agent, &error.into()),
                 Err(_) => node.report(agent, &Error::StoreSilent { agent }),
             }
@@ -390,7 +389,7 @@ impl Node {
             me.stopwatches.lap(agent, Phase::Read);
             me.standby.watched.is_still_silent(agent, begun, now())
         };
-        match self.steward.succeed(agent, (custodian, epoch), self.terms(), is_still).await {
+        match Box::pin(self.steward.succeed(agent, (custodian, epoch), self.terms(), is_still)).await {
             Ok(Succession::Taken(epoch)) => {
                 tracing::warn!(%agent, from = %custodian, %epoch, "an agent is this node's from now on");
                 self.standby.watched.leave(agent);

@@ -14,7 +14,7 @@
 use super::{Doubt, Evidence, Held, Known, Memory, Rule, Rules, Status, evidence};
 use crate::{
     NodeId, Signature, Terms,
-    entry::{Action as Ordered, Custody, Declined, GenesisBody, Order, Phase},
+    entry::{Action as Ordered, Custody, Declined, GenesisBody, Order, Phase, StoreKind},
     ledger::Fault,
     units::{Epoch, Timestamp},
 };
@@ -199,6 +199,8 @@ impl Machine<'_> {
     }
 
     fn arrived(&self, journal: &Held, extends: bool, admit: bool) -> Actions {
+        // On a shared store it is what is there now, whoever went on since it was read.
+        let journal = self.known.held.as_ref().filter(|held| held.store != StoreKind::Disk).unwrap_or(journal);
         let given = journal.standing.pending().ok_or(Refusal::NotGiven)?;
         let (from, epoch) = (given.handoff.from, given.handoff.place.epoch);
         if given.handoff.to != self.me {

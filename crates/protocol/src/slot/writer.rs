@@ -7,6 +7,8 @@
 //!   nothing once the slot before it went to somebody else.
 //! - A slot that is taken by bytes that do not count is passed over, with all that follows it. One that counts ends
 //!   this writer: somebody else has custody, or this is not the journal's end.
+//! - After a slot was passed over the first append goes alone until it is there: what follows it would take the slots that
+//!   it may have to go to, for nothing, and that again and again.
 //! - Only who has custody appends, but for a change of custody, and that goes out alone: nothing is sent after it before
 //!   it was checked that it stands at the journal's end.
 //!
@@ -119,6 +121,8 @@ pub struct Writer<P, O> {
     end: Position,
     next: Ticket,
     flights: VecDeque<Flight<P, O>>,
+    /// A slot was passed over, and nothing was confirmed since.
+    passing: bool,
     /// The first append that is lost: those before it were confirmed.
     lost: Option<Ticket>,
 }
@@ -126,7 +130,7 @@ pub struct Writer<P, O> {
 impl<P, O: Clone> Writer<P, O> {
     /// A writer that goes on from here, without custody so far.
     pub const fn new(rules: Rules, end: Position) -> Self {
-        Self { rules, own: false, end, next: Ticket(0), flights: VecDeque::new(), lost: None }
+        Self { rules, own: false, end, next: Ticket(0), flights: VecDeque::new(), passing: false, lost: None }
     }
 
     /// A writer that goes on from here, with custody: whoever begins an agent.
@@ -213,6 +217,7 @@ impl<P, O: Clone> Writer<P, O> {
         };
         let Some(flight) = self.flights.get(index) else { return Turn::Lost };
         match flight.fate {
+            Fate::Sent if self.passing && index > 0 => Turn::Wait,
             Fate::Sent => Turn::Put(flight.at, flight.sealed.object.clone()),
             Fate::Taken if index == 0 => Turn::Read(flight.at),
             Fate::Taken | Fate::There => Turn::Wait,
@@ -248,6 +253,7 @@ impl<P, O: Clone> Writer<P, O> {
 
     /// What stands in a slot does not count: everything from there on goes one further, and links anew.
     fn pass_over(&mut self, void: Slot, seal: impl Fn(Position, &P) -> Sealed<O>) {
+        self.passing = true;
         let mut at = Position { number: void.next(), prev: self.end.prev };
         for flight in &mut self.flights {
             flight.sealed = seal(at, &flight.payload);
@@ -260,6 +266,7 @@ impl<P, O: Clone> Writer<P, O> {
         let mut confirmed = Vec::new();
         while let Some(flight) = self.next_confirmed().and_then(|index| self.flights.remove(index)) {
             let from = self.end.number;
+            self.passing = false;
             self.end = Position { number: flight.at.next(), prev: flight.sealed.hash };
             confirmed.push(Landed { payload: flight.payload, from, at: flight.at, next: self.end });
         }

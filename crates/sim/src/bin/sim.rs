@@ -12,11 +12,13 @@ use serde_json::json;
 use std::{process::ExitCode, thread, time::Instant};
 
 const USAGE: &str = "\
-usage: sim [--seeds N] [--from SEED] [--seed SEED] [--faults LIST] [--keep LIST] [--jobs N] [--trace] [--plan] [--json]
+usage: sim [--seeds N] [--from SEED] [--seed SEED] [--bucket yes|no] [--faults LIST] [--keep LIST] [--jobs N] [--trace]
+           [--plan] [--json]
 
   --seeds N      run so many seeds (100)
   --from SEED    beginning with this one (1)
   --seed SEED    run this one only
+  --bucket X     whether journals are in a bucket: yes, no (by the seed, one of two)
   --faults LIST  only these faults: names with commas, `none`, or `list` to see them
   --keep LIST    only these operations of the plan, by their numbers
   --jobs N       so many seeds at once (as many as there are processors)
@@ -48,6 +50,13 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--from" => args.from = number(value()?)?,
             "--seed" => (args.from, args.seeds, args.one) = (number(value()?)?, 1, true),
             "--jobs" => args.jobs = usize::try_from(number(value()?)?).unwrap_or(1),
+            "--bucket" => {
+                args.options.wanted.bucket = Some(match value()?.as_str() {
+                    "yes" => true,
+                    "no" => false,
+                    other => return Err(format!("`{other}` is neither yes nor no")),
+                })
+            }
             "--faults" => args.options.wanted.kinds = Some(kinds(&value()?)?),
             "--keep" => {
                 let numbers = value()?;
@@ -91,7 +100,8 @@ fn main() -> ExitCode {
 fn one(args: &Args) -> ExitCode {
     if args.plan {
         let (plan, numbers) = Plan::new(args.from, &args.options.wanted);
-        println!("{} nodes, {} agents, takeovers of live nodes: {}", plan.nodes, plan.agents, plan.forks);
+        let Plan { nodes, agents, bucket, forks, .. } = plan;
+        println!("{nodes} nodes, {agents} agents, in a bucket: {bucket}, takeovers of live nodes: {forks}");
         numbers.iter().zip(&plan.ops).for_each(|(number, op)| println!("{number:>4} {op}"));
     }
     let outcome = run(args.from, &args.options);
@@ -101,7 +111,7 @@ fn one(args: &Args) -> ExitCode {
         let violation = &outcome.violation;
         println!(
             "{}",
-            json!({ "seed": seed, "ok": violation.is_none(), "violation": violation, "steps": steps,
+            json!({ "seed": seed, "bucket": outcome.bucket, "ok": violation.is_none(), "violation": violation, "steps": steps,
                 "trace": format!("{trace:016x}"), "faults": faults, "moves": moves, "time_ns": time_ns,
                 "counts": counts })
         );
@@ -149,7 +159,7 @@ fn many(args: &Args) -> ExitCode {
         shrink(&args.options, failed.clone())
     });
     std::panic::set_hook(panics);
-    let never = if args.options.wanted.is_all() { totals.never() } else { Vec::new() };
+    let never = if args.options.wanted.is_all() { totals.never(args.options.wanted.bucket) } else { Vec::new() };
     if args.json {
         say_json(&totals, &never, smallest.as_ref(), took.as_secs_f64());
     } else {

@@ -1,6 +1,7 @@
 //! What every seed must leave: journals that stand, and in them all that anybody was told.
 
 use super::{
+    bucket::Cloud,
     host::ASIDE,
     machine::Machine,
     oracle::{Told, What, short},
@@ -9,16 +10,21 @@ use super::{
 use crate::{
     executor::{self, Run},
     guest::SimProgram,
+    memory::MemoryStore,
     world::SimWorld,
 };
 use igor_protocol::{
     AgentId, Body, Commit, Entry, Hash, Seq, Timestamp,
     entry::{Action, MessageId, Phase},
     ledger::Book,
+    slot::Nonce,
     verify::Verifier,
 };
 use igor_spine::{inspect, replay};
-use igor_store::{Error, Store};
+use igor_store::{
+    Error, Store,
+    shared::{Shared, Wing},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -52,11 +58,14 @@ struct Canon {
 fn agent(stage: &Stage, number: usize, home: usize) -> Result<(), String> {
     let id = stage.agents[number].id;
     let node = stage.machines[home].node().ok_or("its node is down")?;
-    let read = |store: &super::storage::NodeStore| -> Result<Vec<Commit>, String> {
+    let read = |store: &super::storage::SimStore| -> Result<Vec<Commit>, String> {
         store.read(id, Seq(0)).and_then(Iterator::collect).map_err(|e: Error| e.to_string())
     };
     let commits = read(&node.store)?;
-    execute(&commits, &node.store)?;
+    if let Some(cloud) = &stage.cloud {
+        in_bucket(stage, cloud, id, &commits)?;
+    }
+    execute(&commits, node.store.disk())?;
     let canon = read_canon(&commits)?;
     numbered("tick", &canon.ticks)?;
     numbered("message", &canon.messages)?;
@@ -83,6 +92,9 @@ fn agent(stage: &Stage, number: usize, home: usize) -> Result<(), String> {
         }
         let commits = read(&other.store)?;
         let aside = is_aside(&canon, &commits);
+        if let Some(seq) = aside.filter(|_| stage.oracle.is_shared()) {
+            return Err(format!("node {} has read another journal of it from seq {seq} on", machine.index));
+        }
         if let Some(seq) = aside {
             // In place of the canonical journal there is nothing but a branch that a takeover left.
             let newest = commits.last().map_or(0, |commit| commit.epoch().term);
@@ -96,6 +108,27 @@ fn agent(stage: &Stage, number: usize, home: usize) -> Result<(), String> {
     }
     for told in stage.oracle.told(id) {
         told_is_there(stage, &canon, &orphans, told)?;
+    }
+    Ok(())
+}
+
+/// What the bucket has is what its node has, and what whoever reads it from nothing gets.
+fn in_bucket(stage: &Stage, cloud: &Cloud, id: AgentId, commits: &[Commit]) -> Result<(), String> {
+    let heads = |commits: &[Commit]| commits.iter().map(Commit::head).collect::<Vec<_>>();
+    let truth = stage.oracle.truth().map(|truth| truth.commits(id)).unwrap_or_default();
+    if heads(&truth) != heads(commits) {
+        return Err(format!("{} commits count in the bucket, and its node has {}", truth.len(), commits.len()));
+    }
+    let key = Arc::new(super::machine::key(stage.machines.len()));
+    let wing = Wing { bucket: cloud.copy(), id: cloud.id(), key, nonce: Nonce([0xff; 16]), bundle_slots_min: 1 };
+    let text = |e: Error| e.to_string();
+    let reader = Shared::open(Arc::new(MemoryStore::default()), Some(wing)).map_err(text)?;
+    let (run, _) = executor::run(&SimWorld::new(0, Timestamp(0)), None, reader.attach(id, u64::MAX), &mut []);
+    let Run::Done(attached) = run else { return Err("the reading was interrupted".to_owned()) };
+    attached.map_err(|e| format!("who reads it from nothing fails: {e}"))?;
+    let found: Vec<Commit> = reader.read(id, Seq(0)).and_then(Iterator::collect).map_err(text)?;
+    if heads(&found) != heads(commits) {
+        return Err(format!("who reads it from nothing gets {} commits of {}", found.len(), commits.len()));
     }
     Ok(())
 }
@@ -129,7 +162,7 @@ fn stands(commits: &[Commit], machine: &Machine) -> Result<(), String> {
     let mut verifier = Verifier::new();
     for commit in commits {
         verifier
-            .push(commit, &*node.store)
+            .push(commit, &**node.store.disk())
             .map_err(|e| format!("a branch set aside at node {}: {e}", machine.index))?;
     }
     Ok(())
@@ -194,6 +227,9 @@ fn told_is_there(stage: &Stage, canon: &Canon, orphans: &Places, told: Told) -> 
         What::Message(n) => format!("message {n}"),
     };
     let of = format!("{what}, told by node {} in term {} at seq {}", told.node, told.term, told.seq);
+    if stage.oracle.is_shared() {
+        return Err(format!("{of}, is not in the journal"));
+    }
     if told.term > canon.term && stage.machines[told.node].is_ruined() {
         stage.counts.add("told on a branch that is gone with its disk");
         return Ok(());

@@ -2,19 +2,19 @@
 //!
 //! Invariants kept here:
 //! - Everything that an agent appends here is appended by one task, which has its lease.
-//! - A life that fails is begun again, until somebody stops it.
+//! - A life that fails is begun again, until somebody stops it; of an agent in a bucket only by custody of its own.
 
 use super::{
     clock::NodeWorld,
     machine::Machine,
     node::{attend, judge},
     oracle::{Oracle, short},
-    planted,
-    storage::NodeStore,
+    planted, standby,
+    storage::SimStore,
 };
 use crate::guest::SimProgram;
 use igor_protocol::{
-    AgentId, Body, Chain, Entry, Hash, Manifest, Nanos, NodeId, Seq,
+    AgentId, Body, Chain, Entry, Epoch, Hash, Manifest, Nanos, NodeId, Seq,
     entry::{EndCause, Genesis, Order},
     transfer::{Manner, Offer, Reason, Refusal},
 };
@@ -42,13 +42,13 @@ const BYTES_MAX: u64 = 64 << 20;
 /// Where branches are kept that a takeover orphaned.
 pub const ASIDE: &str = "aside";
 
-type Kept = Restored<SimProgram, NodeStore, NodeWorld>;
+type Kept = Restored<SimProgram, SimStore, NodeWorld>;
 
 /// The lives of a machine.
 pub struct SimHost {
     machine: Arc<Machine>,
     world: Arc<NodeWorld>,
-    store: Arc<NodeStore>,
+    store: Arc<SimStore>,
     lives: Mutex<BTreeMap<AgentId, Arc<Slot>>>,
     kept: Mutex<BTreeMap<AgentId, Kept>>,
     /// Agents whose custody is attended to, each with whether there is more to do since.
@@ -60,7 +60,12 @@ struct Slot {
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     stopping: AtomicBool,
     over: watch::Sender<Option<Result<(), String>>>,
+    /// As it was shown last.
+    seen: Arc<Mutex<Option<Snapshot>>>,
 }
+
+/// How a life ended, once it has.
+pub type Over = watch::Receiver<Option<Result<(), String>>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -68,7 +73,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl SimHost {
     /// No lives yet.
-    pub fn new(machine: Arc<Machine>, world: Arc<NodeWorld>, store: Arc<NodeStore>) -> Self {
+    pub fn new(machine: Arc<Machine>, world: Arc<NodeWorld>, store: Arc<SimStore>) -> Self {
         Self { machine, world, store, lives: Mutex::default(), kept: Mutex::default(), attended: Mutex::default() }
     }
 
@@ -76,6 +81,22 @@ impl SimHost {
     pub fn commands(&self, agent: AgentId) -> Option<mpsc::Sender<Command>> {
         let slot = lock(&self.lives).get(&agent).cloned()?;
         lock(&slot.commands).clone()
+    }
+
+    /// The agents that live here, as each was shown last.
+    pub fn seen(&self) -> Vec<Snapshot> {
+        let slots: Vec<_> = lock(&self.lives).values().cloned().collect();
+        slots.iter().filter_map(|slot| lock(&slot.seen).clone()).collect()
+    }
+
+    /// Whether an agent has a life here.
+    pub fn carries(&self, agent: AgentId) -> bool {
+        lock(&self.lives).contains_key(&agent)
+    }
+
+    /// Whether an instance of an agent is ready.
+    pub fn has_kept(&self, agent: AgentId) -> bool {
+        lock(&self.kept).contains_key(&agent)
     }
 
     /// Whether somebody is to attend to an agent from now on, since nobody does.
@@ -99,13 +120,13 @@ impl SimHost {
     /// Begins an agent. It lives when custody says so.
     pub async fn create(&self, genesis: Genesis, manifest: Manifest, program: Vec<u8>) -> Result<(), Error> {
         let agent = genesis.body.agent_id();
-        let _guard = self.machine.oracle.begins(self.machine.index, agent, 0);
+        let _guard = self.machine.oracle.begins(self.machine.index, agent, Epoch::default());
         self.store.put_blob(program).await?;
         self.store.put_blob(manifest.encode()).await?;
         Life::create(self.parts(), genesis, manifest).await.map(drop)
     }
 
-    fn parts(&self) -> Parts<SimProgram, NodeStore, NodeWorld> {
+    fn parts(&self) -> Parts<SimProgram, SimStore, NodeWorld> {
         Parts {
             program: Arc::new(planted::program(self.machine.planted, self.machine.index)),
             store: self.store.clone(),
@@ -119,6 +140,7 @@ impl SimHost {
         agent: AgentId,
         commands: &mut mpsc::Receiver<Command>,
         settings: Settings,
+        seen: Arc<Mutex<Option<Snapshot>>>,
     ) -> Result<Ending, Error> {
         let kept = lock(&self.kept).remove(&agent);
         let followed = match kept {
@@ -130,7 +152,7 @@ impl SimHost {
             None => Life::open(self.parts(), agent).await?,
         };
         let (node, oracle) = (self.machine.index, self.machine.oracle.clone());
-        let outbox = Told { node, agent, oracle };
+        let outbox = Told { node, agent, oracle, seen };
         let (never, closed) = mpsc::channel(1);
         drop(never);
         life.run(settings, std::mem::replace(commands, closed), outbox).await
@@ -145,7 +167,8 @@ impl SimHost {
             if slot.stopping.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let ending = Box::pin(self.live(agent, &mut commands, settings(agent, forgive))).await;
+            let (settings, seen) = (settings(agent, forgive), slot.seen.clone());
+            let ending = Box::pin(self.live(agent, &mut commands, settings, seen)).await;
             *lock(&slot.commands) = None;
             let stopping = slot.stopping.load(Ordering::Relaxed);
             forgive = false;
@@ -154,6 +177,9 @@ impl SimHost {
                 Ok(_) if stopping => return Ok(()),
                 Ok(Ending::Ended(cause)) => {
                     self.machine.counts.add("agent ended");
+                    if self.machine.oracle.is_shared() {
+                        return Ok(()); // whoever funds it finds who has it
+                    }
                     if self.wait_for_money(agent, cause, slot).await? {
                         return Ok(());
                     }
@@ -165,7 +191,8 @@ impl SimHost {
                 }
                 Err(error) => {
                     judge(&self.machine, &format!("the life of {}", short(agent)), &error);
-                    if stopping {
+                    // What an append left that failed is not known here: it is read again, and fenced off.
+                    if stopping || self.machine.oracle.is_shared() {
                         return Err(error.to_string());
                     }
                     self.world.doze(Nanos::from_millis(200), Nanos::from_secs(1)).await;
@@ -296,11 +323,16 @@ impl Host for SimHost {
             commands: Mutex::default(),
             stopping: AtomicBool::new(false),
             over: watch::Sender::new(None),
+            seen: Arc::default(),
         });
         lock(&self.lives).insert(agent, slot.clone());
-        let Some(host) = self.machine.node().map(|node| node.host.clone()) else { return };
-        let term = self.store.tail(agent).ok().flatten().map_or(0, |chain| chain.epoch.term);
-        let guard = self.machine.oracle.begins(self.machine.index, agent, term);
+        let Some(node) = self.machine.node() else { return };
+        let (host, machine) = (node.host.clone(), self.machine.clone());
+        let epoch = self.store.tail(agent).ok().flatten().map_or(Epoch::default(), |chain| chain.epoch);
+        let guard = machine.oracle.begins(machine.index, agent, epoch);
+        if machine.oracle.is_shared() {
+            standby::collect_while(&machine, agent, slot.over.subscribe());
+        }
         self.machine.spawn(async move {
             let ended = lease.unless_revoked(Box::pin(host.carry(agent, &slot))).await;
             drop(guard);
@@ -309,7 +341,13 @@ impl Host for SimHost {
                 lives.remove(&agent);
             }
             drop(lives);
-            slot.over.send_replace(Some(ended.unwrap_or(Ok(()))));
+            let ended = ended.unwrap_or(Ok(()));
+            let failed = ended.is_err() && machine.oracle.is_shared();
+            drop(lease);
+            slot.over.send_replace(Some(ended));
+            if failed {
+                standby::life_failed(&machine, &node, agent);
+            }
         });
     }
 
@@ -380,6 +418,7 @@ struct Told {
     node: usize,
     agent: AgentId,
     oracle: Oracle,
+    seen: Arc<Mutex<Option<Snapshot>>>,
 }
 
 impl Outbox for Told {
@@ -410,6 +449,7 @@ impl Outbox for Told {
 
     fn watch(&mut self, snapshot: &Snapshot) {
         self.oracle.show(self.node, snapshot);
+        *lock(&self.seen) = Some(snapshot.clone());
     }
 
     fn appended(&mut self, _: Nanos) {}

@@ -5,6 +5,7 @@
 //! - A process whose store cannot say what is durable ends, as the real one does.
 
 use super::{
+    bucket::{Cloud, NodeBucket},
     clock::{NodeWorld, Skew},
     counts::Counts,
     dice::Dice,
@@ -14,20 +15,27 @@ use super::{
     node,
     oracle::Oracle,
     planted::Planted,
-    storage::{NodeStore, note_in},
+    standby::Standby,
+    storage::{NodeStore, SimStore, note_in},
 };
 use crate::files::{Crash, Refused, SimDisk};
-use igor_protocol::{AgentId, KeyPair, Nanos, NodeId, Terms, custody::Rules};
-use igor_spine::custody::Steward;
-use igor_store::{Error, Store};
+use igor_protocol::{AgentId, KeyPair, Nanos, NodeId, Terms, custody::Rules, slot::Nonce};
+use igor_spine::{World, custody::Steward};
+use igor_store::{
+    Error, Store,
+    shared::{Shared, Wing},
+};
 use std::{
     collections::BTreeSet,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+/// Slots that are worth a bundle: few, so that much is collected in a short life.
+const BUNDLE_SLOTS_MIN: u64 = 6;
+
 /// Custody on one machine.
-pub type SimSteward = Steward<NodeStore, NodeWorld, SimPeers, SimHost>;
+pub type SimSteward = Steward<SimStore, NodeWorld, SimPeers, SimHost>;
 
 /// What its operator wants, and what is wrong with it now.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +46,8 @@ pub struct Conduct {
     pub refuses: bool,
     /// No agent restores here.
     pub spoils: bool,
+    /// It goes on with agents of others.
+    pub stands_by: bool,
     /// Its syncs take so many times as long.
     pub slow_disk: u64,
     /// How it goes down if its disk takes it down.
@@ -51,11 +61,13 @@ pub struct Node {
     /// Its clocks.
     pub world: Arc<NodeWorld>,
     /// Its store.
-    pub store: Arc<NodeStore>,
+    pub store: Arc<SimStore>,
     /// The lives that it carries.
     pub host: Arc<SimHost>,
     /// Its custody.
     pub steward: Arc<SimSteward>,
+    /// What it knows of agents of others.
+    pub standby: Standby,
 }
 
 /// A machine.
@@ -77,6 +89,7 @@ pub struct Machine {
     /// What happened.
     pub counts: Counts,
     rules: Rules,
+    cloud: Option<Cloud>,
     /// A mistake that it makes, for a test.
     pub planted: Option<Planted>,
     conduct: Mutex<Conduct>,
@@ -111,13 +124,15 @@ pub struct Make {
 
 impl Machine {
     /// A machine with an empty disk, which is not up yet.
-    pub fn new(make: &Make, kernel: Kernel, net: Net, oracle: Oracle, counts: Counts) -> Arc<Self> {
+    pub fn new(make: &Make, net: Net, oracle: Oracle, counts: Counts, cloud: Option<Cloud>) -> Arc<Self> {
+        let kernel = net.kernel.clone();
         let Make { index, seed, terms, rules, planted } = *make;
         let mut dice = Dice::new(seed, 0x6d61_6368 + index as u64);
         let conduct = Conduct {
             terms,
             refuses: false,
             spoils: false,
+            stands_by: true,
             slow_disk: 1,
             crash: Crash::Power,
             down_for: Nanos::from_secs(1),
@@ -138,6 +153,7 @@ impl Machine {
             oracle,
             counts,
             rules,
+            cloud,
             planted,
             conduct: Mutex::new(conduct),
             state: Mutex::new(state),
@@ -273,6 +289,9 @@ impl Machine {
         };
         self.oracle.log(|| format!("n{} goes down: {crash:?}", self.index));
         self.net.leave(self.index, crash == Crash::Power);
+        if let Some(cloud) = &self.cloud {
+            cloud.process(self.index, None);
+        }
         self.kernel.kill(self.index);
         drop(node);
         let before = self.disk.losses();
@@ -307,7 +326,7 @@ impl Machine {
 
     /// Starts it, if it is down.
     pub fn boot(self: &Arc<Self>) {
-        let dice = {
+        let (boot, dice) = {
             let mut state = self.state();
             if state.up || state.ruined {
                 return;
@@ -315,16 +334,17 @@ impl Machine {
             state.up = true;
             state.held_down = false;
             state.boot += 1;
-            Dice::new(state.dice.number(), state.boot)
+            (state.boot, Dice::new(state.dice.number(), state.boot))
         };
         self.kernel.power_on(self.index);
         let world = Arc::new(NodeWorld::new(self.kernel.clone(), self.skew.clone(), dice));
-        let store = match NodeStore::open(self, &world) {
-            Ok(store) => store,
+        let wing = self.cloud.clone().map(|cloud| self.wing(cloud, &world, boot));
+        let store = match NodeStore::open(self, &world).and_then(|disk| Shared::open(disk, wing)) {
+            Ok(store) => Arc::new(store),
             Err(error) => return self.does_not_open(&error),
         };
         self.oracle.log(|| format!("n{} is up", self.index));
-        store.check_recovered(&self.oracle);
+        store.disk().check_recovered(&self.oracle);
         for name in store.list_local().unwrap_or_default() {
             // What was durable before anybody was told of it.
             if let Some(bytes) = store.get_local(&name).ok().flatten() {
@@ -336,9 +356,18 @@ impl Machine {
         let peers = Arc::new(SimPeers::new(self.net.clone(), self.index));
         let steward = Steward::new(self.key.clone(), store.clone(), world.clone(), peers, host.clone());
         let steward = Arc::new(steward.keeping(self.rules));
-        let node = Arc::new(Node { world, store, host, steward });
+        let node = Arc::new(Node { world, store, host, steward, standby: Standby::default() });
         self.state().node = Some(node.clone());
         node::begin(self, &node);
+    }
+
+    /// The bucket, for a process that begins.
+    fn wing(&self, cloud: Cloud, world: &Arc<NodeWorld>, boot: u64) -> Wing<NodeBucket> {
+        let mut nonce = Nonce([0; 16]);
+        world.random(&mut nonce.0);
+        let (id, hasty) = (cloud.id(), self.planted == Some(Planted::AnswersBeforePut));
+        let bucket = NodeBucket::new(cloud, world.clone(), self.index, boot, hasty);
+        Wing { bucket, id, key: self.key.clone(), nonce, bundle_slots_min: BUNDLE_SLOTS_MIN }
     }
 
     fn does_not_open(self: &Arc<Self>, error: &Error) {

@@ -11,7 +11,7 @@ use super::{
     link::{self, SimLink, Wire},
 };
 use igor_protocol::{AgentId, Nanos, NodeId, custody::Tidings};
-use igor_spine::{custody::Peers, moving::Cut};
+use igor_spine::{custody::Peers, moving::Cut, standby::Pulse};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::mpsc;
 
@@ -34,6 +34,8 @@ pub enum Incoming {
     Asked(NodeId, AgentId),
     /// Another machine is there again.
     Connected(NodeId),
+    /// Agents are well at another machine.
+    Pulse(NodeId, Vec<Pulse>),
 }
 
 /// The network. Clones are the same one.
@@ -102,6 +104,12 @@ impl Net {
         for other in nodes.iter().filter(|other| **other != nodes[node]) {
             self.post(node, *other, || Incoming::Connected(nodes[node]));
         }
+    }
+
+    /// A machine says to another that agents are well there.
+    pub fn pulse(&self, from: usize, to: NodeId, pulses: &[Pulse]) {
+        let me = self.lock().nodes[from];
+        self.post(from, to, || Incoming::Pulse(me, pulses.to_vec()));
     }
 
     /// A machine is gone. With `silent` nobody is told: its streams just stand still.

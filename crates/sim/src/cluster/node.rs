@@ -2,7 +2,7 @@
 
 use super::machine::{Machine, Node};
 use super::net::Incoming;
-use super::oracle::short;
+use super::{oracle::short, standby};
 use igor_protocol::{
     AgentId, Nanos,
     custody::{Event, Status},
@@ -33,6 +33,7 @@ pub(super) fn begin(machine: &Arc<Machine>, node: &Arc<Node>) {
             serve(&serving, &served, incoming);
         }
     });
+    standby::begin(machine, node);
     let (machine, node) = (machine.clone(), node.clone());
     machine.clone().spawn(async move { tend(&machine, &node).await });
 }
@@ -61,6 +62,7 @@ fn serve(machine: &Arc<Machine>, node: &Arc<Node>, incoming: Incoming) {
                     steward.peers().ask(other, agent);
                 }
             }
+            Incoming::Pulse(from, pulses) => standby::heard(&on, &node, from, &pulses),
         }
     });
 }
@@ -69,6 +71,13 @@ async fn tend(machine: &Arc<Machine>, node: &Arc<Node>) {
     loop {
         wake(machine, node).await;
         for agent in agents(node) {
+            if node.steward.is_shared(agent) {
+                // What another node has since is heard of by its pulses.
+                if matches!(node.steward.status(agent), Ok(Status::Custodian)) && !node.host.carries(agent) {
+                    standby::tend(machine, node, agent);
+                }
+                continue;
+            }
             // What is left to be done is attended to.
             if !matches!(node.steward.status(agent), Ok(Status::Given(_) | Status::Unfinished)) {
                 time_passed(machine, node, agent).await;
@@ -81,6 +90,7 @@ async fn tend(machine: &Arc<Machine>, node: &Arc<Node>) {
 /// Wakes those that are asleep: all after a start, and later each that did not read before.
 async fn wake(machine: &Arc<Machine>, node: &Node) {
     let mut woken = Vec::new();
+    // What is in a bucket is awake: the store knows what peers could say.
     for agent in agents(node).into_iter().filter(|agent| !node.steward.is_awake(*agent)) {
         match node.steward.wake(agent).await {
             Ok(_) => woken.push(agent),
@@ -114,7 +124,7 @@ pub(super) fn attend(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
     }
 }
 
-async fn attend_until_settled(machine: &Arc<Machine>, node: &Node, agent: AgentId) {
+async fn attend_until_settled(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
     let mut pause = AGAIN_AFTER;
     loop {
         node.world.sleep(pause).await;
@@ -123,6 +133,9 @@ async fn attend_until_settled(machine: &Arc<Machine>, node: &Node, agent: AgentI
         match Box::pin(node.steward.settle(agent)).await {
             Ok(true) if node.host.has_attended(agent) => {
                 machine.counts.add_many("pursue answered", u64::from(given));
+                if node.steward.is_shared(agent) {
+                    return standby::tend(machine, node, agent);
+                }
                 return time_passed(machine, node, agent).await;
             }
             Ok(_) => {}
@@ -150,6 +163,11 @@ pub(super) fn judge_custody(machine: &Arc<Machine>, what: &str, error: &CustodyE
 pub(super) fn judge(machine: &Arc<Machine>, what: &str, error: &Error) {
     use igor_store::Error as Stored;
     let expected = match error {
+        // Somebody else went on with it, or it has to be read again.
+        Error::Store(error) if error.is_overtaken() && machine.oracle.is_shared() => {
+            machine.counts.add("overtaken");
+            true
+        }
         Error::Store(Stored::Full { .. } | Stored::Poisoned { .. } | Stored::Io { .. }) | Error::NoJournal(_) => true,
         _ if machine.oracle.is_rotten(machine.index) => {
             machine.counts.add("bit rot reported");

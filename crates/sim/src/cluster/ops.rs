@@ -5,6 +5,7 @@
 //! - Only what really happened is counted.
 
 use super::{
+    bucket::{Cloud, Trouble},
     machine::Machine,
     owner::within,
     plan::{Kind, Op, When, Who},
@@ -18,7 +19,7 @@ use igor_store::{Store, files::SyncPoint};
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::oneshot;
 
-use super::{FAULTS_MIN, dice::Dice, rot};
+use super::{FAULTS_MIN, dice::Dice, rot, standby};
 
 /// How often one is tried.
 const ATTEMPTS_MAX: usize = 8;
@@ -113,8 +114,20 @@ async fn carry_out(stage: &Arc<Stage>, machine: &Arc<Machine>, op: Op, number: u
 
 /// Does it to a machine, if it can be done. Says whether it was.
 fn strike(stage: &Stage, machine: &Arc<Machine>, op: Op) -> bool {
+    if let Some(cloud) = stage.cloud.as_ref().filter(|_| op.kind.is_for(true) && !op.kind.is_for(false)) {
+        return strike_bucket(stage, machine, cloud, op);
+    }
     match op.kind {
-        Kind::Move | Kind::Takeover | Kind::Partition | Kind::OneWay => false,
+        // Those are done elsewhere.
+        Kind::Move
+        | Kind::Takeover
+        | Kind::Partition
+        | Kind::OneWay
+        | Kind::Outage
+        | Kind::CutFromBucket
+        | Kind::Requests
+        | Kind::SlowBucket
+        | Kind::Ruin => false,
         Kind::Kill => machine.kill(Crash::Process, Some(op.time)),
         Kind::PowerCut => machine.kill(Crash::Power, Some(op.time)),
         Kind::CrashInWrite => {
@@ -173,7 +186,41 @@ fn strike(stage: &Stage, machine: &Arc<Machine>, op: Op) -> bool {
     }
 }
 
+/// Does it to the bucket, to the way there, or to a machine that others go on without.
+fn strike_bucket(stage: &Stage, machine: &Arc<Machine>, cloud: &Cloud, op: Op) -> bool {
+    let often = |n: u64| op.choice / 200_u64.pow(u32::try_from(n).unwrap_or(0)) % 200;
+    match op.kind {
+        Kind::Outage => cloud.goes_away(),
+        Kind::CutFromBucket => cloud.cut(machine.index),
+        Kind::Requests => cloud.trouble(Trouble {
+            lost: often(0),
+            unanswered: often(1),
+            late: often(2),
+            twice: often(3),
+            throttled: often(4),
+        }),
+        Kind::SlowBucket => cloud.slow(2 + op.choice % 60),
+        _ => {
+            let left = stage.machines.iter().filter(|machine| !machine.is_ruined()).count();
+            if machine.is_ruined() || left <= 2 {
+                return false;
+            }
+            machine.retire();
+        }
+    }
+    true
+}
+
 fn undo(stage: &Stage, machine: &Arc<Machine>, op: Op) {
+    if let Some(cloud) = &stage.cloud {
+        match op.kind {
+            Kind::Outage => cloud.is_back(),
+            Kind::CutFromBucket => cloud.join(machine.index),
+            Kind::Requests => cloud.trouble(Trouble::USUAL),
+            Kind::SlowBucket => cloud.slow(1),
+            _ => {}
+        }
+    }
     match op.kind {
         Kind::Pause => stage.kernel.resume(machine.index),
         Kind::Messages => stage.net.spoil(0, 0, 0),
@@ -266,6 +313,7 @@ pub(super) async fn give(
         if let Err(Failed::Own(error)) = &moved {
             super::node::judge_custody(&of.machines[source], "a move", error);
         }
+        standby::remember(&of.machines[source], &node, agent);
         drop(told.send(moved));
     });
     within(stage, Nanos::from_secs(120), heard).await?.ok()

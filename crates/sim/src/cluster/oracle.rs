@@ -3,11 +3,11 @@
 //! Invariants kept here:
 //! - The oracle sees what nobody in the cluster can see, all machines at once, and tells none of them.
 //! - It believes only what was durable or told: commits that a store confirmed, records that a keystore confirmed,
-//!   ticks that were announced, messages that were acknowledged.
+//!   ticks that were announced, messages that were acknowledged; and of journals in a bucket what stood first in each slot.
 
-use super::{counts::Counts, kernel::Kernel};
+use super::{counts::Counts, kernel::Kernel, truth::Truth};
 use igor_protocol::{
-    AgentId, Chain, Commit, Hash, NodeId, Seq,
+    AgentId, Chain, Commit, Epoch, Hash, NodeId, Seq,
     custody::{Memory, Note},
     entry::{Custody, Phase},
 };
@@ -25,6 +25,8 @@ pub struct Oracle {
     counts: Counts,
     /// Whether takeovers are ordered of live nodes too, so that two branches may run.
     forks: bool,
+    /// The journals in the bucket, where they are there.
+    truth: Option<Truth>,
     prints: bool,
     state: Arc<Mutex<State>>,
 }
@@ -51,7 +53,7 @@ struct State {
 struct Lives {
     serial: u64,
     node: usize,
-    term: u64,
+    epoch: Epoch,
 }
 
 /// An agent as it was shown last.
@@ -100,8 +102,8 @@ pub struct Base {
 
 impl Oracle {
     /// Sees a cluster from its beginning.
-    pub fn new(kernel: Kernel, counts: Counts, forks: bool, prints: bool) -> Self {
-        Self { kernel, counts, forks, prints, state: Arc::default() }
+    pub fn new(kernel: Kernel, counts: Counts, forks: bool, truth: Option<Truth>, prints: bool) -> Self {
+        Self { kernel, counts, forks, truth, prints, state: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -111,6 +113,16 @@ impl Oracle {
     /// Whether takeovers are ordered of live nodes too.
     pub const fn forks(&self) -> bool {
         self.forks
+    }
+
+    /// The journals in the bucket, where they are there.
+    pub const fn truth(&self) -> Option<&Truth> {
+        self.truth.as_ref()
+    }
+
+    /// Whether the agents' journals are in a bucket: whoever is overtaken may live on until it notices.
+    pub const fn is_shared(&self) -> bool {
+        self.truth.is_some()
     }
 
     /// Something that must not be.
@@ -160,7 +172,9 @@ impl Oracle {
     pub fn committed(&self, node: usize, commit: &Commit) {
         let agent = commit.agent();
         let mut state = self.lock();
-        let key = (agent, commit.epoch().term, commit.first().0);
+        // In a bucket there is one branch, whatever its terms.
+        let term = if self.is_shared() { 0 } else { commit.epoch().term };
+        let key = (agent, term, commit.first().0);
         let leads = (commit.next(), commit.head());
         let known = *state.commits.entry(key).or_insert(leads);
         state.tails.insert((node, agent), commit.end());
@@ -259,21 +273,26 @@ impl Oracle {
     }
 
     /// A life begins. It is over when what comes back is dropped.
-    pub fn begins(&self, node: usize, agent: AgentId, term: u64) -> LifeGuard {
+    pub fn begins(&self, node: usize, agent: AgentId, epoch: Epoch) -> LifeGuard {
         let mut state = self.lock();
         state.serial += 1;
         let serial = state.serial;
         let lives = state.lives.entry(agent).or_default();
-        let other = lives.iter().find(|other| !self.forks || other.term == term).copied();
-        lives.push(Lives { serial, node, term });
+        let conflicts = |other: &&Lives| match &self.truth {
+            // One that was fenced off may not know of it yet.
+            Some(_) => other.epoch == epoch,
+            None => !self.forks || other.epoch.term == epoch.term,
+        };
+        let other = lives.iter().find(conflicts).copied();
+        lives.push(Lives { serial, node, epoch });
         drop(state);
-        self.log(|| format!("n{node} {} lives, term {term}", short(agent)));
+        self.log(|| format!("n{node} {} lives, epoch {epoch}", short(agent)));
         if let Some(other) = other {
             self.violate(format!(
-                "{} lives twice: at node {} in term {}, and at node {node} in term {term}",
+                "{} lives twice: at node {} in epoch {}, and at node {node} in epoch {epoch}",
                 short(agent),
                 other.node,
-                other.term
+                other.epoch
             ));
         }
         LifeGuard { oracle: self.clone(), agent, serial }
@@ -282,14 +301,28 @@ impl Oracle {
     /// Where an agent lives now, newest branch first.
     pub fn lives(&self, agent: AgentId) -> Vec<usize> {
         let mut lives = self.lock().lives.get(&agent).cloned().unwrap_or_default();
-        lives.sort_by_key(|life| std::cmp::Reverse((life.term, life.serial)));
+        let n = |epoch: Epoch| if self.is_shared() { epoch.n } else { 0 };
+        lives.sort_by_key(|life| std::cmp::Reverse((life.epoch.term, n(life.epoch), life.serial)));
         lives.iter().map(|life| life.node).collect()
+    }
+
+    /// Whoever says something of a journal in a bucket says what stands there, whatever it has on its disk.
+    fn must_stand(&self, agent: AgentId, told: &Told) {
+        let Some(truth) = &self.truth else { return };
+        if !truth.has(agent, told.seq, told.head) {
+            let Told { node, term, seq, what, .. } = told;
+            let of = short(agent);
+            self.violate(format!("node {node} told {what:?} of {of} in term {term} at seq {seq}, which no slot has"));
+        }
     }
 
     /// A tick was announced.
     pub fn announced(&self, node: usize, agent: AgentId, tick: &TickEvent) {
         let told = Told { term: tick.epoch.term, seq: tick.seq, head: tick.head, node, what: What::Tick(tick.tick.0) };
         self.counts.add("tick");
+        self.must_stand(agent, &told);
+        let late = self.truth.as_ref().is_some_and(|truth| tick.epoch < truth.epoch(agent));
+        self.counts.add_many("tick told after a fence, and in its slot before", u64::from(late));
         self.lock().told.entry(agent).or_default().push(told);
     }
 
@@ -315,6 +348,7 @@ impl Oracle {
                 told.seq
             ));
         }
+        self.must_stand(agent, &told);
         self.counts.add("message delivered");
         self.lock().told.entry(agent).or_default().push(told);
     }
@@ -331,9 +365,10 @@ impl Oracle {
             let agent = short(snapshot.chain.agent);
             self.violate(format!("{agent} at node {node} was given {funded}, has {balance} and spent {spent}"));
         }
-        let (agent, term) = (snapshot.chain.agent, snapshot.chain.epoch.term);
+        let (agent, epoch) = (snapshot.chain.agent, snapshot.chain.epoch);
+        let n = |epoch: Epoch| (epoch.term, if self.is_shared() { epoch.n } else { 0 });
         let mut state = self.lock();
-        if state.shown.get(&agent).is_none_or(|before| before.snapshot.chain.epoch.term <= term) {
+        if state.shown.get(&agent).is_none_or(|before| n(before.snapshot.chain.epoch) <= n(epoch)) {
             state.shown.insert(agent, Shown { node, snapshot: snapshot.clone() });
         }
     }

@@ -7,13 +7,15 @@
 
 use super::{
     dice::{Dice, mix},
+    node::judge_custody,
     oracle::{Told, What, short},
     stage::{Agent, PROGRAM, Stage},
+    standby::tend,
 };
 use igor_protocol::{
     AgentId, Credits, Nanos, Timestamp,
-    custody::Event,
-    entry::{Action, MessageId, OrderBody, Sender},
+    custody::{Event, Status},
+    entry::{Action, MessageId, Order, OrderBody, Sender},
 };
 use igor_spine::command::{Command, Delivered, Parcel, Refused};
 use igor_store::Store;
@@ -47,6 +49,10 @@ async fn deploy(stage: &Arc<Stage>, number: usize) {
         if let Some(node) = machine.node() {
             let (genesis, manifest, id) = (agent.genesis.clone(), agent.manifest.clone(), agent.id);
             machine.spawn(async move {
+                if node.store.wing().is_some() {
+                    // An attempt before this may have come so far.
+                    drop(node.store.attach(id, 1 << 20).await);
+                }
                 let there = node.store.tail(id).ok().flatten().is_some();
                 let begun = there
                     || match node.steward.claim_new(&genesis.body).await {
@@ -63,6 +69,9 @@ async fn deploy(stage: &Arc<Stage>, number: usize) {
         }
         if heard.await == Ok(true) {
             stage.oracle.log(|| format!("{} was deployed at n{}", short(agent.id), machine.index));
+            return;
+        }
+        if machine.is_ruined() {
             return;
         }
         stage.kernel.sleep(Nanos::from_millis(300)).await;
@@ -96,6 +105,9 @@ async fn send_all(stage: &Arc<Stage>, number: usize) {
                 continue;
             }
             let answer = deliver(stage, &way, parcel(stage.seed, number, n)).await;
+            if answer.as_ref().is_none_or(Result::is_err) {
+                stage.oracle.log(|| format!("message {n} of {} at n{node}: {answer:?}", short(agent.id)));
+            }
             let Some(answer) = answer.filter(|_| trouble != 1) else { continue };
             if let Some(now) = answered(stage, agent, node, n, &answer) {
                 agent.sent.store(now, Ordering::Relaxed);
@@ -116,6 +128,8 @@ fn answered(stage: &Stage, agent: &Agent, node: usize, n: u64, answer: &Result<D
             stage.oracle.acknowledged(agent.id, told);
             Some(n)
         }
+        // Whoever was fenced off says what it knew; whether anything is missing is looked at in the end.
+        Err(Refused::Gap { .. }) if stage.oracle.is_shared() => None,
         Err(Refused::Gap { expected }) if *expected < n => {
             if stage.oracle.takeovers(agent.id).is_empty() {
                 let id = short(agent.id);
@@ -196,6 +210,33 @@ async fn fund(stage: &Arc<Stage>, number: usize) {
                 Some(Ok(Err(refused))) => stage.oracle.log(|| format!("an order was refused: {refused}")),
                 _ => {}
             }
+        }
+        if stage.oracle.is_shared() && stage.oracle.lives(agent.id).is_empty() {
+            revive(stage, &order).await;
+        }
+    }
+}
+
+/// Gives an order to the node that has an agent which ended, and has no life.
+async fn revive(stage: &Arc<Stage>, order: &Order) {
+    let agent = order.body.agent;
+    for machine in &stage.machines {
+        let Some(node) = machine.node() else { continue };
+        if !matches!(node.steward.status(agent), Ok(Status::Custodian)) {
+            continue;
+        }
+        let (told, heard) = oneshot::channel();
+        let (on, order) = (machine.clone(), order.clone());
+        machine.spawn(async move {
+            let done = Box::pin(node.steward.order(order)).await;
+            if let Err(error) = &done {
+                judge_custody(&on, "an order", error);
+            }
+            let _ = told.send(done.is_ok());
+            tend(&on, &node, agent);
+        });
+        if let Some(Ok(true)) = within(stage, ANSWER, heard).await {
+            stage.counts.add("funded");
         }
     }
 }

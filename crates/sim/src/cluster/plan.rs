@@ -34,11 +34,16 @@ pub enum Kind {
     Price,
     Move,
     Takeover,
+    Outage,
+    CutFromBucket,
+    Requests,
+    SlowBucket,
+    Ruin,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Kill,
         Self::PowerCut,
         Self::CrashInWrite,
@@ -58,6 +63,11 @@ impl Kind {
         Self::Price,
         Self::Move,
         Self::Takeover,
+        Self::Outage,
+        Self::CutFromBucket,
+        Self::Requests,
+        Self::SlowBucket,
+        Self::Ruin,
     ];
 
     /// Its name in reports and options.
@@ -82,6 +92,20 @@ impl Kind {
             Self::Price => "price",
             Self::Move => "move",
             Self::Takeover => "takeover",
+            Self::Outage => "outage",
+            Self::CutFromBucket => "cut-from-bucket",
+            Self::Requests => "requests",
+            Self::SlowBucket => "slow-bucket",
+            Self::Ruin => "ruin",
+        }
+    }
+
+    /// Whether it is done to clusters with a bucket, to those without, or to both.
+    pub const fn is_for(self, bucket: bool) -> bool {
+        match self {
+            Self::Outage | Self::CutFromBucket | Self::Requests | Self::SlowBucket | Self::Ruin => bucket,
+            Self::BitRot => !bucket,
+            _ => true,
         }
     }
 
@@ -158,7 +182,10 @@ pub struct Plan {
     pub nodes: usize,
     /// Agents.
     pub agents: usize,
-    /// Whether takeovers are ordered of live nodes too: then only what is promised for that is checked.
+    /// Whether the agents' journals are in a bucket.
+    pub bucket: bool,
+    /// Whether takeovers are ordered of live nodes too, where two branches may come of it: then only what is promised for
+    /// that is checked.
     pub forks: bool,
     /// What is done.
     pub ops: Vec<Op>,
@@ -175,6 +202,8 @@ pub struct Wanted {
     pub kinds: Option<Vec<Kind>>,
     /// Only these operations of the plan, by their numbers; none: all.
     pub keep: Option<Vec<usize>>,
+    /// Whether there is a bucket; none: one seed of two has one.
+    pub bucket: Option<bool>,
 }
 
 impl Wanted {
@@ -194,8 +223,9 @@ impl Plan {
         let mut dice = Dice::new(seed, 2);
         let nodes = 3 + dice.index(3);
         let agents = 1 + dice.index(3);
-        let forks = dice.permille(125);
-        let rots = dice.permille(250);
+        let bucket = wanted.bucket.unwrap_or_else(|| Dice::new(seed, 0x6275_636b).permille(500));
+        let forks = dice.permille(125) && !bucket;
+        let rots = dice.permille(250) && !bucket;
         let mut ops = Vec::new();
         let moves = 8 + dice.index(6);
         for number in 0..moves {
@@ -235,12 +265,46 @@ impl Plan {
             let who = Who::Home(dice.index(agents));
             ops.push(op(&mut dice, Kind::Takeover, when, who, nodes));
         }
+        if bucket {
+            ops.extend(of_bucket(&mut Dice::new(seed, 7), nodes, agents));
+        }
         let numbered = ops.into_iter().enumerate();
         let numbered = numbered.filter(|(_, op)| wanted.has(op.kind));
         let kept = |number: &usize| wanted.keep.as_ref().is_none_or(|keep| keep.contains(number));
         let (numbers, ops) = numbered.filter(|(number, _)| kept(number)).unzip();
-        (Self { nodes, agents, forks, ops, until: Nanos(COURSE.0 + 2_000_000_000), whole: wanted.is_all() }, numbers)
+        let until = Nanos(COURSE.0 + 2_000_000_000);
+        (Self { nodes, agents, bucket, forks, ops, until, whole: wanted.is_all() }, numbers)
     }
+}
+
+/// What is done to a bucket and the ways to it, and to machines that are lost with all that they have.
+fn of_bucket(dice: &mut Dice, nodes: usize, agents: usize) -> Vec<Op> {
+    let mut ops = Vec::new();
+    let faults = 10 + dice.index(6);
+    for _ in 0..faults {
+        let kinds = [
+            Kind::Outage,
+            Kind::CutFromBucket,
+            Kind::CutFromBucket,
+            Kind::Requests,
+            Kind::Requests,
+            Kind::SlowBucket,
+            // Frozen while others go on, and woken.
+            Kind::Pause,
+            Kind::Pause,
+        ];
+        let kind = dice.pick(&kinds).unwrap_or(Kind::Outage);
+        let when = When::At(Nanos(dice.within(2_000_000_000, COURSE.0)));
+        let (node, home) = (dice.index(nodes), dice.index(agents));
+        let who = dice.pick(&[Who::Number(node), Who::Home(home), Who::Home(home)]).unwrap_or(Who::Home(home));
+        ops.push(op(dice, kind, when, who, nodes));
+    }
+    for _ in 0..dice.index(3) {
+        let when = When::At(Nanos(dice.within(4_000_000_000, COURSE.0)));
+        let who = Who::Home(dice.index(agents));
+        ops.push(op(dice, Kind::Ruin, when, who, nodes));
+    }
+    ops
 }
 
 fn fault(dice: &mut Dice, rots: bool) -> Kind {

@@ -18,6 +18,8 @@ pub enum Planted {
     LogIsNotSynced,
     /// What the keystore is told is never synced.
     KeystoreIsNotSynced,
+    /// The bucket's client says that something is there before it is.
+    AnswersBeforePut,
     /// The first node uses more fuel for the same run than all others.
     RunsDiffer,
 }
@@ -31,7 +33,7 @@ impl Planted {
                 disk.skip(SyncPoint::Local);
                 disk.skip(SyncPoint::LocalName);
             }
-            Self::AnswersBeforeSync | Self::RunsDiffer => {}
+            Self::AnswersBeforeSync | Self::AnswersBeforePut | Self::RunsDiffer => {}
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The end of a seed: faults stop, everything must come to rest, and every agent be able to go everywhere.
 
 use super::{
+    bucket::Trouble,
     machine::Machine,
     ops::{give, has_journal},
     oracle::short,
     stage::{Stage, terms},
-    takeover,
+    standby, takeover,
 };
 use crate::cluster::dice::Dice;
 use igor_protocol::Nanos;
@@ -53,12 +54,17 @@ pub(super) async fn settle(stage: &Arc<Stage>) {
         stage.kernel.sleep(LOOK).await;
     }
     if rests(stage).await {
+        // Who is told to stop is silent as well.
+        stage.machines.iter().for_each(|machine| machine.change(|conduct| conduct.stands_by = false));
         freeze(stage).await;
     }
 }
 
 async fn heal(stage: &Arc<Stage>) {
     stage.net.spoil(0, 0, 0);
+    if let Some(cloud) = &stage.cloud {
+        cloud.trouble(Trouble::default());
+    }
     for machine in &stage.machines {
         machine.disk.set_capacity(None);
         machine.spare();
@@ -140,16 +146,38 @@ fn is_open(stage: &Stage, number: usize) -> Option<String> {
 /// Whether every journal of an agent was on disks that rotted, or none of it was ever elsewhere.
 pub(super) fn is_lost(stage: &Stage, number: usize) -> bool {
     let agent = &stage.agents[number];
+    if let Some(truth) = stage.oracle.truth() {
+        // Its first machine was ruined before it began.
+        return truth.held(agent.id).is_none() && agent.first(&stage.machines).is_none_or(|first| first.is_ruined());
+    }
     stage.oracle.any_rotten() && !stage.machines.iter().any(|machine| has_journal(machine, agent.id))
 }
 
 /// Orders a takeover where the node that has custody, or is to answer for it, is gone for good.
 async fn rescue(stage: &Arc<Stage>, number: usize) {
     let agent = &stage.agents[number];
+    if stage.oracle.is_shared() {
+        return rescue_shared(stage, number).await;
+    }
     let gone = takeover::gone_for_good(stage);
     if takeover::is_settled(stage, number, &gone) && !agent.taken.swap(true, Ordering::Relaxed) {
         if takeover::order(stage, number, None).await {
             stage.counts.add("takeover of a ruined node");
+        }
+        agent.taken.store(false, Ordering::Relaxed);
+    }
+}
+
+/// As [`rescue`], where nobody goes on by itself: no machine is there that the owner named and that follows, or there is
+/// nothing to go on with.
+async fn rescue_shared(stage: &Arc<Stage>, number: usize) {
+    let agent = &stage.agents[number];
+    let Some(custodian) = stage.oracle.truth().and_then(|truth| truth.custodian(agent.id)) else { return };
+    let is_gone = stage.machines.iter().any(|machine| machine.id() == custodian && machine.is_ruined());
+    let goes_on = stage.machines.iter().any(|machine| standby::goes_on(machine, agent.id));
+    if is_gone && !goes_on && stage.oracle.lives(agent.id).is_empty() && !agent.taken.swap(true, Ordering::Relaxed) {
+        if takeover::order_shared(stage, number).await {
+            stage.counts.add("takeover where nobody stood by");
         }
         agent.taken.store(false, Ordering::Relaxed);
     }

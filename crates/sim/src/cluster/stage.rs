@@ -2,6 +2,7 @@
 
 use super::{
     Options,
+    bucket::Cloud,
     counts::Counts,
     dice::Dice,
     kernel::Kernel,
@@ -9,10 +10,11 @@ use super::{
     net::Net,
     oracle::Oracle,
     plan::Plan,
+    truth::{STORE, Truth},
 };
 use igor_protocol::{
     AgentId, Credits, Fuel, Hash, KeyPair, Manifest, Nanos, Terms, Timestamp,
-    entry::{Genesis, GenesisBody, Policy, StoreKind},
+    entry::{Genesis, GenesisBody, Policy, Standby, StoreKind},
 };
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -37,6 +39,8 @@ pub struct Stage {
     pub oracle: Oracle,
     /// What happened.
     pub counts: Counts,
+    /// The bucket that the agents' journals are in, in a cluster that has one.
+    pub cloud: Option<Cloud>,
     /// The machines.
     pub machines: Vec<Arc<Machine>>,
     /// The agents.
@@ -98,14 +102,17 @@ impl Stage {
         let mut dice = Dice::new(seed, 3);
         let kernel = Kernel::new(seed, plan.nodes);
         let counts = Counts::default();
-        let oracle = Oracle::new(kernel.clone(), counts.clone(), plan.forks, options.prints);
+        let truth = plan.bucket.then(Truth::default);
+        let oracle = Oracle::new(kernel.clone(), counts.clone(), plan.forks, truth, options.prints);
+        let cloud = || Cloud::new(kernel.clone(), counts.clone(), oracle.clone(), seed, plan.nodes, options.slots);
+        let cloud = plan.bucket.then(cloud);
         let names = (0..plan.nodes).map(|node| key(node).public()).collect();
         let net = Net::new(kernel.clone(), counts.clone(), Dice::new(seed, 4), names);
         let machines: Vec<_> = (0..plan.nodes)
             .map(|index| {
                 let make =
                     Make { index, seed, terms: terms(&mut dice), rules: options.rules, planted: options.planted };
-                Machine::new(&make, kernel.clone(), net.clone(), oracle.clone(), counts.clone())
+                Machine::new(&make, net.clone(), oracle.clone(), counts.clone(), cloud.clone())
             })
             .collect();
         for machine in &machines {
@@ -113,7 +120,8 @@ impl Stage {
             let skew = dice.below(3_600_000_000_000).cast_signed() - 1_800_000_000_000;
             machine.skew.store(skew, Ordering::Relaxed);
         }
-        let agents = (0..plan.agents).map(|number| Agent::new(&mut dice, number, &machines)).collect();
+        let mut others = plan.bucket.then(|| Dice::new(seed, 0x7374_616e));
+        let agents = (0..plan.agents).map(|number| Agent::new(&mut dice, number, &machines, others.as_mut())).collect();
         Arc::new(Self {
             seed,
             plan,
@@ -121,6 +129,7 @@ impl Stage {
             net,
             oracle,
             counts,
+            cloud,
             machines,
             agents,
             calm: watch::Sender::new(false),
@@ -218,8 +227,21 @@ pub(super) fn terms(dice: &mut Dice) -> Terms {
     Terms { price_per_ns: 1 + dice.below(5), price_per_fuel: dice.below(3) }
 }
 
+/// Who goes on with an agent: mostly every machine, in some order or in none.
+fn line(dice: &mut Dice, machines: &[Arc<Machine>]) -> Standby {
+    let (first, all) = (dice.index(machines.len()), machines.len());
+    let count = if dice.permille(250) { 2 } else { all };
+    let nodes = (0..count).map(|place| machines[(first + place) % all].id()).collect();
+    let silent_for = dice.permille(400).then(|| Nanos::from_millis(dice.within(600, 2_000)));
+    Standby { nodes, any_order: dice.permille(400), silent_for }
+}
+
 impl Agent {
-    fn new(dice: &mut Dice, number: usize, machines: &[Arc<Machine>]) -> Self {
+    fn new(dice: &mut Dice, number: usize, machines: &[Arc<Machine>], shared: Option<&mut Dice>) -> Self {
+        let (store, standby) = match shared {
+            Some(dice) => (StoreKind::Bucket(STORE), line(dice, machines)),
+            None => (StoreKind::Disk, Standby::default()),
+        };
         let mut manifest = Manifest::default();
         manifest.limits.tick_fuel = Fuel(100_000);
         manifest.limits.message_bytes = 64;
@@ -239,9 +261,9 @@ impl Agent {
             terms: host.conduct().terms,
             budget: Credits::from_units(u128::from(budget)),
             issuer: owner.public(),
-            policy: Policy::default(),
+            policy: Policy { standby, ..Policy::default() },
             expires: Timestamp(u64::MAX),
-            store: StoreKind::Disk,
+            store,
         };
         let id = body.agent_id();
         let genesis = body.sign(&owner, &host.key);

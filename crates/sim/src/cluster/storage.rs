@@ -6,11 +6,12 @@
 //! - One flush serves all commits that came together; each is answered after it.
 //! - A disk that goes down in the middle of a change takes its machine with it, at that instant.
 
-use super::{machine::Machine, oracle::Oracle, planted::Planted};
+use super::{bucket::NodeBucket, machine::Machine, oracle::Oracle, planted::Planted};
 use igor_protocol::{AgentId, Chain, Commit, Hash, Nanos, Seq, custody::Note, verify::Blobs};
 use igor_store::{
     Commits, Error, Store,
     disk::{Core, Options},
+    shared::Shared,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +27,9 @@ const IDLE: Nanos = Nanos::from_millis(100);
 fn options() -> Options {
     Options { segment_bytes_first: 16 << 10, segment_bytes_max: 32 << 10, reserve_bytes: 1024, ..Options::default() }
 }
+
+/// The store of one machine, with the bucket where the cluster has one.
+pub type SimStore = Shared<NodeStore, NodeBucket>;
 
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
 

@@ -17,20 +17,12 @@ use std::{
 /// With so many seeds everything must have happened.
 pub const SEEDS_FOR_ALL: u64 = 300;
 
-/// What must really happen, beside the kinds of faults.
-const EXPECTED: [&str; 30] = [
+/// What must really happen in clusters with a bucket and in those without, beside the kinds of faults.
+const EXPECTED: [&str; 19] = [
     "give",
     "accept",
-    "decline",
-    "return",
     "takeover",
-    "takeover of a dead node",
-    "takeover of a live node",
-    "bury",
     "pursue",
-    "pursue answered",
-    "branch set aside",
-    "told on an orphaned branch",
     "offer refused",
     "restore failed",
     "message lost",
@@ -42,13 +34,50 @@ const EXPECTED: [&str; 30] = [
     "sync that failed",
     "unsynced write lost",
     "write torn",
-    "bit rot reported",
     "agent ended",
     "agent suspended by failures",
     "checkpoint",
     "life recovered",
+];
+
+/// In those without.
+const EXPECTED_OF_DISKS: [&str; 11] = [
+    "decline",
+    "return",
+    "takeover of a dead node",
+    "takeover of a live node",
+    "bury",
+    "pursue answered",
+    "branch set aside",
+    "told on an orphaned branch",
+    "bit rot reported",
     "run executed again",
     "funded",
+];
+
+/// In those with one.
+const EXPECTED_OF_BUCKETS: [&str; 21] = [
+    "journal followed",
+    "silence noticed",
+    "went on with an agent of a silent node",
+    "somebody was faster, or it was well",
+    "fence of its own",
+    "fence of another",
+    "takeover in the bucket",
+    "overtaken",
+    "life overtaken or failed",
+    "void slot",
+    "slot collected",
+    "bundle made",
+    "standby refused",
+    "request to the bucket lost",
+    "answer of the bucket lost",
+    "request to the bucket late",
+    "request to the bucket doubled",
+    "request to the bucket throttled",
+    "request while the bucket is away",
+    "request of a node that is cut off from the bucket",
+    "put that outlived its process",
 ];
 
 /// What a number of seeds came to.
@@ -111,9 +140,12 @@ impl Totals {
         }
     }
 
-    /// What was to happen and did not.
-    pub fn never(&self) -> Vec<&'static str> {
-        let expected = EXPECTED.into_iter().chain(Kind::ALL.map(Kind::name));
+    /// What was to happen and did not, with buckets, without, or with either.
+    pub fn never(&self, bucket: Option<bool>) -> Vec<&'static str> {
+        let kinds = Kind::ALL.into_iter().filter(|kind| bucket.is_none_or(|bucket| kind.is_for(bucket)));
+        let of_buckets = EXPECTED_OF_BUCKETS.into_iter().filter(|_| bucket != Some(false));
+        let of_disks = EXPECTED_OF_DISKS.into_iter().filter(|_| bucket != Some(true));
+        let expected = EXPECTED.into_iter().chain(of_disks).chain(of_buckets).chain(kinds.map(Kind::name));
         expected.filter(|what| !self.counts.contains_key(what)).collect()
     }
 }
@@ -165,11 +197,13 @@ fn long_enough(mut outcome: Outcome, options: &Options) -> Outcome {
 
 /// The command that runs it again.
 pub fn replay(outcome: &Outcome) -> String {
-    let (seed, ops) = (outcome.seed, &outcome.ops);
-    let keep = if *ops == Plan::new(seed, &Wanted::default()).1 {
+    let (seed, ops, bucket) = (outcome.seed, &outcome.ops, outcome.bucket);
+    let wanted = Wanted { bucket: Some(bucket), ..Wanted::default() };
+    let keep = if *ops == Plan::new(seed, &wanted).1 {
         String::new()
     } else {
         format!(" --keep {}", ops.iter().map(usize::to_string).collect::<Vec<_>>().join(","))
     };
-    format!("cargo run --release -p sim -- --seed {seed}{keep} --trace --plan")
+    let bucket = if bucket { "yes" } else { "no" };
+    format!("cargo run --release -p sim -- --seed {seed} --bucket {bucket}{keep} --trace --plan")
 }

@@ -9,6 +9,7 @@ use super::{
     machine::{Machine, Node},
     ops::has_journal,
     oracle::short,
+    owner::within,
     plan::{Op, Who},
     stage::Stage,
 };
@@ -19,6 +20,7 @@ use igor_protocol::{
     entry::{Action, OrderBody},
 };
 use igor_spine::custody::Error;
+use igor_store::Store;
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::oneshot;
 
@@ -26,6 +28,10 @@ use tokio::sync::oneshot;
 const SETTLES: Nanos = Nanos::from_secs(13);
 /// A node that starts again asks for 2 s; it gets some more.
 const HEARS: Nanos = Nanos::from_secs(5);
+/// How long a node has to read a journal in the bucket.
+const READS: Nanos = Nanos::from_secs(20);
+/// What it may take in of one, in bytes.
+const BYTES_MAX: u64 = 64 << 20;
 /// How often an order is given to a node that is down, or fails: for longer than any is down by itself.
 const ATTEMPTS_MAX: usize = 400;
 
@@ -36,7 +42,11 @@ pub(super) async fn run(stage: &Arc<Stage>, op: Op) {
     if agent.taken.swap(true, Ordering::Relaxed) {
         return;
     }
-    if stage.oracle.forks() {
+    if stage.oracle.is_shared() {
+        if order_shared(stage, number).await {
+            stage.counts.add("takeover in the bucket");
+        }
+    } else if stage.oracle.forks() {
         if order(stage, number, None).await {
             stage.counts.add("takeover of a live node");
         }
@@ -149,6 +159,38 @@ pub(super) async fn order(stage: &Arc<Stage>, number: usize, not: Option<usize>)
     false
 }
 
+/// Orders a node to take over an agent whose journal is in the bucket, wherever it lives: one that can read it. Says whether
+/// it did.
+pub(super) async fn order_shared(stage: &Arc<Stage>, number: usize) -> bool {
+    let agent = &stage.agents[number];
+    for attempt in 0..6 {
+        let able = |machine: &&Arc<Machine>| {
+            machine.node().is_some()
+                && !stage.kernel.is_paused(machine.index)
+                && Some(machine.index) != stage.home(number)
+        };
+        let able: Vec<_> = stage.machines.iter().filter(able).collect();
+        let Some(machine) = able.get((number + attempt) % able.len().max(1)) else { return false };
+        let Some(node) = machine.node() else { continue };
+        let (told, heard) = oneshot::channel();
+        let (on, id) = ((*machine).clone(), agent.id);
+        machine.spawn(async move {
+            if let Err(error) = node.store.attach(id, BYTES_MAX).await {
+                super::node::judge(&on, "reading a journal to take it over", &error.into());
+            }
+            let _ = told.send(node.store.tail(id).ok().flatten());
+        });
+        let Some(Ok(Some(base))) = within(stage, READS, heard).await else { continue };
+        match take_over(stage, number, base, machine).await {
+            Fate::Taken => return true,
+            Fate::Gone => return false,
+            // Whoever has it was faster.
+            Fate::Refused => stage.kernel.sleep(Nanos::from_millis(200)).await,
+        }
+    }
+    false
+}
+
 /// What became of an order.
 enum Fate {
     Taken,
@@ -205,6 +247,9 @@ async fn take_over(stage: &Arc<Stage>, number: usize, base: Chain, machine: &Arc
 
 /// Whether a keystore has confirmed a takeover from here.
 fn was_signed(stage: &Stage, agent: AgentId, base: Chain) -> bool {
+    if let Some(truth) = stage.oracle.truth() {
+        return truth.was_taken_over(agent, base.next);
+    }
     let taken = stage.oracle.takeovers(agent);
     taken.iter().any(|taken| taken.from == base.epoch.term && taken.next == base.next)
 }

@@ -138,6 +138,10 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         if !order.is_signed_by(&self.owner(agent)?) {
             return Err(Fault::Signature("the takeover order").into());
         }
+        if self.is_shared(agent) {
+            // Where the journal ends now: from there it goes on, or the order is for another place.
+            self.store.refresh(agent).await.map_err(Error::from)?;
+        }
         let ran_here = match self.status(agent)? {
             Status::Custodian | Status::Unfinished | Status::Given(_) => true,
             Status::Absent | Status::Undecided | Status::Elsewhere | Status::Suspended(_) => false,

@@ -59,6 +59,8 @@ struct Watch {
     /// A sign of life of its node.
     heard: Nanos,
     busy: bool,
+    /// There is a journal of it here, and this node would go on with it as far as it knows.
+    known: bool,
     /// Attempts in a row that failed, to read on or to go on with it.
     failed: u32,
     /// Nothing is tried before.
@@ -70,6 +72,11 @@ struct Watch {
 impl Watch {
     fn is_silent(&self, now: Nanos) -> bool {
         self.after.is_some_and(|after| now.saturating_sub(self.heard) > after)
+    }
+
+    /// Whether it could not be read on, and nobody may be left to say anything that would be a reason to try again.
+    const fn is_unread(&self) -> bool {
+        self.known && self.after.is_none() && self.failed > 0
     }
 
     fn fails(&mut self, now: Nanos) {
@@ -119,6 +126,7 @@ impl Watched {
         }
         let watch = all.entry(agent).or_insert_with(|| new(node, epoch, from));
         watch.heard = watch.heard.max(from);
+        watch.known = true;
         !std::mem::replace(&mut watch.busy, true)
     }
 
@@ -133,7 +141,7 @@ impl Watched {
                 watch.read_not_before = now.saturating_add(NOTHING_NEW_PAUSE);
             }
             (watch.node, watch.epoch, watch.read, watch.after) = (node, epoch, read, Some(after));
-            (watch.busy, watch.failed) = (false, 0);
+            (watch.busy, watch.known, watch.failed) = (false, true, 0);
         });
     }
 
@@ -142,6 +150,7 @@ impl Watched {
         self.change(agent, |watch| {
             watch.busy = false;
             watch.after = watch.after.filter(|_| !is_refused);
+            watch.known &= !is_refused;
             watch.fails(now);
         });
     }
@@ -161,10 +170,11 @@ impl Watched {
         self.lock().get(&agent).and_then(|watch| watch.after)
     }
 
-    /// Those whose node was silent for too long; somebody looks after them from now on.
+    /// Those whose node was silent for too long, and those that could not be read on; somebody looks after them from now on.
     pub fn silent(&self, now: Nanos) -> Vec<(AgentId, NodeId, Epoch)> {
         let mut all = self.lock();
-        let due = all.iter_mut().filter(|(_, watch)| watch.is_silent(now) && !watch.busy && now >= watch.not_before);
+        let due = |watch: &Watch| (watch.is_silent(now) || watch.is_unread()) && !watch.busy && now >= watch.not_before;
+        let due = all.iter_mut().filter(|(_, watch)| due(watch));
         due.map(|(agent, watch)| {
             watch.busy = true;
             (*agent, watch.node, watch.epoch)
@@ -198,8 +208,8 @@ impl Watched {
 }
 
 const fn new(node: NodeId, epoch: Epoch, heard: Nanos) -> Watch {
-    let (read, after, busy, failed, not_before, read_not_before) = (Seq(0), None, false, 0, heard, heard);
-    Watch { node, epoch, read, after, heard, busy, failed, not_before, read_not_before }
+    let (read, after, busy, known, failed) = (Seq(0), None, false, false, 0);
+    Watch { node, epoch, read, after, heard, busy, known, failed, not_before: heard, read_not_before: heard }
 }
 
 #[cfg(test)]

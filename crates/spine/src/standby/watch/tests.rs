@@ -122,6 +122,19 @@ fn those_that_were_followed_before_have_a_while() {
 }
 
 #[test]
+fn what_could_not_be_read_after_a_start_is_tried_again_though_nobody_is_left_to_say_anything() {
+    let now = Nanos::from_secs(7);
+    let epoch = Epoch { term: 0, n: 3 };
+    let watched = Watched::default();
+    assert!(watched.remember(agent(), node(1), epoch, now));
+    watched.failed(agent(), false, now);
+    assert!(watched.silent(now.saturating_add(ms(499))).is_empty());
+    assert_eq!(watched.silent(now.saturating_add(ms(500))), [(agent(), node(1), epoch)]);
+    watched.failed(agent(), true, now.saturating_add(ms(500)));
+    assert!(watched.silent(now.saturating_add(Nanos::from_secs(3600))).is_empty(), "what is not taken is not");
+}
+
+#[test]
 fn a_full_table_forgets_whom_nobody_stands_by_for() {
     let now = Nanos::from_secs(7);
     let watched = followed(now);
