@@ -331,13 +331,14 @@ impl Node {
             // It takes none any more, which is no refusal: what is here of it stays.
             return self.standby.watched.failed(agent, false, now());
         }
-        let Ok(_turn) = self.standby.turns.acquire().await else { return };
+        let Ok(turn) = self.standby.turns.acquire().await else { return };
         match self.try_follow(agent).await {
             Ok(Some(found)) => self.standby.watched.read(agent, found, now()),
             Ok(None) => {
                 tracing::debug!(%agent, "this node does not stand by for an agent");
-                self.standby.watched.leave(agent);
+                self.standby.watched.rests(agent, now());
                 self.stand_down(agent);
+                drop(turn);
                 self.tend_own(agent).await;
             }
             Err(error) => {

@@ -161,7 +161,7 @@ async fn follow(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
         }
         Ok(None) => {
             machine.oracle.log(|| format!("n{} does not follow {}", machine.index, short(agent)));
-            node.standby.watched.leave(agent);
+            node.standby.watched.rests(agent, now);
             stand_down(node, agent);
             tend_own(machine, node, agent);
         }

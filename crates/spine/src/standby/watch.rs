@@ -174,6 +174,15 @@ impl Watched {
         });
     }
 
+    /// This node would not go on with it as its journal is now. What is said of it later is a reason to read on again, after a
+    /// pause.
+    pub fn rests(&self, agent: AgentId, now: Nanos) {
+        self.change(agent, |watch| {
+            (watch.busy, watch.known, watch.after) = (false, false, None);
+            watch.fails(false, now);
+        });
+    }
+
     /// Somebody else has it since.
     pub fn gone_on(&self, agent: AgentId, node: NodeId, epoch: Epoch, now: Nanos) {
         self.change(agent, |watch| {
@@ -184,7 +193,7 @@ impl Watched {
         });
     }
 
-    /// It is not one that this node would go on with.
+    /// It is this node's.
     pub fn leave(&self, agent: AgentId) {
         self.lock().remove(&agent);
     }

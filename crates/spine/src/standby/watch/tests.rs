@@ -143,6 +143,20 @@ fn who_is_silent_and_only_read_is_not_looked_at_over_and_over() {
 }
 
 #[test]
+fn what_rests_is_left_alone_until_something_is_said_of_it() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    assert_eq!(watched.silent(now.saturating_add(ms(801))).len(), 1);
+    watched.rests(agent(), now.saturating_add(ms(900)));
+    assert_eq!(watched.after(agent()), None);
+    assert!(watched.silent(now.saturating_add(Nanos::from_secs(3600))).is_empty());
+    assert!(!watched.hear(node(1), &pulse(3, 11), now.saturating_add(ms(1399))));
+    assert!(watched.hear(node(1), &pulse(3, 11), now.saturating_add(ms(1400))));
+    watched.read(agent(), found(node(1), 3, 11), now.saturating_add(ms(1500)));
+    assert_eq!(watched.after(agent()), Some(AFTER));
+}
+
+#[test]
 fn a_fence_is_tried_again_soon_and_another_custodian_read_on_later() {
     let now = Nanos::from_secs(7);
     let watched = followed(now);
