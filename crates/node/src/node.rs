@@ -111,6 +111,8 @@ pub struct Node {
     admission: Arc<Admission>,
     /// Who may compile or start something now.
     slots: Semaphore,
+    /// Who may read a journal from the bucket now, to begin a life.
+    wakes: Semaphore,
     carrying: AtomicBool,
     lives: Mutex<Lives>,
     /// Names and ids of agents that are being created or started.
@@ -204,6 +206,7 @@ impl Node {
             config,
             admission,
             slots,
+            wakes: Semaphore::new(carry::WAKES_AT_ONCE),
             carrying: AtomicBool::new(false),
             lives: Mutex::default(),
             busy: Mutex::default(),

@@ -52,17 +52,17 @@ async fn what_comes_back_and_what_stays_behind_is_counted() {
     let agent = a.running.create(creation("a", COUNTER)).await.agent();
     a.ticks_on("a").await;
     a.meets(b.id()).await;
-    within(Box::pin(a.node().give(agent, b.id(), |_| ()))).await.unwrap();
+    within(a.node().give(agent, b.id(), |_| ())).await.unwrap();
     is_counted("an archive", &a, agent).await;
     // Much more than the program: what comes back is what was written there.
     while entries(&b, agent) < entries(&a, agent) + 2 * BESIDE_BYTES {
         within(b.node().life(agent).unwrap().stop()).await.as_ref().as_ref().unwrap();
-        within(b.node().start(agent, Wishes { ticks: Some(400), ..Wishes::default() })).await.unwrap();
+        within(Box::pin(b.node().start(agent, Wishes { ticks: Some(400), ..Wishes::default() }))).await.unwrap();
         within(b.node().life(agent).unwrap().over()).await.as_ref().as_ref().unwrap();
     }
     is_counted("what came, and what was written since", &b, agent).await;
-    within(b.node().start(agent, Wishes::default())).await.unwrap();
-    within(Box::pin(b.node().give(agent, a.id(), |_| ()))).await.unwrap();
+    within(Box::pin(b.node().start(agent, Wishes::default()))).await.unwrap();
+    within(b.node().give(agent, a.id(), |_| ())).await.unwrap();
     a.ticks_on("a").await;
     within(a.node().stop(agent)).await.unwrap();
     is_counted("what came back", &a, agent).await;

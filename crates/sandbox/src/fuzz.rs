@@ -5,7 +5,10 @@
 #![allow(clippy::missing_panics_doc)] // a property says by a panic that it does not hold
 
 use crate::{abi::START, check::check, error::Refusal, manifest, rewrite::export_start};
-use igor_protocol::Manifest;
+use igor_protocol::{
+    Manifest,
+    limits::{SILENT_MIN, STANDBY_MAX},
+};
 
 /// The check of a module takes it or refuses it; what it takes with a start section can have it exported instead.
 /// Says whether it was taken.
@@ -26,11 +29,14 @@ pub fn program(bytes: &[u8]) -> bool {
     true
 }
 
-/// The text of a manifest: what is taken has a deterministic form, which every reader of the journal takes too.
+/// The text of a manifest: what is taken has a deterministic form, which every reader of the journal takes too, and names
+/// standby nodes that a Genesis may name.
 pub fn manifest_text(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     manifest::parse(text).is_ok_and(|read| {
         assert_eq!(Manifest::decode(&read.manifest.encode()), Ok(read.manifest));
+        let survival = read.survival;
+        assert!(survival.nodes.len() <= STANDBY_MAX && survival.silent_for.is_none_or(|time| time >= SILENT_MIN));
         true
     })
 }

@@ -149,6 +149,7 @@ impl Node {
 
     async fn try_live(self: &Arc<Self>, agent: AgentId, ready: Option<Ready>, lease: Lease) -> Result<(), Error> {
         if !self.wants(agent).await? {
+            tracing::info!(%agent, "an agent is this node's and does not live: it ended, is suspended, or was stopped here");
             return Ok(());
         }
         if let Some(Ready { mut restored, start }) = ready {

@@ -39,6 +39,8 @@ use tokio::{sync::SemaphorePermit, task::JoinSet};
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Longest such wait.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
+/// Journals in a bucket that are read at once, of agents that are about to live.
+pub(super) const WAKES_AT_ONCE: usize = 16;
 /// Longest encoded manifest, in bytes.
 const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 
@@ -171,6 +173,8 @@ impl Node {
             return Ok(lives());
         }
         if self.steward.is_shared(agent) {
+            // It is never closed.
+            let _turn = self.wakes.acquire().await.map_err(|_| Error::Stopping)?;
             let read = tokio::time::timeout(STORE_WITHIN, Box::pin(self.steward.wake(agent))).await;
             read.map_err(|_| Error::StoreSilent { agent })??;
         }
@@ -216,7 +220,10 @@ impl Node {
             let node = self.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(after).await;
-                drop(Box::pin(node.tend(agent)).await);
+                if let Ok(false) = Box::pin(node.tend(agent)).await {
+                    // It may be another node's since.
+                    Box::pin(node.settled(agent)).await;
+                }
             });
         }
     }
@@ -397,11 +404,18 @@ impl Node {
             over.send_replace(Some(ended.clone()));
             match &*ended {
                 Err(e) if e.is_overtaken() => node.read_on(agent),
+                // Its life was ended by what was read on already.
+                Err(Error::Overtaken { .. }) if node.is_elsewhere(agent) => node.read_on(agent),
                 Err(e) if e.may_pass() => node.report(agent, e),
                 _ => {}
             }
         });
         Ok(hosted)
+    }
+
+    /// Whether the bucket says that another node has an agent.
+    fn is_elsewhere(&self, agent: AgentId) -> bool {
+        self.steward.is_shared(agent) && matches!(self.steward.status(agent), Ok(Custody::Elsewhere))
     }
 
     /// Writes down what an agent has stored here, whoever wrote it.

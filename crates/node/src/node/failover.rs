@@ -113,6 +113,27 @@ impl Followers {
     }
 }
 
+/// Somebody looks after an agent of another node. Who does not come to an end has failed.
+struct Looking {
+    node: Arc<Node>,
+    agent: AgentId,
+    is_done: bool,
+}
+
+impl Looking {
+    fn done(mut self) {
+        self.is_done = true;
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.node.standby.watched.failed(self.agent, false, now());
+        }
+    }
+}
+
 /// The clock that silence is measured on.
 fn now() -> Nanos {
     RealWorld.monotonic()
@@ -139,10 +160,23 @@ impl Node {
         }
         let from = now().saturating_add(SILENT_SINCE_START);
         if self.standby.watched.remember(agent, book.custodian(), book.chain().epoch, from) {
-            let me = self.clone();
-            tokio::spawn(async move { me.follow(agent).await });
+            self.follow_soon(agent);
         }
         Ok(())
+    }
+
+    fn follow_soon(self: &Arc<Self>, agent: AgentId) {
+        let me = self.clone();
+        self.look_after(agent, async move { me.follow(agent).await });
+    }
+
+    /// Does something about an agent that is watched, as a task of its own.
+    fn look_after(self: &Arc<Self>, agent: AgentId, work: impl Future<Output = ()> + Send + 'static) {
+        let looking = Looking { node: self.clone(), agent, is_done: false };
+        tokio::spawn(async move {
+            work.await;
+            looking.done();
+        });
     }
 
     /// Says from now on that the agents here are well, and watches over those of others.
@@ -168,8 +202,8 @@ impl Node {
                     node.ask_store();
                 } else if node.is_carrying() && !node.is_draining() {
                     for (agent, custodian, epoch) in node.standby.watched.silent(now) {
-                        let node = node.clone();
-                        tokio::spawn(async move { node.succeed(agent, custodian, epoch).await });
+                        let me = node.clone();
+                        node.look_after(agent, async move { me.succeed(agent, custodian, epoch).await });
                     }
                 }
             }
@@ -272,7 +306,7 @@ impl Node {
             let Beat { agent, epoch, next } = *beat;
             if self.standby.watched.hear(node, &Pulse { agent, epoch, next }, now) {
                 let me = self.clone();
-                tokio::spawn(async move { me.follow(agent).await });
+                self.look_after(agent, async move { me.heed_pulse(node, agent, epoch).await });
             }
             let after = self.standby.watched.after(agent).filter(|_| !self.is_draining());
             if let (Some(after), Ok(Some(end))) = (after, self.store.tail(agent)) {
@@ -314,20 +348,43 @@ impl Node {
         }
     }
 
+    /// Another node says that it has an agent: that is a reason to read on, unless it is this node that has it since.
+    async fn heed_pulse(self: &Arc<Self>, from: NodeId, agent: AgentId, epoch: Epoch) {
+        let node = self.clone();
+        match blocking(move || Ok::<_, Error>(node.steward.corrects(from, agent, epoch)?)).await {
+            Ok(true) => {
+                tracing::info!(%agent, node = %from, %epoch, "a node is told that an agent is this one's since");
+                // It is told again, later and later, as long as it does not heed it.
+                self.standby.watched.failed(agent, false, now());
+            }
+            Ok(false) => self.follow(agent).await,
+            Err(error) => {
+                tracing::warn!(%agent, %error, "it cannot be told who has an agent");
+                self.standby.watched.failed(agent, false, now());
+            }
+        }
+    }
+
     /// Reads on, and has the agent ready to go on here, if its owner names this node.
     async fn follow(self: &Arc<Self>, agent: AgentId) {
-        let Ok(_turn) = self.standby.turns.acquire().await else { return };
+        if self.is_draining() {
+            // It takes none any more, which is no refusal: what is here of it stays.
+            return self.standby.watched.failed(agent, false, now());
+        }
+        let Ok(turn) = self.standby.turns.acquire().await else { return };
         match self.try_follow(agent).await {
             Ok(Some(found)) => self.standby.watched.read(agent, found, now()),
             Ok(None) => {
                 tracing::debug!(%agent, "this node does not stand by for an agent");
-                self.standby.watched.leave(agent);
+                self.standby.watched.rests(agent, now());
                 self.stand_down(agent);
+                drop(turn);
+                self.tend_own(agent).await;
             }
             Err(error) => {
                 tracing::warn!(%agent, %error, "an agent of another node is not followed");
-                let is_refused =
-                    matches!(error, Error::NotAdmitted { .. } | Error::Store(igor_store::Error::Quota { .. }));
+                let is_refused = !self.is_draining()
+                    && matches!(error, Error::NotAdmitted { .. } | Error::Store(igor_store::Error::Quota { .. }));
                 if is_refused {
                     self.stand_down(agent);
                     self.let_go(agent).await;
@@ -337,6 +394,14 @@ impl Node {
         }
         // What was promised for a move is counted as it comes here.
         self.admission.accounts().settle(agent);
+    }
+
+    /// Lets an agent live that turns out to be this node's: of a fence that landed it may have heard only that it failed.
+    async fn tend_own(self: &Arc<Self>, agent: AgentId) {
+        let lives = self.lives().opening.contains(&agent) || self.life(agent).is_some_and(|life| !life.is_over());
+        if !lives && matches!(self.steward.status(agent), Ok(Status::Custodian)) {
+            Box::pin(self.settled(agent)).await;
+        }
     }
 
     /// An agent that this node does not stand by for any more gives its place to others.
@@ -384,7 +449,12 @@ impl Node {
         }
         // Where it lived until it was fenced off it may not have noticed yet.
         self.steward.dismiss(agent).await?;
+        self.leave_nothing_said(agent).await?;
         let Some(following) = Following::of(self.id(), &book) else { return Ok(None) };
+        if !self.config().policy.nodes.contains(&custodian) {
+            let why = format!("policy.nodes of this node does not list {custodian}, which has it");
+            return Err(Error::NotAdmitted { agent, why });
+        }
         if !self.waiting.has(agent) {
             let first = self.store.read(agent, Seq(0))?.next().ok_or(igor_spine::Error::NoJournal(agent))??;
             let offer = Offer {
@@ -419,7 +489,8 @@ impl Node {
     /// Goes on with an agent whose node is silent.
     async fn succeed(self: &Arc<Self>, agent: AgentId, custodian: NodeId, epoch: Epoch) {
         // Its operator takes agents from that node, or does not any more; it may be that it was not restored since.
-        if custodian == self.id() || !self.config().policy.nodes.contains(&custodian) || !self.waiting.has(agent) {
+        let is_followed = self.standby.watched.after(agent).is_some() && self.waiting.has(agent);
+        if custodian == self.id() || !self.config().policy.nodes.contains(&custodian) || !is_followed {
             return self.follow(agent).await;
         }
         tracing::warn!(%agent, node = %custodian, %epoch, "a node is silent; this one goes on with its agent, if it is first");
@@ -433,6 +504,15 @@ impl Node {
             Ok(Succession::Taken(epoch)) => {
                 tracing::warn!(%agent, from = %custodian, %epoch, "an agent is this node's from now on");
                 self.standby.watched.leave(agent);
+            }
+            Ok(Succession::GoneOn(node, _)) if node == self.id() => {
+                self.stopwatches.end(agent);
+                self.standby.watched.leave(agent);
+                self.tend_own(agent).await;
+            }
+            Ok(Succession::Rests) => {
+                self.stopwatches.end(agent);
+                self.follow(agent).await;
             }
             Ok(Succession::GoneOn(node, epoch)) => {
                 self.stopwatches.end(agent);

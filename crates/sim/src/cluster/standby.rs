@@ -156,9 +156,20 @@ pub(super) fn heard(machine: &Arc<Machine>, node: &Arc<Node>, from: NodeId, puls
     let now = node.world.monotonic();
     for pulse in pulses {
         if node.standby.watched.hear(from, pulse, now) {
-            follow_soon(machine, node, pulse.agent);
+            let (machine, node, pulse) = (machine.clone(), node.clone(), *pulse);
+            machine.clone().spawn(async move { heed(&machine, &node, from, pulse).await });
         }
     }
+}
+
+/// Another node says that it has an agent: that is a reason to read on, unless it is this node that has it since.
+async fn heed(machine: &Arc<Machine>, node: &Arc<Node>, from: NodeId, Pulse { agent, epoch, .. }: Pulse) {
+    match node.steward.corrects(from, agent, epoch) {
+        Ok(false) => return follow(machine, node, agent).await,
+        Ok(true) => machine.counts.add("node told that it was overtaken"),
+        Err(error) => judge_custody(machine, "heeding a pulse", &error),
+    }
+    node.standby.watched.failed(agent, false, node.world.monotonic());
 }
 
 fn follow_soon(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
@@ -177,8 +188,9 @@ async fn follow(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
         }
         Ok(None) => {
             machine.oracle.log(|| format!("n{} does not follow {}", machine.index, short(agent)));
-            node.standby.watched.leave(agent);
+            node.standby.watched.rests(agent, now);
             stand_down(node, agent);
+            tend_own(machine, node, agent);
         }
         Err(why) => {
             let is_refused = matches!(why, NotFollowed::Refused);
@@ -193,6 +205,13 @@ async fn follow(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
             }
             node.standby.watched.failed(agent, is_refused, node.world.monotonic());
         }
+    }
+}
+
+/// Lets an agent live that turns out to be this node's: of a fence that landed it may have heard only that it failed.
+fn tend_own(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
+    if matches!(node.steward.status(agent), Ok(Status::Custodian)) {
+        tend(machine, node, agent);
     }
 }
 
@@ -241,7 +260,8 @@ async fn try_follow(
 
 /// Goes on with an agent whose node is silent.
 async fn succeed(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId, custodian: NodeId, epoch: Epoch) {
-    if custodian == node.steward.me() || !node.host.has_kept(agent) {
+    let is_followed = node.standby.watched.after(agent).is_some() && node.host.has_kept(agent);
+    if custodian == node.steward.me() || !is_followed {
         return follow(machine, node, agent).await;
     }
     let (begun, me) = (node.world.monotonic(), node.clone());
@@ -253,6 +273,15 @@ async fn succeed(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId, custo
             machine.oracle.log(|| format!("n{index} goes on with {id} in epoch {epoch}"));
             machine.counts.add("went on with an agent of a silent node");
             node.standby.watched.leave(agent);
+        }
+        Ok(Succession::GoneOn(to, _)) if to == node.steward.me() => {
+            machine.counts.add("a fence had landed");
+            node.standby.watched.leave(agent);
+            tend_own(machine, node, agent);
+        }
+        Ok(Succession::Rests) => {
+            machine.counts.add("nothing to go on with");
+            follow(machine, node, agent).await;
         }
         Ok(Succession::GoneOn(to, epoch)) => {
             machine.counts.add("somebody was faster, or it was well");

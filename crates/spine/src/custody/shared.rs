@@ -18,11 +18,13 @@ use crate::{
 };
 use igor_protocol::{
     AgentId, Commit, Epoch, Nanos, NodeId, Seq, Terms,
-    custody::{Event, Held, Refusal, Status},
+    custody::{Event, Held, Refusal, Status, Tidings},
     entry::{Custody, StoreKind},
+    ledger::Book,
     transfer::{Frame, Manner, Offer, Reason, Refusal as Refused, Welcome},
 };
 use igor_store::Store;
+use std::sync::{Mutex, PoisonError};
 
 /// Times that a fence is tried again after somebody was faster: a custodian that still appends is one of them each time.
 const FENCES_MAX: u32 = 64;
@@ -36,6 +38,8 @@ pub enum Succession {
     Taken(Epoch),
     /// This node has it, or somebody else does since.
     GoneOn(NodeId, Epoch),
+    /// There is nothing to go on with: the agent has ended, or is suspended.
+    Rests,
 }
 
 impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
@@ -103,26 +107,28 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         if desk.is_leased() || self.freezing.has(agent) {
             return Err(Error::Leased(agent));
         }
-        let gone_on = std::sync::Mutex::new(None);
+        let instead = Mutex::new(None);
         let wanted = |held: &Held| {
             let now = (held.standing.custodian, held.chain.epoch);
-            if held.ended.is_some() {
-                return Err(Error::Refused(Refusal::NotCustodian)); // nobody has anything to go on with
-            }
-            if now == (node, epoch) && is_still() {
+            let suspended = self.books.look(&*self.store, agent, |book| book.ledger().is_suspended())?;
+            let found = if held.ended.is_some() || suspended == Some(true) {
+                Succession::Rests
+            } else if now == (node, epoch) && is_still() {
                 return Ok(());
-            }
-            *gone_on.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(now);
+            } else {
+                Succession::GoneOn(now.0, now.1)
+            };
+            *instead.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
             Err(Error::Refused(Refusal::Known))
         };
         let fenced = Box::pin(self.fence(agent, Some(terms), wanted)).await;
-        let gone_on = gone_on.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match (fenced, gone_on) {
+        let instead = instead.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match (fenced, instead) {
             (Ok(epoch), _) => {
                 self.host.start(agent, desk.lease());
                 Ok(Succession::Taken(epoch))
             }
-            (Err(Error::Refused(Refusal::Known)), Some((node, epoch))) => Ok(Succession::GoneOn(node, epoch)),
+            (Err(Error::Refused(Refusal::Known)), Some(instead)) => Ok(instead),
             (Err(error), _) => Err(error),
         }
     }
@@ -135,6 +141,17 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             desk.take_back().await;
         }
         Ok(())
+    }
+
+    /// Another node says that it has an agent under an epoch. Where this one has it under a later one, as what is here of the
+    /// journal says, that node is told, so that it reads on. Says whether it was. Waits for disks.
+    pub fn corrects(&self, node: NodeId, agent: AgentId, epoch: Epoch) -> Result<bool, Error> {
+        let Some(held) = self.books.look(&*self.store, agent, Book::held)? else { return Ok(false) };
+        let is_past = held.chain.epoch > epoch && self.status(agent)? == Status::Custodian;
+        if is_past {
+            self.peers.tell(node, Tidings { agent, records: self.records(agent)? });
+        }
+        Ok(is_past)
     }
 
     /// Settles what is left to be done about custody: an agent that was given away and is not taken is taken back.

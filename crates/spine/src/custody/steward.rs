@@ -276,7 +276,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     async fn take_in(&self, tidings: Tidings) -> Result<(), Error> {
         if self.is_shared(tidings.agent) {
             // Whatever they say, the store has it or it is not so.
-            return Ok(self.store.refresh(tidings.agent).await?);
+            self.store.refresh(tidings.agent).await?;
+            return self.dismiss(tidings.agent).await;
         }
         let owner = match self.owner(tidings.agent) {
             Err(Error::Unknown(_)) => return Ok(()),

@@ -19,6 +19,9 @@ const FORGOTTEN_AFTER: Nanos = Nanos::from_secs(60);
 /// Pauses after an attempt that failed: the first, and the longest.
 const AGAIN_AFTER: Nanos = Nanos::from_millis(500);
 const AGAIN_AFTER_MAX: Nanos = Nanos::from_secs(30);
+/// Pauses after a refusal, before which a whole journal was read for nothing: the first, and the longest.
+const REFUSED_AFTER: Nanos = Nanos::from_secs(10 * 60);
+const REFUSED_AFTER_MAX: Nanos = Nanos::from_secs(6 * 60 * 60);
 /// Pause after a pulse was a reason to read on, and there was nothing to read.
 const NOTHING_NEW_PAUSE: Nanos = Nanos::from_secs(1);
 
@@ -63,6 +66,8 @@ struct Watch {
     known: bool,
     /// Attempts in a row that failed, to read on or to go on with it.
     failed: u32,
+    /// Refusals since it was read, which count as failures as well.
+    refused: u32,
     /// Nothing is tried before.
     not_before: Nanos,
     /// And it is not read on before, so that words of others keep nobody from going on with it.
@@ -79,9 +84,14 @@ impl Watch {
         self.known && self.after.is_none() && self.failed > 0
     }
 
-    fn fails(&mut self, now: Nanos) {
-        let pause = Nanos(AGAIN_AFTER.0 << self.failed.min(10)).min(AGAIN_AFTER_MAX);
+    fn fails(&mut self, is_refused: bool, now: Nanos) {
+        let pause = if is_refused {
+            Nanos(REFUSED_AFTER.0 << self.refused.min(10)).min(REFUSED_AFTER_MAX)
+        } else {
+            Nanos(AGAIN_AFTER.0 << self.failed.min(10)).min(AGAIN_AFTER_MAX)
+        };
         self.failed = self.failed.saturating_add(1);
+        self.refused = self.refused.saturating_add(u32::from(is_refused));
         self.not_before = now.saturating_add(pause);
     }
 }
@@ -113,6 +123,11 @@ impl Watched {
         if is_its {
             watch.heard = watch.heard.max(now);
         }
+        if watch.refused > 0 && pulse.epoch > watch.epoch {
+            // Who has it now is perhaps one of whom it is taken.
+            watch.not_before = watch.not_before.min(now.saturating_add(AGAIN_AFTER_MAX));
+            watch.epoch = pulse.epoch;
+        }
         let news = watch.failed > 0 || pulse.epoch > watch.epoch || (is_its && pulse.next > watch.read);
         news && now >= watch.not_before.max(watch.read_not_before) && !std::mem::replace(&mut watch.busy, true)
     }
@@ -139,9 +154,13 @@ impl Watched {
             }
             if (watch.node, watch.epoch, watch.read) == (node, epoch, read) && watch.failed == 0 {
                 watch.read_not_before = now.saturating_add(NOTHING_NEW_PAUSE);
+                if watch.is_silent(now) {
+                    // It was read instead of being gone on with: that is not done over and over.
+                    watch.not_before = watch.read_not_before;
+                }
             }
             (watch.node, watch.epoch, watch.read, watch.after) = (node, epoch, read, Some(after));
-            (watch.busy, watch.known, watch.failed) = (false, true, 0);
+            (watch.busy, watch.known, watch.failed, watch.refused) = (false, true, 0, 0);
         });
     }
 
@@ -151,16 +170,30 @@ impl Watched {
             watch.busy = false;
             watch.after = watch.after.filter(|_| !is_refused);
             watch.known &= !is_refused;
-            watch.fails(now);
+            watch.fails(is_refused, now);
+        });
+    }
+
+    /// This node would not go on with it as its journal is now. What is said of it later is a reason to read on again, after a
+    /// pause.
+    pub fn rests(&self, agent: AgentId, now: Nanos) {
+        self.change(agent, |watch| {
+            (watch.busy, watch.known, watch.after) = (false, false, None);
+            watch.fails(false, now);
         });
     }
 
     /// Somebody else has it since.
     pub fn gone_on(&self, agent: AgentId, node: NodeId, epoch: Epoch, now: Nanos) {
-        self.change(agent, |watch| (watch.node, watch.epoch, watch.heard, watch.busy) = (node, epoch, now, false));
+        self.change(agent, |watch| {
+            if (watch.node, watch.epoch) != (node, epoch) {
+                watch.not_before = now.saturating_add(AGAIN_AFTER);
+            }
+            (watch.node, watch.epoch, watch.heard, watch.busy) = (node, epoch, now, false);
+        });
     }
 
-    /// It is not one that this node would go on with.
+    /// It is this node's.
     pub fn leave(&self, agent: AgentId) {
         self.lock().remove(&agent);
     }
@@ -208,8 +241,8 @@ impl Watched {
 }
 
 const fn new(node: NodeId, epoch: Epoch, heard: Nanos) -> Watch {
-    let (read, after, busy, known, failed) = (Seq(0), None, false, false, 0);
-    Watch { node, epoch, read, after, heard, busy, known, failed, not_before: heard, read_not_before: heard }
+    let (read, after, busy, known, failed, refused) = (Seq(0), None, false, false, 0, 0);
+    Watch { node, epoch, read, after, heard, busy, known, failed, refused, not_before: heard, read_not_before: heard }
 }
 
 #[cfg(test)]

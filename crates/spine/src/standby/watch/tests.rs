@@ -95,6 +95,79 @@ fn what_failed_is_tried_again_later_and_longer() {
 }
 
 #[test]
+fn what_is_refused_is_read_again_after_long_pauses() {
+    let now = Nanos::from_secs(7);
+    let minutes = |minutes: u64| now.saturating_add(Nanos::from_secs(60 * minutes));
+    let watched = followed(now);
+    assert!(watched.hear(node(1), &pulse(3, 11), now));
+    watched.failed(agent(), false, now);
+    assert!(watched.hear(node(1), &pulse(3, 11), minutes(1)));
+    watched.failed(agent(), true, minutes(1));
+    assert!(!watched.hear(node(1), &pulse(3, 12), minutes(10)));
+    assert!(watched.hear(node(1), &pulse(3, 12), minutes(11)));
+    watched.failed(agent(), true, minutes(11));
+    assert!(!watched.hear(node(1), &pulse(3, 13), minutes(30)));
+    assert!(watched.hear(node(1), &pulse(3, 13), minutes(31)));
+    for _ in 0..20 {
+        watched.failed(agent(), true, minutes(31));
+    }
+    assert!(watched.hear(node(1), &pulse(3, 14), minutes(31 + 6 * 60)), "but not for longer than that");
+    watched.read(agent(), found(node(1), 3, 14), minutes(400));
+    assert!(watched.hear(node(1), &pulse(3, 15), minutes(400)));
+    watched.failed(agent(), true, minutes(400));
+    assert!(watched.hear(node(1), &pulse(3, 15), minutes(410)), "what was read begins anew");
+}
+
+#[test]
+fn a_refusal_is_looked_at_again_soon_where_somebody_else_has_it() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    watched.failed(agent(), true, now);
+    assert!(!watched.hear(node(2), &pulse(4, 12), now.saturating_add(ms(1000))));
+    assert!(!watched.hear(node(2), &pulse(5, 12), now.saturating_add(ms(30_999))), "later epochs do not put it off");
+    assert!(watched.hear(node(2), &pulse(5, 12), now.saturating_add(ms(31_000))));
+    watched.failed(agent(), true, now.saturating_add(ms(31_000)));
+    assert!(!watched.hear(node(2), &pulse(5, 13), now.saturating_add(ms(100_000))), "that is no news any more");
+}
+
+#[test]
+fn who_is_silent_and_only_read_is_not_looked_at_over_and_over() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    assert_eq!(watched.silent(now.saturating_add(ms(801))).len(), 1);
+    watched.read(agent(), found(node(1), 3, 10), now.saturating_add(ms(900)));
+    assert!(watched.silent(now.saturating_add(ms(1899))).is_empty());
+    assert_eq!(watched.silent(now.saturating_add(ms(1900))).len(), 1);
+    watched.read(agent(), found(node(1), 3, 11), now.saturating_add(ms(2000)));
+    assert_eq!(watched.silent(now.saturating_add(ms(2000))).len(), 1, "what was new keeps nobody waiting");
+}
+
+#[test]
+fn what_rests_is_left_alone_until_something_is_said_of_it() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    assert_eq!(watched.silent(now.saturating_add(ms(801))).len(), 1);
+    watched.rests(agent(), now.saturating_add(ms(900)));
+    assert_eq!(watched.after(agent()), None);
+    assert!(watched.silent(now.saturating_add(Nanos::from_secs(3600))).is_empty());
+    assert!(!watched.hear(node(1), &pulse(3, 11), now.saturating_add(ms(1399))));
+    assert!(watched.hear(node(1), &pulse(3, 11), now.saturating_add(ms(1400))));
+    watched.read(agent(), found(node(1), 3, 11), now.saturating_add(ms(1500)));
+    assert_eq!(watched.after(agent()), Some(AFTER));
+}
+
+#[test]
+fn a_fence_is_tried_again_soon_and_another_custodian_read_on_later() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    watched.gone_on(agent(), node(1), Epoch { term: 0, n: 3 }, now);
+    assert!(watched.hear(node(1), &pulse(3, 11), now), "nothing has changed");
+    watched.gone_on(agent(), node(2), Epoch { term: 0, n: 4 }, now);
+    assert!(!watched.hear(node(2), &pulse(4, 12), now.saturating_add(ms(499))));
+    assert!(watched.hear(node(2), &pulse(4, 12), now.saturating_add(ms(500))));
+}
+
+#[test]
 fn what_took_too_long_to_decide_is_not_decided() {
     let now = Nanos::from_secs(7);
     let watched = followed(now);
