@@ -21,7 +21,6 @@ mod audit;
 mod dice;
 #[path = "failover/fault.rs"]
 mod fault;
-#[allow(dead_code)]
 mod field;
 #[path = "failover/reader.rs"]
 mod reader;

@@ -136,7 +136,7 @@ async fn a_node_that_stops_takes_nothing_in_any_more() {
     let agent = a.running.create(creation("a", COUNTER)).await.agent();
     // Its network and its API are there still.
     within(b.node().shut_down()).await;
-    let failed = within(a.node().give(agent, b.id(), |_| ())).await.unwrap_err();
+    let failed = within(Box::pin(a.node().give(agent, b.id(), |_| ()))).await.unwrap_err();
     assert!(matches!(&failed, Error::Move(Failed::Refused(why)) if why.reason == Reason::Draining), "{failed}");
     a.ticks_on("a").await;
     a.close().await;
@@ -154,7 +154,7 @@ async fn a_node_whose_key_is_used_elsewhere_runs_nothing_takes_nothing_in_and_sa
     assert!(status == "suspended" && cause.contains("192.0.2.1") && cause.contains("start this node again"), "{cause}");
     assert_eq!(b.running.client.node().await.unwrap().suspended, Some(cause));
     assert!(matches!(within(Box::pin(b.node().resume(own))).await, Err(Error::Impostor { .. })));
-    let failed = within(a.node().give(agent, b.id(), |_| ())).await.unwrap_err();
+    let failed = within(Box::pin(a.node().give(agent, b.id(), |_| ()))).await.unwrap_err();
     assert!(matches!(&failed, Error::Move(Failed::Refused(why)) if why.reason == Reason::Draining), "{failed}");
     a.ticks_on("a").await;
     a.close().await;
@@ -171,7 +171,7 @@ async fn an_agent_that_its_operator_stopped_stays() {
     let (a, b) = pair().await;
     let agent = a.running.create(creation("a", COUNTER)).await.agent();
     a.node().stop(agent).await.unwrap();
-    let failed = within(a.node().give(agent, b.id(), |_| ())).await.unwrap_err();
+    let failed = within(Box::pin(a.node().give(agent, b.id(), |_| ()))).await.unwrap_err();
     assert!(matches!(&failed, Error::Stopped { name } if name == "a"), "{failed}");
     a.node().resume(agent).await.unwrap();
     within(a.node().give(agent, b.id(), |_| ())).await.unwrap();

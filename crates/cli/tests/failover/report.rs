@@ -21,14 +21,14 @@ pub(crate) struct Seen {
     pub(crate) questions: u64,
     pub(crate) money: Money,
     pub(crate) executed: u64,
-    pub(crate) seen: Vec<(Fault, Duration)>,
+    pub(crate) faults: Vec<(Fault, Duration)>,
     pub(crate) wrong: u32,
     pub(crate) copies: u32,
 }
 
 impl Seen {
     pub(crate) fn in_words(&self, seed: u64, took: Duration) -> String {
-        let Self { owners, announced, ticks, entries, lines, questions, money, executed, seen, wrong, copies } = self;
+        let Self { owners, announced, ticks, entries, lines, questions, money, executed, faults, wrong, copies } = self;
         let mut text = format!(
             "
 `scripts/failover-test` has three `igor node start`, each in a network namespace of its own, and SeaweedFS as their bucket.
@@ -44,7 +44,7 @@ fault to a tick of a later epoch that another process has read from the bucket. 
             build(),
         );
         for fault in Fault::ALL {
-            let mut times: Vec<_> = seen.iter().filter(|(of, _)| *of == fault).map(|(_, time)| *time).collect();
+            let mut times: Vec<_> = faults.iter().filter(|(of, _)| *of == fault).map(|(_, time)| *time).collect();
             times.sort_unstable();
             let at = |share: usize| {
                 let last = times.len().saturating_sub(1);

@@ -214,7 +214,7 @@ impl Trial {
             questions,
             money,
             executed: verdict["executed"].as_u64().unwrap_or_default(),
-            seen: self.seen,
+            faults: self.seen,
             wrong: self.wrong,
             copies,
         })
