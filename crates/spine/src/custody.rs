@@ -20,6 +20,7 @@ mod delete;
 mod entrance;
 mod file;
 mod give;
+mod known;
 mod lease;
 mod notes;
 mod offered;
