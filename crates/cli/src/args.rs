@@ -224,7 +224,7 @@ pub(crate) struct Survival {
     /// All of them are first in line
     #[arg(long)]
     pub(crate) any_order: bool,
-    /// How long its node must be silent before the first one goes on [default: as they have it, 800ms]
+    /// How long its node must be silent before the first one goes on [default: 800ms]
     #[arg(long, value_name = "DURATION", value_parser = silence)]
     pub(crate) silent: Option<Nanos>,
     /// Nobody goes on with it, whatever its manifest says
@@ -256,7 +256,7 @@ pub(crate) enum NodeVerb {
     Drain,
     /// Say what would happen to each agent here if this node died now: who would take it, and how far behind that is
     #[command(
-        after_help = "Examples:\n  igor node check\n  igor node check --json | jq -e .taken_by   # 1 where nobody would go on with an agent"
+        after_help = "Examples:\n  igor node check\n  igor node check --json | jq -es 'all(.taken_by)'   # 1 where nobody would go on with some agent"
     )]
     Check,
 }

@@ -43,13 +43,15 @@ pub(super) const TAKEOVER_EXAMPLES: &str = "\
 Examples:
   igor takeover strategy                       # this node has an archive of it: it was here before
   igor takeover strategy.igor                  # from an export
+  igor takeover igor1wg84x...                  # its journal is in the bucket of this node
   igor takeover strategy.igor --home ~/owner --node b/node.sock   # your owner key here, the agent there
 
 The node that is asked goes on with the agent, at its price, from the last entry of the copy. What the
 old node did after that entry counts nowhere: when it comes back and hears of the order it stops the
 agent, keeps its branch as a file and says which messages and replies are on it only (`igor show NAME`
 and `igor ps --orphans` there). So take the latest copy that anyone has, and order it only when the node
-is gone for good; to move from a node that lives, `igor migrate` loses nothing.";
+is gone for good; to move from a node that lives, `igor migrate` loses nothing. Where its journal is in a
+bucket there is one, and one branch: a node that lives loses the agent, and nothing is lost.";
 
 pub(super) const EXPORT_EXAMPLES: &str = "\
 Examples:

@@ -22,7 +22,7 @@ use igor_node::{
 };
 use igor_protocol::{
     AgentId, Epoch, NodeId, Seq, Terms,
-    entry::{Action, OrderBody},
+    entry::{Action, OrderBody, StoreKind},
     ledger::Book,
 };
 use igor_spine::World;
@@ -96,26 +96,40 @@ pub(crate) fn takeover(context: &Context, args: &args::Takeover) -> Result<(), F
         before: had.to_string(),
         before_answers: before.as_ref().and_then(|before| before.answers),
     };
-    context.out.say(&row, || in_words(context, &row, &place, book.ledger().tick.0))
+    context.out.say(&row, || in_words(context, &row, &place, &book))
 }
 
-fn in_words(context: &Context, row: &Row, place: &Place, tick: u64) -> String {
-    let name = &row.name;
+fn in_words(context: &Context, row: &Row, place: &Place, book: &Book) -> String {
+    let (name, tick) = (&row.name, book.ledger().tick.0);
     let goes_on = match place {
         Place::Node(..) => format!("{} goes on at {}", context.out.tone(Tone::Strong, name), row.custodian),
         Place::Home(..) => {
             format!("{} is this node's; `igor node start` runs it", context.out.tone(Tone::Strong, name))
         }
     };
-    [
+    let goes_on = [
         format!("{goes_on}, in epoch {}, from entry {} (tick {tick})", row.epoch, row.base_seq),
         format!("  price       {} credits a second of execution", row.price_per_second),
+    ];
+    if is_shared(book) {
+        let before = format!(
+            "  before      {}: all that it committed is there; it stops the agent at its next append",
+            row.before
+        );
+        return [goes_on.as_slice(), &[before]].concat().join("\n");
+    }
+    let before = [
         format!("  before      {}: what it did after that entry counts nowhere any more.", row.before),
         "              When it comes back and meets a node that knows of this, it stops the agent, keeps its branch as a"
             .to_owned(),
         "              file, and says what is on it only: `igor show` and `igor ps --orphans` there".to_owned(),
-    ]
-    .join("\n")
+    ];
+    [goes_on.as_slice(), &before].concat().join("\n")
+}
+
+/// Whether its journal is in a bucket: then there is one, whoever goes on.
+fn is_shared(book: &Book) -> bool {
+    book.genesis().store != StoreKind::Disk
 }
 
 /// Refuses what is no takeover, or would make two of an agent that is well.
@@ -137,6 +151,13 @@ fn check(
     let newer = before.epoch > book.chain().epoch;
     let had = before.node;
     match before.answers {
+        Some(true) if had != node && !args.force && is_shared(book) => {
+            return Err(Failure::refused(format!(
+                "{had}, which has {name} (epoch {}), answers. Move it instead: `igor migrate {name} {node}` there, which has a \
+                 shorter pause. If that node will not give it away: --force; it loses the agent, and nothing is lost",
+                before.epoch
+            )));
+        }
         Some(true) if had != node && !args.force => {
             return Err(Failure::refused(format!(
                 "{had}, which has {name} (epoch {}), answers: a takeover now makes two of it, whose money and messages \
@@ -157,6 +178,7 @@ fn check(
             )));
         }
         Some(_) => {}
+        None if is_shared(book) => {}
         None => note(format!(
             "igor: this node is on no network, so nobody asked whether {had} still has {name}; if it does, there are two \
              of it until it hears of this order"

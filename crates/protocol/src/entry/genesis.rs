@@ -90,7 +90,7 @@ pub struct Standby {
     /// All of them are first in line.
     #[n(1)]
     pub any_order: bool,
-    /// How long its node must have been silent before the first in line goes on. None: as the standby's operator says.
+    /// How long its node must have been silent before the first in line goes on. None: 800 ms.
     #[n(2)]
     pub silent_for: Option<Nanos>,
 }

@@ -172,11 +172,18 @@ impl Row {
             Detail::Order { action: "fund", shown: (added, balance), .. } => {
                 format!("its owner gave it {}; it has {}", money(*added), money(*balance))
             }
+            Detail::Order { action: "policy", .. } => {
+                "its owner changed who may have it or stands by for it".to_owned()
+            }
             Detail::Order { .. } => "its owner ordered its end".to_owned(),
             Detail::Custody { phase, from, to, .. } => match (*phase, from) {
                 ("handoff", _) => format!("given to {to}, which has not answered yet"),
                 ("accept", Some(from)) => format!("{to} accepted it from {from} and goes on"),
                 ("return", Some(from)) => format!("{to} declined it; {from} goes on"),
+                ("fence", Some(from)) if from == to => {
+                    format!("{to} goes on as a new process; what its earlier ones still send counts for nothing")
+                }
+                ("fence", Some(from)) => format!("{to} goes on with it; {from} was silent, and appends no more"),
                 _ => format!("its owner made {to} its custodian"),
             },
             Detail::Seal {} => "sealed: the node vouches for everything up to here".to_owned(),
