@@ -164,13 +164,21 @@ pub(crate) async fn start(config: Config) -> Node {
 }
 
 pub(crate) async fn start_with(config: Config, echo: Echo) -> Node {
+    try_start_with(config, echo).await.expect("the network starts")
+}
+
+pub(crate) async fn try_start(config: Config) -> Result<Node, igor_network::Error> {
+    try_start_with(config, Echo::default()).await
+}
+
+async fn try_start_with(config: Config, echo: Echo) -> Result<Node, igor_network::Error> {
     if std::env::var_os("IGOR_LOG").is_some() {
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::TRACE).try_init();
     }
     let echo = Arc::new(echo);
     let handler: Arc<dyn Handler> = Arc::clone(&echo) as _;
-    let network = Network::start(config, handler).await.expect("the network starts");
-    Node { network, echo }
+    let network = Network::start(config, handler).await?;
+    Ok(Node { network, echo })
 }
 
 impl Node {
