@@ -129,7 +129,11 @@ impl Driver {
         for address in &config.listen {
             let refused = |why: String| Error::Listen { address: address.clone(), why };
             address::probe(address).map_err(|e| refused(e.to_string()))?;
-            missing.insert(self.swarm.listen_on(address.clone()).map_err(|e| refused(e.to_string()))?);
+            let listener = self.swarm.listen_on(address.clone()).map_err(|error| match error {
+                libp2p::TransportError::Other(error) => refused(error.to_string()), // which says nothing by itself
+                other @ libp2p::TransportError::MultiaddrNotSupported(_) => refused(other.to_string()),
+            })?;
+            missing.insert(listener);
         }
         let heard = async {
             while !missing.is_empty() {
