@@ -16,7 +16,7 @@
 //! - A process appends only after a change of custody of its own, made since it read the journal; so what an earlier
 //!   process, or an append that nobody waited for, still has on its way counts for nothing, or came before.
 //! - Who changes custody looks afterwards whether slots were collected from that place on: then it was not the end.
-//! - The disk keeps, with each commit, up to which slot it has read ([`Note`](note::Note)). A bucket that does not have
+//! - The disk keeps, with each commit, up to which slot it has read, in a note. A bucket that does not have
 //!   what was there before is refused.
 //! - Agents on this machine's disk go by as if this were not here.
 

@@ -5,7 +5,7 @@
 //! - Of all creates of a key one takes effect, as long as nobody deletes it; who reads after an answer sees what it was
 //!   about. All else is up to the seed.
 //! - A request is on its way by itself: it arrives, or does not, whatever becomes of the process that made it.
-//! - Whoever hears nothing waits for [`LIMIT`], and then does not know what came of it.
+//! - Whoever hears nothing waits for `LIMIT`, and then does not know what came of it.
 
 use super::{
     clock::NodeWorld,
