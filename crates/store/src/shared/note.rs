@@ -3,7 +3,7 @@
 //! Invariant kept here: a note is durable with the commits that it is about, both or neither.
 
 use crate::{Error, LOCAL_BYTES_MAX, Store};
-use futures_util::{StreamExt, poll, stream::FuturesOrdered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use igor_protocol::{
     AgentId, Commit, codec,
     entry::StoreId,
@@ -11,10 +11,7 @@ use igor_protocol::{
     units::{Seq, Slot},
 };
 use minicbor::{Decode, Encode};
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    task::Poll,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the names of all notes begin with.
 pub(super) const PREFIX: &str = "slots-";
@@ -87,7 +84,7 @@ pub(super) async fn write<D: Store>(
             disk.append_noting(commit, &name(note.agent), note.encode()).await
         });
         // It is before the next one from here on.
-        while let Poll::Ready(Some(written)) = poll!(writes.next()) {
+        while let Some(Some(written)) = writes.next().now_or_never() {
             written?;
             done();
         }
