@@ -16,8 +16,9 @@ use std::{
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
-    /// Commits become durable one after the other, as they were appended: a crash may keep some of several.
-    turn: tokio::sync::Mutex<()>,
+    /// Where there is one, commits become durable one after the other: a crash may keep some of several. Whoever appends must go
+    /// on with all of them then.
+    turn: Option<tokio::sync::Mutex<()>>,
     /// The clock that an append waits on before it is durable, and for how long.
     latency: Option<(Arc<SimWorld>, Nanos)>,
 }
@@ -33,6 +34,11 @@ impl MemoryStore {
     /// A store whose appends take this much of the world's time.
     pub fn slow(world: Arc<SimWorld>, latency: Nanos) -> Self {
         Self { latency: Some((world, latency)), ..Self::default() }
+    }
+
+    /// A store on which commits become durable one after the other.
+    pub fn one_by_one() -> Self {
+        Self { turn: Some(tokio::sync::Mutex::default()), ..Self::default() }
     }
 
     /// What somebody has who copied all of it.
@@ -56,8 +62,14 @@ impl MemoryStore {
         if let Some((world, latency)) = &self.latency {
             world.sleep_until(world.monotonic().saturating_add(*latency)).await;
         }
-        let _turn = self.turn.lock().await;
-        point().await;
+        let _turn = match &self.turn {
+            Some(turn) => {
+                let turn = turn.lock().await;
+                point().await;
+                Some(turn)
+            }
+            None => None,
+        };
         self.lock().add(commit, local)?;
         point().await;
         Ok(())
@@ -102,7 +114,9 @@ impl Store for MemoryStore {
     }
 
     async fn settle(&self) -> Result<(), Error> {
-        drop(self.turn.lock().await);
+        if let Some(turn) = &self.turn {
+            drop(turn.lock().await);
+        }
         Ok(())
     }
 

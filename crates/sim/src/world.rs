@@ -7,7 +7,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 /// A clock that moves only when it is read or when the executor says so.
@@ -20,6 +20,8 @@ struct State {
     wall: Timestamp,
     /// Moments that someone sleeps until.
     timers: Vec<Nanos>,
+    /// Who sleeps, until when.
+    sleepers: Vec<(Nanos, Waker)>,
     random: Random,
 }
 
@@ -30,7 +32,7 @@ impl SimWorld {
     /// A world that begins at some wall-clock time.
     pub fn new(seed: u64, wall: Timestamp) -> Self {
         let random = Random::new(seed);
-        Self(Mutex::new(State { now: Nanos(1), wall, timers: Vec::new(), random }))
+        Self(Mutex::new(State { now: Nanos(1), wall, timers: Vec::new(), sleepers: Vec::new(), random }))
     }
 
     /// Moves time on to the next moment that someone sleeps until. False if nobody sleeps.
@@ -43,6 +45,12 @@ impl SimWorld {
             state.now = next;
             state.wall = state.wall.after(step);
         }
+        state.sleepers.retain(|(until, waker)| {
+            if *until <= next {
+                waker.wake_by_ref();
+            }
+            *until > next
+        });
         true
     }
 
@@ -50,6 +58,7 @@ impl SimWorld {
     pub fn restart(&self, wall_jump_back: Nanos) {
         let mut state = self.lock();
         state.timers.clear();
+        state.sleepers.clear();
         state.wall = Timestamp(state.wall.0.saturating_sub(wall_jump_back.0));
     }
 
@@ -88,11 +97,14 @@ struct Sleep<'a> {
 impl Future for Sleep<'_> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.world.lock();
         if state.now >= self.moment {
             return Poll::Ready(());
         }
+        // Whoever polled it last is woken, also where it is one of many that are only looked at when they are.
+        state.sleepers.retain(|(until, waker)| *until != self.moment || !waker.will_wake(context.waker()));
+        state.sleepers.push((self.moment, context.waker().clone()));
         if !self.registered {
             state.timers.push(self.moment);
             drop(state);

@@ -370,7 +370,7 @@ fn story(seed: u64, rules: Rules, totals: &mut BTreeMap<&'static str, u64>) {
     let mut often = |most| random.below(most);
     let faults = Faults { lost: often(60), unanswered: often(80), late: often(60), twice: often(60) };
     let bucket = SimBucket::with_rules(random.number(), faults, rules);
-    let disks = (0..NODES).map(|_| Arc::new(MemoryStore::default())).collect();
+    let disks = (0..NODES).map(|_| Arc::new(MemoryStore::one_by_one())).collect();
     let story = Story { bucket: bucket.clone(), disks, seen: Rc::default(), agent };
     let world = SimWorld::new(seed, START);
     let machines = (0..NODES).map(|node| story.clone().machine(node, Random::new(random.number())));

@@ -162,7 +162,8 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         if self.is_unknown(agent)? {
             // Whoever may not bring an agent leaves no trace of one that nobody here knows.
             admitted = Some(self.admit(from, offer)?);
-            if offer.first_custodian() == self.me() {
+            // In a bucket the journal says who has it, and what this node has lost has no part in that.
+            if offer.genesis.body.store == StoreKind::Disk && offer.first_custodian() == self.me() {
                 let why = "this node began the agent and has lost what it knew of it; only the owner can decide";
                 return Err(Refusal::new(Reason::Epoch, why).into());
             }
