@@ -3,6 +3,7 @@
 use crate::options;
 use igor_store::bucket::Failure;
 use std::{
+    collections::BTreeSet,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -36,18 +37,20 @@ pub(crate) struct Counters {
 /// What is waited for.
 #[derive(Debug, Default)]
 struct Waits {
-    /// Requests that are under way.
-    pending: usize,
-    /// When the first request since the last that was answered well had been sent, at the slowest; none if there is none.
-    since: Option<Instant>,
-    /// One of those since then was not answered well.
-    failed: bool,
+    /// When each request under way is to be answered at the latest, if the bucket is well; the earliest first.
+    due: BTreeSet<(Instant, u64)>,
+    begun: u64,
+    /// When the first request after the last good answer was not answered as it should have been.
+    failed: Option<Instant>,
+    /// When the last good answer came.
+    answered: Option<Instant>,
 }
 
 /// A request under way. One that is dropped says nothing about the bucket: nobody waits for its answer any more.
 #[derive(Debug)]
 pub(crate) struct Pending<'a> {
     counters: &'a Counters,
+    turn: (Instant, u64),
     answered: Option<bool>,
 }
 
@@ -61,15 +64,15 @@ impl Pending<'_> {
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         let mut waits = self.counters.waits();
-        waits.pending = waits.pending.saturating_sub(1);
-        let is_none = waits.pending == 0;
+        waits.due.remove(&self.turn);
         match self.answered {
             Some(true) => {
-                waits.failed = false;
-                waits.since = (!is_none).then(Instant::now);
+                waits.failed = None;
+                waits.answered = Some(Instant::now());
             }
-            Some(false) => waits.failed = true,
-            None if is_none && !waits.failed => waits.since = None,
+            Some(false) => {
+                waits.failed.get_or_insert(self.turn.0);
+            }
             None => {}
         }
     }
@@ -117,17 +120,22 @@ impl Counters {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request with so many bytes begins.
+    /// A request begins that has so many bytes, with its answer.
     pub(crate) fn begin(&self, bytes: u64) -> Pending<'_> {
         let mut waits = self.waits();
-        waits.pending += 1;
-        waits.since.get_or_insert_with(|| Instant::now() + options::sending(bytes));
-        Pending { counters: self, answered: None }
+        waits.begun += 1;
+        let turn = (Instant::now() + options::sending(bytes), waits.begun);
+        waits.due.insert(turn);
+        Pending { counters: self, turn, answered: None }
     }
 
-    /// How long requests have gone without any answer, if they do.
+    /// How long the bucket has not answered what it should have, if that is so. What takes long to send has that time first,
+    /// and neither hides the silence of others nor is one itself, as long as others are answered.
     pub(crate) fn silent_for(&self) -> Option<Duration> {
-        self.waits().since.map(|since| since.elapsed()) // which is none before
+        let waits = self.waits();
+        let first = waits.due.first().map(|(due, _)| *due).into_iter().chain(waits.failed).min()?;
+        let since = waits.answered.map_or(first, |answered| answered.max(first));
+        Some(since.elapsed()) // which is none before
     }
 
     pub(crate) fn sent(&self, kind: Kind, bytes: u64) {

@@ -64,7 +64,7 @@ impl Remote {
         self.counters.snapshot()
     }
 
-    /// How long it has answered nothing that it was asked, if that is so: since the first such request began.
+    /// How long it has answered nothing that it should have, if that is so.
     pub fn silent_for(&self) -> Option<Duration> {
         self.counters.silent_for()
     }
@@ -88,7 +88,7 @@ impl Remote {
         Path::parse(self.address.name(key)).map_err(|error| wrong(&error.to_string()))
     }
 
-    /// Makes requests of a call with so many bytes, within a limit, and says what came of them.
+    /// Makes requests of a call that sends or reads so many bytes, within a limit, and says what came of them.
     async fn ask<T>(
         &self,
         kind: Kind,
@@ -163,7 +163,7 @@ impl Remote {
             return Err(Verdict::Failed { failure, throttled: false });
         }
         let body = whole(answer.into_stream(), length);
-        let bytes = self.ask(Kind::Get, &call, (self.options.limit(length), 0), body).await?;
+        let bytes = self.ask(Kind::Get, &call, (self.options.limit(length), length), body).await?;
         self.counters.received(length);
         Ok(Some(bytes))
     }

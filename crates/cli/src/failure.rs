@@ -163,10 +163,15 @@ impl From<&verify::Bad> for Code {
 
 impl From<&igor_store::Error> for Code {
     fn from(error: &igor_store::Error) -> Self {
-        use igor_store::Error as E;
+        use igor_store::{Error as E, bucket::Failure as Bucket};
         match error {
-            E::Corrupt { .. } | E::Damaged { .. } => Self::Integrity,
-            E::Conflict { .. }
+            E::Corrupt { .. } | E::Damaged { .. } | E::RolledBack { .. } => Self::Integrity,
+            E::Bucket { failure: Bucket::Unknown { .. }, .. } | E::Behind { .. } => Self::Unreachable,
+            E::Bucket { .. }
+            | E::NoBucket { .. }
+            | E::Quota { .. }
+            | E::NotAdmitted { .. }
+            | E::Conflict { .. }
             | E::Fenced { .. }
             | E::Locked { .. }
             | E::OtherVersion { .. }
@@ -258,7 +263,8 @@ impl From<&igor_node::Error> for Code {
             E::Journal(inspect::Error::Bad { .. }) | E::BadFile { .. } => Self::Integrity,
             E::File(error) => error.into(),
             E::Program(error) => error.into(),
-            E::Moving { .. } | E::Unanswered { .. } => Self::Unreachable,
+            E::Moving { .. } | E::Unanswered { .. } | E::StoreSilent { .. } => Self::Unreachable,
+            E::NoBucket(why) if why.is_unreachable() => Self::Unreachable,
             E::UnknownAgent { .. }
             | E::NotDeleted(NotDeleted::Nothing(_) | NotDeleted::Failed(_))
             | E::NotRunning { .. }

@@ -15,6 +15,7 @@ use igor_protocol::{
 use igor_spine::World;
 use igor_store::{
     Store,
+    bucket::Failure,
     disk::Disk,
     shared::{BUNDLE_SLOTS_MIN, NotIdentified, Shared, Wing, identify, identity},
 };
@@ -57,6 +58,17 @@ pub enum NoBucket {
         /// What is wrong.
         why: String,
     },
+}
+
+impl NoBucket {
+    /// Whether it did not answer, so that the same may go well later.
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { why: probe::Refusal::Failed { failure: Failure::Unknown { .. }, .. }, .. }
+                | Self::Identity { why: NotIdentified::Bucket(Failure::Unknown { .. }), .. }
+        )
+    }
 }
 
 #[derive(Serialize, Deserialize, PartialEq, Eq)]
@@ -119,7 +131,11 @@ async fn first_use(disk: &Disk, bucket: &Remote, config: &StoreConfig) -> Result
     tracing::info!(%address, "this bucket is new here: it is probed first");
     let refused = |why| NoBucket::Refused { address: address.clone(), why };
     let report = probe::probe(bucket, probe::Plan::default()).await.map_err(refused)?;
-    tracing::info!(%address, rounds = report.rounds, "it does what is needed");
+    if !report.left.is_empty() {
+        tracing::warn!(%address, left = ?report.left, "objects of the probe could not be deleted; nothing reads them");
+    }
+    let (checks, rounds, unclear) = (report.checks.len(), report.rounds, report.rounds_unclear);
+    tracing::info!(%address, checks, rounds, unclear, "it does what is needed");
     let unknown = |why| NoBucket::Identity { address: address.clone(), why };
     let id = if let Some(id) = identity(bucket).await.map_err(unknown)? {
         id

@@ -279,6 +279,20 @@ impl Error {
         }
     }
 
+    /// What the store said, where that is why.
+    pub const fn store(&self) -> Option<&igor_store::Error> {
+        match self {
+            Self::Store(error)
+            | Self::Life(igor_spine::Error::Store(error))
+            | Self::Journal(igor_spine::inspect::Error::Source(error))
+            | Self::Custody(igor_spine::custody::Error::Own(igor_spine::Error::Store(error)))
+            | Self::Move(igor_spine::custody::Failed::Own(igor_spine::custody::Error::Own(igor_spine::Error::Store(
+                error,
+            )))) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Whether the same may go well later, although nobody changes the agent or the configuration.
     pub(crate) const fn may_pass(&self) -> bool {
         match self {

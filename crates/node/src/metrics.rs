@@ -4,9 +4,11 @@
 //! the operator allows; the agents beyond are summed up under one label.
 
 use crate::api::wire::{AgentInfo, Room};
+use igor_bucket::Remote;
 use igor_network::Snapshot;
 use igor_protocol::{Credits, Nanos};
 use igor_spine::event::Event;
+use bucket::BucketMetrics;
 use moves::PeerMetrics;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -19,6 +21,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
 };
 
+mod bucket;
 mod moves;
 
 /// Bounds of the commit latency's buckets, in seconds: a fast disk to a dying one.
@@ -70,6 +73,8 @@ pub(crate) struct Metrics {
     moves_not_granted: Counter,
     /// What other nodes do.
     pub(crate) peers: PeerMetrics,
+    /// What is asked of a bucket, and what becomes of agents through it.
+    pub(crate) bucket: BucketMetrics,
     room: [Filling; 4],
     /// The agents that have series of their own.
     named: Mutex<BTreeSet<String>>,
@@ -134,6 +139,7 @@ impl Metrics {
             start_failures: Counter::default(),
             moves_not_granted: Counter::default(),
             peers: PeerMetrics::new(),
+            bucket: BucketMetrics::new(),
             room: Default::default(),
             named: Mutex::default(),
             named_max: agents as usize,
@@ -164,6 +170,7 @@ impl Metrics {
         let asked = "Times that an agent asked to be moved and no node took it";
         r.register("moves_not_granted", asked, self.moves_not_granted.clone());
         self.peers.register(r);
+        self.bucket.register(r);
         let room = [
             ("agents", "Agents that live here", "Agents that may live here"),
             ("admitted_memory_bytes", "Memory that living agents may come to use", "Memory that they all may"),
@@ -238,9 +245,13 @@ impl Metrics {
         agents: impl Iterator<Item = (&'a AgentInfo, bool)>,
         room: &Room,
         network: Option<&Snapshot>,
+        bucket: Option<&Remote>,
     ) -> Result<String, fmt::Error> {
         if let Some(seen) = network {
             self.peers.see(seen);
+        }
+        if let Some(bucket) = bucket {
+            self.bucket.see(&bucket.counts(), bucket.silent_for().unwrap_or_default());
         }
         let mut labels: BTreeMap<String, Now> = BTreeMap::new();
         for (info, running) in agents {

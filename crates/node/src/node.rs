@@ -256,7 +256,8 @@ impl Node {
     pub(crate) fn encode_metrics(&self) -> Result<String, std::fmt::Error> {
         let lives: Vec<_> = self.lives().by_agent.values().map(|life| (life.info(), !life.is_over())).collect();
         let network = self.peers().network().map(igor_network::Network::counters);
-        self.metrics.encode(lives.iter().map(|(info, running)| (info, *running)), &self.room(), network.as_ref())
+        let bucket = self.store.wing().map(|wing| &wing.bucket);
+        self.metrics.encode(lives.iter().map(|(info, running)| (info, *running)), &self.room(), network.as_ref(), bucket)
     }
 
     /// Comes back when the disk failed in a way that nothing can be believed any more: the process must end.

@@ -21,6 +21,20 @@ pub struct MemoryStore {
     turn: Option<tokio::sync::Mutex<()>>,
     /// The clock that an append waits on before it is durable, and for how long.
     latency: Option<(Arc<SimWorld>, Nanos)>,
+    /// What happens between the moment that a commit is durable and the one in which its writer hears of it.
+    between: Between,
+}
+
+/// Given the commits of the journal, as many as there are then.
+type Happens = Box<dyn FnMut(&[Commit]) + Send>;
+
+#[derive(Default)]
+struct Between(Mutex<Option<Happens>>);
+
+impl std::fmt::Debug for Between {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Between")
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -39,6 +53,16 @@ impl MemoryStore {
     /// A store on which commits become durable one after the other.
     pub fn one_by_one() -> Self {
         Self { turn: Some(tokio::sync::Mutex::default()), ..Self::default() }
+    }
+
+    /// From now on this happens whenever a commit is durable, before its writer hears of it. It may use the store.
+    pub fn between(&self, happens: impl FnMut(&[Commit]) + Send + 'static) {
+        *self.between.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(happens));
+    }
+
+    /// Another process appends.
+    pub fn append_elsewhere(&self, commit: Commit) -> Result<(), Error> {
+        self.lock().add(commit, None)
     }
 
     /// What somebody has who copied all of it.
@@ -70,7 +94,12 @@ impl MemoryStore {
             }
             None => None,
         };
+        let agent = commit.agent();
         self.lock().add(commit, local)?;
+        let commits = self.commits(agent);
+        if let Some(happens) = &mut *self.between.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            happens(&commits);
+        }
         point().await;
         Ok(())
     }

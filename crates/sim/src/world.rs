@@ -54,6 +54,13 @@ impl SimWorld {
         true
     }
 
+    /// So much time passes in which nobody here does anything.
+    pub fn pass(&self, time: Nanos) {
+        let mut state = self.lock();
+        state.now = state.now.saturating_add(time);
+        state.wall = state.wall.after(time);
+    }
+
     /// A process ends: nobody sleeps any more, and the monotonic clock may begin anew.
     pub fn restart(&self, wall_jump_back: Nanos) {
         let mut state = self.lock();

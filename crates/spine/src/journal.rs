@@ -4,7 +4,8 @@
 //! - The book in memory is what the store has, plus what is under way and one draft behind it: a fast agent does several
 //!   ticks while one append becomes durable, and they become one commit. On a shared store, which answers later than a disk,
 //!   a few may be under way at once where somebody waits; they land in their order.
-//! - A [`Committed`] exists only for what the store has confirmed.
+//! - A [`Committed`] exists only for what the store has confirmed. On a shared store that confirmation is recent: who was
+//!   paused until another node may have gone on with the agent asks the store once more before anything is released.
 //! - The journal's time rises, whatever the wall clock does.
 //! - A seal comes before anything is released to others, else within [`SEAL_WITHIN`] of the first unsealed entry.
 
@@ -27,6 +28,10 @@ use std::{
 pub(crate) const SEAL_WITHIN: Nanos = Nanos::from_millis(100);
 /// A commit carries a seal when the last one is this old, so that a busy agent needs no commits for seals alone.
 const SEAL_EVERY: Nanos = Nanos::from_millis(80);
+
+/// What an append to a shared store confirms is released within this time of its beginning, or after another append. A
+/// process that was paused in between can be a moment late still: no clock tells it about a pause after its last look.
+const RELEASE_WITHIN: Nanos = Nanos::from_secs(10);
 
 /// Appends to a shared store that are under way at once.
 const FLYING_MAX: usize = 4;
@@ -80,6 +85,8 @@ pub(crate) struct Journal<S, W> {
     /// Entries that are not in an append yet, and what may be told once they are durable.
     draft: Draft,
     staged: Vec<Event>,
+    /// What landed last did so too late to be released, and nothing follows it: something new must be confirmed.
+    is_late: bool,
     flying: Flying,
     clock: JournalClock,
     /// When the first entry without a seal was committed.
@@ -111,7 +118,8 @@ impl<S: Store, W: World> Journal<S, W> {
         let unsealed = (!book.is_sealed()).then(|| world.monotonic());
         let draft = draft.unwrap_or_else(|| book.draft());
         let (staged, flying) = (Vec::new(), Flying::default());
-        Self { store, world, key, book, draft, staged, flying, clock, unsealed, last_seal: Nanos::ZERO }
+        let (is_late, last_seal) = (false, Nanos::ZERO);
+        Self { store, world, key, book, draft, staged, is_late, flying, clock, unsealed, last_seal }
     }
 
     /// The time that entries written now carry.
@@ -171,6 +179,11 @@ impl<S: Store, W: World> Journal<S, W> {
         !self.flying.of.is_empty()
     }
 
+    /// Whether something is durable that may not be released before an append that is still to be launched.
+    pub(crate) const fn is_late(&self) -> bool {
+        self.is_late
+    }
+
     /// Whether others read the journal from where it is durable.
     fn is_shared(&self) -> bool {
         self.book.genesis().store != StoreKind::Disk
@@ -184,7 +197,8 @@ impl<S: Store, W: World> Journal<S, W> {
     /// Begins to append what was pushed, unless as much is under way as may be. With `seal`, or when one is due, a seal
     /// comes last, and somebody waits.
     pub(crate) fn launch(&mut self, seal: bool) -> Result<(), Error> {
-        let nothing = self.draft.is_empty() && self.staged.is_empty() && !(seal && self.unsealed.is_some());
+        let nothing =
+            self.draft.is_empty() && self.staged.is_empty() && !self.is_late && !(seal && self.unsealed.is_some());
         let most = if seal && self.is_shared() { FLYING_MAX } else { 1 };
         if self.flying.of.len() >= most || nothing {
             return Ok(());
@@ -192,6 +206,7 @@ impl<S: Store, W: World> Journal<S, W> {
         let begun = self.world.monotonic();
         let events = std::mem::take(&mut self.staged);
         let commit = self.close(seal, begun)?;
+        self.is_late = false;
         let store = self.store.clone();
         let append: Append = match commit {
             None => Box::pin(std::future::ready(Ok(()))),
@@ -212,12 +227,19 @@ impl<S: Store, W: World> Journal<S, W> {
         landed?;
         let (events, begun) = self.flying.of.pop_front().unwrap_or_default();
         let took = self.world.monotonic().saturating_sub(begun);
-        Ok(Some(Landed { events: Committed { value: events }, took }))
+        let mut told = events;
+        if self.is_shared() && took > RELEASE_WITHIN {
+            // Told once the next append is confirmed, if this process has custody still.
+            self.is_late = !self.is_flying();
+            let next = self.flying.of.front_mut().map_or(&mut self.staged, |(events, _)| events);
+            next.splice(0..0, std::mem::take(&mut told));
+        }
+        Ok(Some(Landed { events: Committed { value: told }, took }))
     }
 
     /// The commit of what was pushed; nothing if there is nothing to write.
     fn close(&mut self, seal: bool, now: Nanos) -> Result<Option<Commit>, Error> {
-        if self.draft.is_empty() && !(seal && self.unsealed.is_some()) {
+        if self.draft.is_empty() && !self.is_late && !(seal && self.unsealed.is_some()) {
             return Ok(None);
         }
         // What others read and go on from is vouched for.

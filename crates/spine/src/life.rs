@@ -266,7 +266,7 @@ impl<P: Program, S: Store, W: World> Life<P, S, W> {
     async fn commit(&mut self, seal: bool, outbox: &mut impl Outbox) -> Result<(), Error> {
         // On a shared store it need not wait for what is under way to land.
         self.journal.launch(seal)?;
-        while self.journal.is_flying() {
+        while self.journal.is_flying() || self.journal.is_late() {
             tell(self.journal.land().await?, outbox);
             // What did not fit before, if anything.
             self.journal.launch(seal)?;

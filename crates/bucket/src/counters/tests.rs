@@ -32,4 +32,16 @@ fn what_takes_long_to_send_is_no_silence_meanwhile() {
     let counters = Counters::default();
     let _long = counters.begin(1 << 30);
     assert_eq!(counters.silent_for(), Some(Duration::ZERO));
+    let _short = counters.begin(0);
+    std::thread::sleep(Duration::from_millis(2));
+    assert!(counters.silent_for() > Some(Duration::from_millis(1)), "what is short is not hidden by what is long");
+}
+
+#[test]
+fn silence_begins_with_the_last_answer() {
+    let counters = Counters::default();
+    let _first = counters.begin(0);
+    std::thread::sleep(Duration::from_millis(50));
+    counters.begin(0).answered(true);
+    assert!(counters.silent_for() < Some(Duration::from_millis(50)), "others are answered meanwhile");
 }

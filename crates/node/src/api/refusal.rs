@@ -64,59 +64,76 @@ impl IntoResponse for Refusal {
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        use igor_store::Error as Store;
-        let (status, code) = match &error {
-            Error::UnknownAgent { .. } | Error::NotDeleted(NotDeleted::Nothing(_)) => {
-                (StatusCode::NOT_FOUND, "unknown_agent")
-            }
-            Error::NotRunning { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_running"),
-            Error::Starting { .. } | Error::Custody(igor_spine::custody::Error::Leased(_)) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "starting")
-            }
-            Error::Unanswered { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unanswered"),
-            Error::OtherSender { .. } => (StatusCode::CONFLICT, "other_sender"),
-            Error::Running { .. } => (StatusCode::CONFLICT, "running"),
-            Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
-            Error::Ended { .. } => (StatusCode::GONE, "ended"),
-            Error::NotCustodian(_) => (StatusCode::CONFLICT, "moved"),
-            Error::Undecided { .. } | Error::Given { .. } | Error::Overtaken { .. } => {
-                (StatusCode::CONFLICT, "not_custodian")
-            }
-            // Whoever asks again finds it there or here, or is sent on.
-            Error::Moving { .. } => (StatusCode::SERVICE_UNAVAILABLE, "moving"),
-            Error::Custody(error) | Error::NotDeleted(NotDeleted::Failed(error)) => custody(error),
-            Error::File(Unreadable::Quota { .. } | Unreadable::Blobs { .. }) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
-            }
-            Error::File(_) | Error::BadFile { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_file"),
-            Error::NotDeleted(NotDeleted::Coming(_)) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-            Error::NotDeleted(_) => (StatusCode::CONFLICT, "not_deleted"),
-            Error::NotImported(_) | Error::NotArrived(_) => (StatusCode::CONFLICT, "import_refused"),
-            Error::NotATakeover => (StatusCode::BAD_REQUEST, "bad_order"),
-            Error::NoPrice { .. } => (StatusCode::BAD_REQUEST, "bad_price"),
-            Error::Move(failed) => moving(failed),
-            Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-            Error::Impostor { .. } => (StatusCode::CONFLICT, "suspended"),
-            Error::Stopped { .. } => (StatusCode::CONFLICT, "stopped"),
-            Error::Rejected(rejected) => rejection(rejected),
-            Error::Genesis(_) => (StatusCode::CONFLICT, "genesis_refused"),
-            Error::Manifest(_) => (StatusCode::BAD_REQUEST, "bad_manifest"),
-            Error::NotGranted(_) => (StatusCode::FORBIDDEN, "not_granted"),
-            Error::NoRoom(_) | Error::TooMuchStored { .. } => (StatusCode::CONFLICT, "no_room"),
-            Error::NameTaken { .. } => (StatusCode::CONFLICT, "name_taken"),
-            Error::Local(crate::local::Error::BadName { .. }) => (StatusCode::BAD_REQUEST, "bad_name"),
-            Error::Program(igor_sandbox::Error::Refused(_)) => (StatusCode::UNPROCESSABLE_ENTITY, "program_refused"),
-            Error::Life(igor_spine::Error::Init(_)) => (StatusCode::UNPROCESSABLE_ENTITY, "init_failed"),
-            Error::Store(Store::Full { .. }) => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
-            Error::Store(Store::Corrupt { .. } | Store::Damaged { .. }) | Error::Journal(_) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "corrupt")
-            }
-            Error::Store(Store::Poisoned { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "store"),
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-        };
+        let (status, code) = error.store().and_then(store).unwrap_or_else(|| code(&error));
         let elsewhere = if let Error::NotCustodian(elsewhere) = &error { Some(elsewhere.clone()) } else { None };
         Self { elsewhere, ..Self::new(status, code, error.to_string()) }
     }
+}
+
+fn code(error: &Error) -> (StatusCode, &'static str) {
+    match error {
+        Error::UnknownAgent { .. } | Error::NotDeleted(NotDeleted::Nothing(_)) => {
+            (StatusCode::NOT_FOUND, "unknown_agent")
+        }
+        Error::NotRunning { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_running"),
+        Error::Starting { .. } | Error::Custody(igor_spine::custody::Error::Leased(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "starting")
+        }
+        Error::Unanswered { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unanswered"),
+        Error::OtherSender { .. } => (StatusCode::CONFLICT, "other_sender"),
+        Error::Running { .. } => (StatusCode::CONFLICT, "running"),
+        Error::Order(_) => (StatusCode::CONFLICT, "order_refused"),
+        Error::Ended { .. } => (StatusCode::GONE, "ended"),
+        Error::NotCustodian(_) => (StatusCode::CONFLICT, "moved"),
+        Error::Undecided { .. } | Error::Given { .. } | Error::Overtaken { .. } => {
+            (StatusCode::CONFLICT, "not_custodian")
+        }
+        // Whoever asks again finds it there or here, or is sent on.
+        Error::Moving { .. } => (StatusCode::SERVICE_UNAVAILABLE, "moving"),
+        Error::Custody(error) | Error::NotDeleted(NotDeleted::Failed(error)) => custody(error),
+        Error::File(Unreadable::Quota { .. } | Unreadable::Blobs { .. }) => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large")
+        }
+        Error::File(_) | Error::BadFile { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_file"),
+        Error::NotDeleted(NotDeleted::Coming(_)) => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        Error::NotDeleted(_) => (StatusCode::CONFLICT, "not_deleted"),
+        Error::NotImported(_) | Error::NotArrived(_) => (StatusCode::CONFLICT, "import_refused"),
+        Error::NotATakeover => (StatusCode::BAD_REQUEST, "bad_order"),
+        Error::NoPrice { .. } => (StatusCode::BAD_REQUEST, "bad_price"),
+        Error::Move(failed) => moving(failed),
+        Error::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        Error::Impostor { .. } => (StatusCode::CONFLICT, "suspended"),
+        Error::Stopped { .. } => (StatusCode::CONFLICT, "stopped"),
+        Error::Rejected(rejected) => rejection(rejected),
+        Error::Genesis(_) => (StatusCode::CONFLICT, "genesis_refused"),
+        Error::Manifest(_) => (StatusCode::BAD_REQUEST, "bad_manifest"),
+        Error::NotGranted(_) => (StatusCode::FORBIDDEN, "not_granted"),
+        Error::NoRoom(_) | Error::TooMuchStored { .. } => (StatusCode::CONFLICT, "no_room"),
+        Error::NameTaken { .. } => (StatusCode::CONFLICT, "name_taken"),
+        Error::Local(crate::local::Error::BadName { .. }) => (StatusCode::BAD_REQUEST, "bad_name"),
+        Error::Program(igor_sandbox::Error::Refused(_)) => (StatusCode::UNPROCESSABLE_ENTITY, "program_refused"),
+        Error::Life(igor_spine::Error::Init(_)) => (StatusCode::UNPROCESSABLE_ENTITY, "init_failed"),
+        Error::StoreSilent { .. } => (StatusCode::SERVICE_UNAVAILABLE, "store"),
+        Error::Journal(igor_spine::inspect::Error::Bad { .. }) => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt"),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    }
+}
+
+/// What only a store says, wherever it was met; nothing for the rest.
+const fn store(error: &igor_store::Error) -> Option<(StatusCode, &'static str)> {
+    use igor_store::Error as Store;
+    Some(match error {
+        Store::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+        Store::Corrupt { .. } | Store::Damaged { .. } | Store::RolledBack { .. } => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "corrupt")
+        }
+        Store::Poisoned { .. } | Store::Bucket { .. } | Store::Behind { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "store")
+        }
+        Store::Quota { .. } => (StatusCode::CONFLICT, "no_room"),
+        Store::NoBucket { .. } => (StatusCode::CONFLICT, "in_bucket"),
+        _ => return None,
+    })
 }
 
 const fn custody(error: &igor_spine::custody::Error) -> (StatusCode, &'static str) {

@@ -414,7 +414,7 @@ impl Node {
     }
 
     /// Whether the bucket says that another node has an agent.
-    fn is_elsewhere(&self, agent: AgentId) -> bool {
+    pub(super) fn is_elsewhere(&self, agent: AgentId) -> bool {
         self.steward.is_shared(agent) && matches!(self.steward.status(agent), Ok(Custody::Elsewhere))
     }
 

@@ -61,13 +61,22 @@ pub(super) struct Standby {
     turns: Semaphore,
     /// Who asks the bucket whether it is there.
     asks: Arc<Semaphore>,
+    /// Agents that another node said something of, while the store is asked about them.
+    asked: Mutex<BTreeSet<AgentId>>,
     began: Instant,
 }
 
 impl Default for Standby {
     fn default() -> Self {
         let (watched, turns) = (Watched::default(), Semaphore::new(FOLLOWED_AT_ONCE));
-        Self { watched, turns, asks: Arc::new(Semaphore::new(1)), began: Instant::now() }
+        Self { watched, turns, asks: Arc::new(Semaphore::new(1)), asked: Mutex::default(), began: Instant::now() }
+    }
+}
+
+impl Standby {
+    fn asked(&self) -> MutexGuard<'_, BTreeSet<AgentId>> {
+        // No update can fail in the middle.
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -241,7 +250,9 @@ impl Node {
             return;
         }
         let mut beats: BTreeMap<NodeId, Vec<Beat>> = BTreeMap::new();
-        let lives: Vec<_> = self.lives().by_agent.values().filter(|life| !life.is_over()).cloned().collect();
+        // In the pause of a move it is well, too.
+        let is_well = |life: &&Arc<Hosted>| !life.is_over() || self.steward.is_handing_over(life.agent());
+        let lives: Vec<_> = self.lives().by_agent.values().filter(is_well).cloned().collect();
         let agents: BTreeSet<_> = lives.iter().map(|life| life.agent()).collect();
         self.followers.retain(|agent| agents.contains(&agent));
         for life in lives {
@@ -474,12 +485,33 @@ impl Node {
         Ok(Some(following))
     }
 
+    /// Another node said something of an agent's custody: whatever it was, the shared store has it or it is not so.
+    pub(super) fn hear_of_shared(&self, agent: AgentId) {
+        let Some(node) = self.me.upgrade().filter(|node| node.standby.asked().insert(agent)) else { return };
+        tokio::spawn(async move {
+            let told = match tokio::time::timeout(STORE_WITHIN, node.store.refresh(agent)).await {
+                Ok(Ok(())) => node.steward.dismiss(agent).await.map_err(Error::from),
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err(Error::StoreSilent { agent }),
+            };
+            node.standby.asked().remove(&agent);
+            if let Err(error) = told {
+                tracing::warn!(%agent, %error, "another node said something of an agent; the store does not tell what is so");
+            }
+        });
+    }
+
     /// Finds out what became of an agent that another process appended to while it lived here.
     pub(super) fn read_on(self: &Arc<Self>, agent: AgentId) {
         let node = self.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(STORE_WITHIN, node.store.refresh(agent)).await {
-                Ok(Ok(())) => Box::pin(node.settled(agent)).await,
+                Ok(Ok(())) => {
+                    if node.is_elsewhere(agent) {
+                        node.metrics.bucket.lost();
+                    }
+                    Box::pin(node.settled(agent)).await;
+                }
                 Ok(Err(error)) => node.report(agent, &error.into()),
                 Err(_) => node.report(agent, &Error::StoreSilent { agent }),
             }
@@ -503,6 +535,7 @@ impl Node {
         match Box::pin(self.steward.succeed(agent, (custodian, epoch), self.terms(), is_still)).await {
             Ok(Succession::Taken(epoch)) => {
                 tracing::warn!(%agent, from = %custodian, %epoch, "an agent is this node's from now on");
+                self.metrics.bucket.took();
                 self.standby.watched.leave(agent);
             }
             Ok(Succession::GoneOn(node, _)) if node == self.id() => {

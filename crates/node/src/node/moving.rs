@@ -111,6 +111,11 @@ impl Node {
                 while let Some((tidings, _until_taken_in)) = hearing.recv().await {
                     let Some(node) = node.upgrade() else { return };
                     let agent = tidings.agent;
+                    if node.steward.is_shared(agent) {
+                        // A store that does not answer keeps no other tidings waiting.
+                        node.hear_of_shared(agent);
+                        continue;
+                    }
                     if let Err(error) = node.steward.hear(tidings).await {
                         tracing::warn!(%agent, %error, "what a node answered about an agent's custody is refused");
                     }

@@ -289,7 +289,9 @@ impl Node {
                     newest = Some(Elsewhere { agent, node, epoch, addresses: Vec::new(), answers: None, by });
                 }
             }
-            if let Err(error) = self.steward.hear(tidings).await {
+            if self.steward.is_shared(agent) {
+                self.hear_of_shared(agent);
+            } else if let Err(error) = self.steward.hear(tidings).await {
                 tracing::debug!(%agent, %error, "what a node answered about an agent's custody is refused");
             }
         }
@@ -305,7 +307,8 @@ impl Node {
             Ok(noted) => noted,
             Err(error) => return tracing::warn!(%error, "what is known of custody does not read; {peer} is not told"),
         };
-        for agent in noted {
+        // Of those in a shared store that store tells.
+        for agent in noted.into_iter().filter(|agent| !self.steward.is_shared(*agent)) {
             let node = self.clone();
             match blocking(move || node.steward.records(agent)).await {
                 Ok(records) if records.iter().any(|record| matches!(record.phase, Phase::Takeover(_))) => {

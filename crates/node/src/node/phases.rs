@@ -101,7 +101,7 @@ impl Node {
     /// A life begins: where another node had the agent, says once its first tick is durable how long all of that took.
     pub(super) fn tell_phases(&self, life: &Arc<Hosted>) {
         let Some(phases) = self.stopwatches.end(life.agent()) else { return };
-        let life = life.clone();
+        let (life, metrics) = (life.clone(), self.metrics.clone());
         tokio::spawn(async move {
             let mut now = life.watch();
             let ticked = now.wait_for(|now| now.tick > life.began().tick);
@@ -110,6 +110,9 @@ impl Node {
             let of = |phase| millis(phases.of(phase));
             let silent = phases.silent.map(|(_, silent)| silent.to_duration());
             let total = silent.unwrap_or_default() + end.duration_since(phases.begun);
+            if ticked && silent.is_some() {
+                metrics.bucket.ticked(total);
+            }
             tracing::warn!(
                 agent = %life.agent(),
                 from = phases.silent.map(|(node, _)| tracing::field::display(node)),

@@ -12,14 +12,17 @@ use igor_sim::{
     world::SimWorld,
 };
 use igor_spine::{
-    Committed, Ending, Error, Life, Parts, Settings,
+    Committed, Ending, Error, Life, Parts, Settings, World,
     command::Command,
     event::{Event, Outbox, Snapshot},
     guest::{Ended, Guest, Input, Membrane, Program, Report, Stop},
     replay::{self, Execution},
 };
 use igor_store::Store;
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+};
 use tokio::sync::mpsc;
 
 /// A tick: what it does, given how many counted before it.
@@ -103,10 +106,18 @@ impl Guest for ScriptGuest {
     }
 }
 
-struct Deaf;
+/// Keeps what is released, with the moment.
+struct Heard {
+    world: Arc<SimWorld>,
+    events: Arc<Mutex<Vec<(Nanos, Event)>>>,
+}
 
-impl Outbox for Deaf {
-    fn release(&mut self, _: Committed<Vec<Event>>) {}
+impl Outbox for Heard {
+    fn release(&mut self, committed: Committed<Vec<Event>>) {
+        let now = self.world.monotonic();
+        let mut events = self.events.lock().expect("one thread");
+        events.extend(committed.into_inner().into_iter().map(|event| (now, event)));
+    }
 
     fn watch(&mut self, _: &Snapshot) {}
 
@@ -124,6 +135,8 @@ pub struct Stage {
     pub world: Arc<SimWorld>,
     pub store: Arc<MemoryStore>,
     pub agent: AgentId,
+    /// What was released, and when.
+    pub heard: Arc<Mutex<Vec<(Nanos, Event)>>>,
     manifest: Manifest,
     genesis: Genesis,
 }
@@ -131,6 +144,11 @@ pub struct Stage {
 impl Stage {
     /// An agent with this manifest and budget, in a world where an append takes so long.
     pub fn new(manifest: Manifest, budget: Credits, latency: Nanos) -> Self {
+        Self::in_store(StoreKind::Disk, manifest, budget, latency)
+    }
+
+    /// As [`Stage::new`], where the journal is in such a store.
+    pub fn in_store(store: StoreKind, manifest: Manifest, budget: Credits, latency: Nanos) -> Self {
         let world = super::world(1);
         let (owner, node) = keys();
         let genesis = GenesisBody {
@@ -146,10 +164,11 @@ impl Stage {
             issuer: owner.public(),
             policy: Policy::default(),
             expires: Timestamp(u64::MAX),
-            store: StoreKind::Disk,
+            store,
         };
         let store = Arc::new(MemoryStore::slow(world.clone(), latency));
-        Self { world, store, agent: genesis.agent_id(), manifest, genesis: genesis.sign(&owner, &node) }
+        let (agent, heard) = (genesis.agent_id(), Arc::default());
+        Self { world, store, agent, heard, manifest, genesis: genesis.sign(&owner, &node) }
     }
 
     /// As the manifest says, with money enough.
@@ -174,6 +193,7 @@ impl Stage {
             world: self.world.clone(),
             key: Arc::new(KeyPair::from_seed(&[2; 32])),
         };
+        self.heard.lock().expect("one thread").clear();
         let main = async {
             let life = if self.store.tail(self.agent)?.is_none() {
                 self.store.put_blob(self.manifest.encode()).await?;
@@ -181,7 +201,7 @@ impl Stage {
             } else {
                 Life::open(parts, self.agent).await?
             };
-            life.run(settings, receiver, Deaf).await
+            life.run(settings, receiver, Heard { world: self.world.clone(), events: self.heard.clone() }).await
         };
         let (ran, _) = executor::run(&self.world, polls, main, &mut [Box::pin(driver(commands))]);
         drop(kept);
