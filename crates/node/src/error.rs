@@ -286,9 +286,9 @@ impl Error {
             | Self::Life(igor_spine::Error::Store(error))
             | Self::Journal(igor_spine::inspect::Error::Source(error))
             | Self::Custody(igor_spine::custody::Error::Own(igor_spine::Error::Store(error)))
-            | Self::Move(igor_spine::custody::Failed::Own(igor_spine::custody::Error::Own(igor_spine::Error::Store(
-                error,
-            )))) => Some(error),
+            | Self::Move(igor_spine::custody::Failed::Own(igor_spine::custody::Error::Own(
+                igor_spine::Error::Store(error),
+            ))) => Some(error),
             _ => None,
         }
     }

@@ -4,11 +4,11 @@
 //! the operator allows; the agents beyond are summed up under one label.
 
 use crate::api::wire::{AgentInfo, Room};
+use bucket::BucketMetrics;
 use igor_bucket::Remote;
 use igor_network::Snapshot;
 use igor_protocol::{Credits, Nanos};
 use igor_spine::event::Event;
-use bucket::BucketMetrics;
 use moves::PeerMetrics;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},

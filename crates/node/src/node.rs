@@ -257,7 +257,12 @@ impl Node {
         let lives: Vec<_> = self.lives().by_agent.values().map(|life| (life.info(), !life.is_over())).collect();
         let network = self.peers().network().map(igor_network::Network::counters);
         let bucket = self.store.wing().map(|wing| &wing.bucket);
-        self.metrics.encode(lives.iter().map(|(info, running)| (info, *running)), &self.room(), network.as_ref(), bucket)
+        self.metrics.encode(
+            lives.iter().map(|(info, running)| (info, *running)),
+            &self.room(),
+            network.as_ref(),
+            bucket,
+        )
     }
 
     /// Comes back when the disk failed in a way that nothing can be believed any more: the process must end.

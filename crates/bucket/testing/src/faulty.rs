@@ -16,6 +16,9 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Longest body of a request.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
 /// What happens to the requests that come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -51,7 +54,8 @@ impl Faulty {
     ///
     /// If there is no port on loopback.
     pub async fn start(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port on loopback");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = bind(any).and_then(|socket| socket.listen(BACKLOG)).expect("a port on loopback");
         let address = listener.local_addr().expect("its address");
         let (fault, faults) = watch::channel(Fault::None);
         let proxy = tokio::spawn(accept(listener, address, server, faults)).abort_handle();
@@ -86,14 +90,14 @@ async fn accept(
     let mut connections = JoinSet::new();
     loop {
         if *faults.borrow_and_update() == Fault::Refuse {
-            connections.shutdown().await;
-            drop(listener.take());
-            // Bound without listening: the port stays ours, and connections to it are refused.
+            // Bound without listening, before the other is closed: the port stays ours, and connections to it are refused.
             let held = bind(address)?;
+            drop(listener.take());
+            connections.shutdown().await;
             if faults.wait_for(|fault| *fault != Fault::Refuse).await.is_err() {
                 return Ok(());
             }
-            listener = Some(held.listen(1024)?);
+            listener = Some(held.listen(BACKLOG)?);
         }
         let Some(listener) = &listener else { continue };
         tokio::select! {
@@ -111,6 +115,7 @@ async fn accept(
 fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
     socket.bind(address)?;
     Ok(socket)
 }

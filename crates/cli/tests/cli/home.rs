@@ -31,10 +31,15 @@ impl Home {
 
     /// One whose journals are in a bucket.
     pub(crate) fn in_bucket(weed: &Weed) -> Self {
+        Self::in_bucket_at(&weed.endpoint())
+    }
+
+    /// As [`Home::in_bucket`], at such an address.
+    pub(crate) fn in_bucket_at(endpoint: &str) -> Self {
         let mut home = Self::new();
         home.stage = home.stage.with(&ENVIRONMENT);
         home.get(&["key", "--create"]);
-        home.configure(&format!("[store]\nurl = \"s3://{BUCKET}\"\nendpoint = \"{}\"\n", weed.endpoint()));
+        home.configure(&format!("[store]\nurl = \"s3://{BUCKET}\"\nendpoint = \"{endpoint}\"\n"));
         home
     }
 
