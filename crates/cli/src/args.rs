@@ -417,7 +417,7 @@ pub(crate) struct StandbyAdd {
     /// The agent's name or id
     pub(crate) name: String,
     /// The nodes' keys
-    #[arg(value_name = "NODE")]
+    #[arg(value_name = "NODE", required_unless_present_any = ["any_order", "in_order", "silent"])]
     pub(crate) nodes: Vec<NodeId>,
     /// All of them are first in line
     #[arg(long, conflicts_with = "in_order")]

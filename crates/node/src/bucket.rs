@@ -20,7 +20,10 @@ use igor_store::{
     shared::{BUNDLE_SLOTS_MIN, NotIdentified, Shared, Wing, identify, identity},
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{runtime::Handle, task::block_in_place};
 
 /// Where a node's journals are.
@@ -80,17 +83,35 @@ struct Remembered {
     id: String,
 }
 
-/// The store of a node. Waits for the disk, and before the first use of a bucket for that.
-pub(crate) fn open(disk: Arc<Disk>, config: &StoreConfig, key: Arc<KeyPair>) -> Result<NodeStore, Error> {
-    let Some(url) = &config.url else { return Ok(Shared::open(disk, None)?) };
-    let address: Address = url.parse().map_err(NoBucket::from)?;
+fn remote(url: &str, config: &StoreConfig) -> Result<Remote, NoBucket> {
+    let address: Address = url.parse()?;
     let options = Options {
         endpoint: config.endpoint.clone(),
         region: config.region.clone(),
         http_allowed: config.allow_http,
         ..Options::default()
     };
-    let bucket = Remote::open(&address, &options, &|name| std::env::var(name).ok()).map_err(NoBucket::from)?;
+    Ok(Remote::open(&address, &options, &|name| std::env::var(name).ok())?)
+}
+
+/// Asks the bucket that an operator names, if one is named, which it is; writes nothing. Gives its address, its id unless no
+/// node has used it yet, and how long the answer took.
+pub async fn look(config: &StoreConfig) -> Result<Option<(Address, Option<StoreId>, Duration)>, NoBucket> {
+    let Some(url) = &config.url else { return Ok(None) };
+    let bucket = remote(url, config)?;
+    let address = bucket.address().clone();
+    let unknown = |why| NoBucket::Identity { address: address.to_string(), why };
+    // The first answer is that of a connection that was made for it.
+    identity(&bucket).await.map_err(unknown)?;
+    let asked = Instant::now();
+    let id = identity(&bucket).await.map_err(unknown)?;
+    Ok(Some((address, id, asked.elapsed())))
+}
+
+/// The store of a node. Waits for the disk, and before the first use of a bucket for that.
+pub(crate) fn open(disk: Arc<Disk>, config: &StoreConfig, key: Arc<KeyPair>) -> Result<NodeStore, Error> {
+    let Some(url) = &config.url else { return Ok(Shared::open(disk, None)?) };
+    let bucket = remote(url, config)?;
     let id = match remembered(&disk, config)? {
         Some(id) => id,
         None => block_in_place(|| Handle::current().block_on(first_use(&disk, &bucket, config)))?,
@@ -128,7 +149,8 @@ fn remembered(disk: &Disk, config: &StoreConfig) -> Result<Option<StoreId>, Erro
 
 async fn first_use(disk: &Disk, bucket: &Remote, config: &StoreConfig) -> Result<StoreId, Error> {
     let address = bucket.address().to_string();
-    tracing::info!(%address, "this bucket is new here: it is probed first");
+    // Whoever waits for it is to know why.
+    tracing::warn!(%address, "this bucket is new here: it is probed first, which may take half a minute");
     let refused = |why| NoBucket::Refused { address: address.clone(), why };
     let report = probe::probe(bucket, probe::Plan::default()).await.map_err(refused)?;
     if !report.left.is_empty() {

@@ -119,6 +119,7 @@ async fn serve(listener: TcpListener, objects: Arc<Mutex<Objects>>) {
                 let objects = Arc::clone(&objects);
                 connections.spawn(async move {
                     let service = service_fn(move |request| answer(request, Arc::clone(&objects)));
+                    // A client that breaks off is what some tests are about.
                     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
             }

@@ -89,8 +89,11 @@ fn values(config: &Config) -> Vec<(&'static str, String)> {
         ),
         ("metrics.agents", metrics.agents.to_string()),
         ("store.url", store.url.clone().unwrap_or_else(|| "this disk only".to_owned())),
-        ("store.endpoint", store.endpoint.clone().unwrap_or_else(|| "the provider's".to_owned())),
-        ("store.region", store.region.clone().unwrap_or_else(|| "the environment's".to_owned())),
+        (
+            "store.endpoint",
+            store.endpoint.clone().unwrap_or_else(|| "the environment's, else the provider's".to_owned()),
+        ),
+        ("store.region", store.region.clone().unwrap_or_else(|| "the environment's, else us-east-1".to_owned())),
         ("store.allow_http", store.allow_http.to_string()),
     ]
 }

@@ -59,10 +59,17 @@ fn a_bucket_that_does_not_answer_is_no_refusal() {
     let proxy = runtime.block_on(Faulty::start(server.address()));
     let home = Home::in_bucket_at(&proxy.endpoint());
     let idle = home.wat("idle.wasm", IDLE);
-    runtime.block_on(async { proxy.set(Fault::Answer(503)) });
+    let doctor = || home.ask(&["doctor"]).rows.into_iter().find(|row| row["check"] == "bucket").expect("a check");
+    proxy.set(Fault::Answer(503));
     home.fails(&["run", &idle, "--ticks", "1"], 5, &["could not probe the bucket", "503"]);
+    let said = doctor();
+    assert!(said["grade"] == "bad" && said["value"].as_str().is_some_and(|said| said.contains("503")), "{said}");
     proxy.set(Fault::None);
-    home.get(&["run", &idle, "--ticks", "1"]);
+    assert!(doctor()["value"].as_str().is_some_and(|said| said.contains("new")));
+    let answer = home.ask(&["run", &idle, "--ticks", "1"]);
+    assert!(answer.code == Some(0) && answer.said.contains("it is probed first"), "{}", answer.said);
+    let said = doctor();
+    assert!(said["number"].is_u64() && !said.to_string().contains("new"), "{said}");
 }
 
 /// The numbers of the ticks in these rows.

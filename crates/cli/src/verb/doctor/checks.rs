@@ -1,7 +1,7 @@
 //! The single checks.
 
 use super::Grade;
-use crate::words;
+use crate::{source::wait, words};
 use igor_node::home::Home;
 use igor_protocol::Nanos;
 use rustix::{
@@ -32,6 +32,8 @@ const SYNC_BYTES: usize = 512;
 const SYNC_SLOW: Nanos = Nanos::from_millis(5);
 /// Below this a disk cannot be syncing at all.
 const SYNC_FAKE: Nanos = Nanos(2_000);
+/// Above this an answer of a bucket is slow.
+const BUCKET_SLOW: Nanos = Nanos::from_millis(200);
 const SPACE_LOW: u64 = 1 << 30;
 const SPACE_BAD: u64 = 64 << 20;
 const FILES_LOW: u64 = 1024;
@@ -61,7 +63,7 @@ impl Finding {
 pub(super) fn all(path: &Path) -> Vec<Finding> {
     // A home that is not there yet would be made in the nearest directory that is.
     let there = path.ancestors().find(|p| p.is_dir()).unwrap_or(Path::new("/"));
-    vec![
+    let all = [
         home(path),
         sync(there),
         filesystem(there),
@@ -71,7 +73,8 @@ pub(super) fn all(path: &Path) -> Vec<Finding> {
         processes(),
         clock(),
         socket(path),
-    ]
+    ];
+    all.into_iter().chain(bucket(path)).collect()
 }
 
 fn home(path: &Path) -> Finding {
@@ -86,6 +89,25 @@ fn home(path: &Path) -> Finding {
         }
         Err(e) => Finding::new("home", Grade::Bad, e.to_string(), None).advise("use another --home"),
     }
+}
+
+/// Whether the bucket that is configured answers; nothing where none is.
+fn bucket(path: &Path) -> Option<Finding> {
+    let config = Home::existing(path).ok()?.config().ok()?.store;
+    let found = match wait(igor_node::bucket::look(&config)) {
+        Ok(None) => return None,
+        Ok(Some((address, id, took))) => {
+            let took = Nanos(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+            let new = if id.is_none() { "; new: a node probes it before its first use" } else { "" };
+            let grade = if took > BUCKET_SLOW { Grade::Warn } else { Grade::Good };
+            let value = format!("{address} answers in {}{new}", words::duration(took));
+            Finding::new("bucket", grade, value, Some(took.0))
+                .advise("each tick that becomes durable waits for the bucket; use one that is nearer")
+        }
+        Err(error) => Finding::new("bucket", Grade::Bad, error.to_string(), None)
+            .advise("see [store] in node.toml, and docs/guides/failover.md"),
+    };
+    Some(found)
 }
 
 fn sync(directory: &Path) -> Finding {
