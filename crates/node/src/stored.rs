@@ -393,8 +393,8 @@ impl Store for Shelf {
         self.disk.refresh(agent).await
     }
 
-    async fn attach(&self, agent: AgentId, bytes_max: u64) -> Result<(), igor_store::Error> {
-        self.disk.attach(agent, bytes_max).await
+    async fn attach(&self, agent: AgentId, until: Option<Seq>, bytes_max: u64) -> Result<(), igor_store::Error> {
+        self.disk.attach(agent, until, bytes_max).await
     }
 
     async fn collect(&self, agent: AgentId) -> Result<(), igor_store::Error> {

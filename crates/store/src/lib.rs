@@ -79,10 +79,16 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Reads a journal that only a shared store may have; where that has none, nothing happens. More than so many bytes of
+    /// Reads a journal that only a shared store may have; where that has none, nothing happens. With `until`, all before that
+    /// is enough, where there is so much: that asks for less than it takes to know the end. More than so many bytes of
     /// it and of what it names are not taken in: then it ends with [`Error::Quota`], and what was taken in stays.
-    fn attach(&self, agent: AgentId, bytes_max: u64) -> impl Future<Output = Result<(), Error>> + Send {
-        let _ = (agent, bytes_max);
+    fn attach(
+        &self,
+        agent: AgentId,
+        until: Option<Seq>,
+        bytes_max: u64,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        let _ = (agent, until, bytes_max);
         std::future::ready(Ok(()))
     }
 

@@ -190,7 +190,7 @@ impl<D: Store, B: Bucket> Store for Shared<D, B> {
         }
     }
 
-    async fn attach(&self, agent: AgentId, bytes_max: u64) -> Result<(), Error> {
+    async fn attach(&self, agent: AgentId, until: Option<Seq>, bytes_max: u64) -> Result<(), Error> {
         let Some(wing) = &self.wing else { return Err(Error::NoBucket { agent, store: StoreId([0; 16]) }) };
         if self.disk.tail(agent)?.is_some() && self.log(agent).is_none() {
             return Ok(());
@@ -202,7 +202,7 @@ impl<D: Store, B: Bucket> Store for Shared<D, B> {
             if log.is_over() {
                 continue; // somebody else found nothing, or removed it, and there is a new one
             }
-            let attached = log.read_on(&wing, &*self.disk, agent, bytes_max).await;
+            let attached = log.read_on(&wing, &*self.disk, agent, (until, bytes_max)).await;
             if self.disk.tail(agent)?.is_none() {
                 self.leave(agent, &log);
             }

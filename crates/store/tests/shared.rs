@@ -174,12 +174,12 @@ impl Story {
             if random.one_in(4) {
                 // Nobody waits for it any more; the process goes on.
                 let polls = random.below(40);
-                let mut cut = Cut { of: Box::pin(store.attach(self.agent, u64::MAX)), polls };
+                let mut cut = Cut { of: Box::pin(store.attach(self.agent, None, u64::MAX)), polls };
                 if (&mut cut).await.is_none() {
                     self.count("reading cut");
                 }
             }
-            match store.attach(self.agent, u64::MAX).await {
+            match store.attach(self.agent, None, u64::MAX).await {
                 Ok(()) => {}
                 Err(e) => panic!("node {node} cannot read: {e}"),
             }
@@ -403,7 +403,7 @@ fn story(seed: u64, rules: Rules, totals: &mut BTreeMap<&'static str, u64>) {
     }
     // Somebody who has nothing yet reads the same, whatever was collected.
     let fresh = Story { disks: vec![Arc::new(MemoryStore::default())], ..story.clone() };
-    let (run, _) = executor::run(&world, None, async { fresh.open(0).attach(agent, u64::MAX).await }, &mut []);
+    let (run, _) = executor::run(&world, None, async { fresh.open(0).attach(agent, None, u64::MAX).await }, &mut []);
     match run {
         Run::Done(Ok(())) => {}
         Run::Done(Err(e)) => panic!("seed {seed}: a new reader: {e}"),
@@ -505,7 +505,7 @@ fn slots_that_count_for_nothing_are_passed_over() {
     };
     assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
     let other = Story { disks: vec![Arc::new(MemoryStore::default())], ..story.clone() };
-    let read = async { other.open(0).attach(agent, u64::MAX).await.unwrap() };
+    let read = async { other.open(0).attach(agent, None, u64::MAX).await.unwrap() };
     assert!(matches!(executor::run(&SimWorld::new(1, START), None, read, &mut []).0, Run::Done(())));
     assert_eq!(journal(&*other.disks[0], agent), journal(&*story.disks[0], agent));
     assert_eq!(journal(&*other.disks[0], agent).len(), 5);
@@ -527,6 +527,49 @@ fn no_journal_begins_behind_garbage() {
     assert_eq!(bucket.objects(&format!("agents/{}/log/", agent.0)).len(), 1);
 }
 
+/// Who was told how far a journal goes asks for that, for what may have been collected meanwhile, and for nothing more.
+#[test]
+fn what_is_known_to_be_there_takes_two_reads() {
+    let agent = genesis().body.agent_id();
+    let disks = vec![Arc::new(MemoryStore::default()), Arc::new(MemoryStore::default())];
+    let story = Story { bucket: SimBucket::new(1, Faults::default()), disks, seen: Rc::default(), agent };
+    let work = async {
+        let store = story.open(0);
+        story.begin(&store).await.unwrap();
+        let reader = story.open(1);
+        reader.attach(agent, None, u64::MAX).await.unwrap();
+        let reads = |before: Option<Requests>| reader.requests(agent).unwrap().since(before.unwrap_or_default()).reads;
+        for number in 0..8 {
+            let end = held(&store, agent).unwrap();
+            let next = if number == 5 {
+                store.put_blob(b"the state".to_vec()).await.unwrap();
+                checkpoint(&end, story.now(), b"the state")
+            } else {
+                seal(&end, story.now(), &key(0))
+            };
+            store.append(next).await.unwrap();
+            if number == 6 {
+                store.collect(agent).await.unwrap();
+            }
+            let (before, end) = (reader.requests(agent), store.tail(agent).unwrap().unwrap());
+            reader.attach(agent, Some(end.next), u64::MAX).await.unwrap();
+            assert_eq!(reader.tail(agent).unwrap(), Some(end), "all of it is here");
+            // A state is one more, and a bundle that has what was read already is passed over.
+            let few = if number == 5 { 3 } else { 2 };
+            assert!(number == 6 || reads(before) == few, "commit {number}: {} reads", reads(before));
+            let before = reader.requests(agent);
+            reader.attach(agent, Some(end.next), u64::MAX).await.unwrap();
+            assert_eq!(reads(before), 0, "what is here already is not asked for");
+        }
+        // More than there is: then it is the end that counts.
+        let end = store.tail(agent).unwrap().unwrap();
+        reader.attach(agent, Some(end.next.next()), u64::MAX).await.unwrap();
+        assert_eq!(reader.tail(agent).unwrap(), Some(end));
+    };
+    assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
+    assert_eq!(journal(&*story.disks[1], agent), journal(&*story.disks[0], agent));
+}
+
 /// Where what was collected is gone, nobody goes on from before it.
 #[test]
 fn a_pack_that_is_gone_is_missed() {
@@ -538,7 +581,7 @@ fn a_pack_that_is_gone_is_missed() {
         let store = story.open(0);
         story.begin(&store).await.unwrap();
         let reader = story.open(1);
-        reader.attach(agent, u64::MAX).await.unwrap();
+        reader.attach(agent, None, u64::MAX).await.unwrap();
         for number in 0..8 {
             let end = held(&store, agent).unwrap();
             let next = if number == 6 {
@@ -581,7 +624,7 @@ fn a_new_reader_sees_what_was_collected_of_the_first_run() {
             store.append(next).await.unwrap();
         }
         store.collect(agent).await.unwrap();
-        story.open(1).attach(agent, u64::MAX).await.unwrap();
+        story.open(1).attach(agent, None, u64::MAX).await.unwrap();
     };
     assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
     let slots = bucket.objects(&format!("agents/{}/log/", agent.0)).into_iter().map(|(key, _)| key);
@@ -610,7 +653,7 @@ fn of_states_only_the_last_one_stays() {
         step(&store, b"two").await;
         drop(store);
         let store = story.open(0);
-        store.attach(agent, u64::MAX).await.unwrap();
+        store.attach(agent, None, u64::MAX).await.unwrap();
         let end = held(&store, agent).unwrap();
         let fence = end.fence(key(0).public(), TERMS, story.now()).unwrap();
         let fence = commit(&end, fence.place().unwrap().at, Body::Custody(fence.sign(&key(0))));
@@ -644,11 +687,11 @@ fn of_a_journal_no_more_is_read_than_there_is_room_for() {
         store.append(checkpoint(&end, story.now(), &state)).await.unwrap();
         let reader = story.open(1);
         for bytes_max in [0, 600, 9_000] {
-            let refused = reader.attach(agent, bytes_max).await.unwrap_err();
+            let refused = reader.attach(agent, None, bytes_max).await.unwrap_err();
             assert!(matches!(refused, Error::Quota { bytes_max: told, .. } if told == bytes_max), "{refused}");
             assert!(!story.disks[1].has_blob(Hash::of_blob(&state)).unwrap());
         }
-        reader.attach(agent, 11_000).await.unwrap();
+        reader.attach(agent, None, 11_000).await.unwrap();
         assert!(story.disks[1].has_blob(Hash::of_blob(&state)).unwrap());
     };
     assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
@@ -710,7 +753,7 @@ fn what_a_journal_costs_is_counted() {
         assert_eq!((collected.creates, collected.deletes), (2, 6), "a pack and a bundle for six slots");
         assert!(collected.reads >= 6, "{collected:?}");
         let reader = story.open(1);
-        reader.attach(agent, u64::MAX).await.unwrap();
+        reader.attach(agent, None, u64::MAX).await.unwrap();
         let read = reader.requests(agent).unwrap();
         assert!(read.creates == 0 && read.deletes == 0 && read.reads > 3, "{read:?}");
         let other = AgentId(Hash::of_blob(b"another"));

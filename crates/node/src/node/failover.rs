@@ -440,7 +440,7 @@ impl Node {
     /// Nothing where this node does not stand by for it.
     async fn try_follow(self: &Arc<Self>, agent: AgentId) -> Result<Option<Following>, Error> {
         let accounts = self.admission.accounts();
-        let attached = self.store.attach(agent, accounts.room(agent)).await;
+        let attached = self.store.attach(agent, self.standby.watched.until(agent), accounts.room(agent)).await;
         let node = self.clone();
         // What came before it failed is counted too, so that there is less room the next time.
         blocking(move || node.admission.accounts().of(agent).catch_up(&node.store)).await?;
@@ -452,22 +452,25 @@ impl Node {
             // What is here came by file, and does not go on as the bucket does.
             return Err(igor_spine::custody::Error::InBucket(agent).into());
         }
-        let node = self.clone();
-        let book = blocking(move || node.book(agent)).await?;
-        let (custodian, ledger) = (book.custodian(), book.ledger());
+        let (node, me) = (self.clone(), self.id());
+        let look = move || Ok(node.steward.look(agent, |book| (book.custodian(), Following::of(me, book)))?);
+        let found = blocking::<_, Error>(look).await?;
         if !is_anothers(self.steward.status(agent)?) {
             return Ok(None);
         }
         // Where it lived until it was fenced off it may not have noticed yet.
         self.steward.dismiss(agent).await?;
         self.leave_nothing_said(agent).await?;
-        let Some(following) = Following::of(self.id(), &book) else { return Ok(None) };
+        let Some((custodian, Some(following))) = found else { return Ok(None) };
         if !self.config().policy.nodes.contains(&custodian) {
             let why = format!("policy.nodes of this node does not list {custodian}, which has it");
             return Err(Error::NotAdmitted { agent, why });
         }
         if !self.waiting.has(agent) {
             let first = self.store.read(agent, Seq(0))?.next().ok_or(igor_spine::Error::NoJournal(agent))??;
+            let node = self.clone();
+            let book = blocking(move || node.book(agent)).await?;
+            let ledger = book.ledger();
             let offer = Offer {
                 genesis: inspect::genesis::<igor_store::Error>(&first)?,
                 manifest: book.manifest().clone(),

@@ -92,7 +92,7 @@ impl Node {
         }
         let _coming = self.steward.coming(agent).ok_or_else(|| Error::Starting { name: agent.to_string() })?;
         let begun = Instant::now();
-        let attached = self.store.attach(agent, self.admission.accounts().room(agent)).await;
+        let attached = self.store.attach(agent, None, self.admission.accounts().room(agent)).await;
         let read_ms = millis(begun.elapsed());
         let node = self.clone();
         blocking(move || node.admission.accounts().of(agent).catch_up(&node.store)).await?;

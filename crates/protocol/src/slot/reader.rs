@@ -161,6 +161,14 @@ impl<A: Clone, C> Reader<A, C> {
                 return;
             }
         }
+        self.enough();
+    }
+
+    /// No more slots are wanted for now: what was read ahead is kept, once it is clear that it is true.
+    pub fn enough(&mut self) {
+        if self.phase != Phase::Slots {
+            return;
+        }
         // Before the first slot there is nothing that a bundle could have, and what it has could not be judged.
         let asks = self.rules.keep(Rule::AskAfterwards) && self.place.has_begun();
         self.phase = if asks { Phase::Bundle } else { Phase::Keep { is_bundle: false } };

@@ -123,7 +123,7 @@ fn in_bucket(stage: &Stage, cloud: &Cloud, id: AgentId, commits: &[Commit]) -> R
     let wing = Wing { bucket: cloud.copy(), id: cloud.id(), key, nonce: Nonce([0xff; 16]), bundle_slots_min: 1 };
     let text = |e: Error| e.to_string();
     let reader = Shared::open(Arc::new(MemoryStore::default()), Some(wing)).map_err(text)?;
-    let (run, _) = executor::run(&SimWorld::new(0, Timestamp(0)), None, reader.attach(id, u64::MAX), &mut []);
+    let (run, _) = executor::run(&SimWorld::new(0, Timestamp(0)), None, reader.attach(id, None, u64::MAX), &mut []);
     let Run::Done(attached) = run else { return Err("the reading was interrupted".to_owned()) };
     attached.map_err(|e| format!("who reads it from nothing fails: {e}"))?;
     let found: Vec<Commit> = reader.read(id, Seq(0)).and_then(Iterator::collect).map_err(text)?;

@@ -51,7 +51,7 @@ async fn deploy(stage: &Arc<Stage>, number: usize) {
             machine.spawn(async move {
                 if node.store.wing().is_some() {
                     // An attempt before this may have come so far.
-                    drop(node.store.attach(id, 1 << 20).await);
+                    drop(node.store.attach(id, None, 1 << 20).await);
                 }
                 let there = node.store.tail(id).ok().flatten().is_some();
                 let begun = there

@@ -241,7 +241,7 @@ async fn try_follow(
     node: &Arc<Node>,
     agent: AgentId,
 ) -> Result<Option<Following>, NotFollowed> {
-    node.store.attach(agent, BYTES_MAX).await?;
+    node.store.attach(agent, node.standby.watched.until(agent), BYTES_MAX).await?;
     if node.store.tail(agent)?.is_none() {
         return Ok(None);
     }
@@ -250,7 +250,8 @@ async fn try_follow(
     }
     // Where it lived until it was fenced off it may not have noticed yet.
     node.steward.dismiss(agent).await?;
-    let Some(following) = Following::of(node.steward.me(), &book(node, agent)?) else { return Ok(None) };
+    let me = node.steward.me();
+    let Some(following) = node.steward.look(agent, |book| Following::of(me, book))?.flatten() else { return Ok(None) };
     if !node.host.has_kept(agent) && machine.conduct().refuses {
         return Err(NotFollowed::Refused);
     }

@@ -175,7 +175,7 @@ pub(super) async fn order_shared(stage: &Arc<Stage>, number: usize) -> bool {
         let (told, heard) = oneshot::channel();
         let (on, id) = ((*machine).clone(), agent.id);
         machine.spawn(async move {
-            if let Err(error) = node.store.attach(id, BYTES_MAX).await {
+            if let Err(error) = node.store.attach(id, None, BYTES_MAX).await {
                 super::node::judge(&on, "reading a journal to take it over", &error.into());
             }
             let _ = told.send(node.store.tail(id).ok().flatten());

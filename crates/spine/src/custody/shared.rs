@@ -48,6 +48,11 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.store.kind(agent) != StoreKind::Disk
     }
 
+    /// Looks at the book at the end of what is here of a journal; nothing if there is none. Waits for disks.
+    pub fn look<T>(&self, agent: AgentId, look: impl FnOnce(&Book) -> T) -> Result<Option<T>, Error> {
+        Ok(self.books.look(&*self.store, agent, look)?)
+    }
+
     /// The end of a journal as it is in the shared store now.
     async fn read_on(&self, agent: AgentId) -> Result<Held, Error> {
         self.store.refresh(agent).await?;
@@ -241,7 +246,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
     }
 
     async fn attach(&self, agent: AgentId, bytes_max: u64) -> Result<(), Ended> {
-        match self.store.attach(agent, bytes_max).await {
+        match self.store.attach(agent, None, bytes_max).await {
             Ok(()) if self.is_shared(agent) => Ok(()),
             Ok(()) => Err(Refused::new(Reason::History, "the shared store has no such journal").into()),
             Err(error @ igor_store::Error::NoBucket { .. }) => Err(Refused::new(Reason::Policy, error).into()),

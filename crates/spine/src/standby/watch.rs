@@ -57,6 +57,8 @@ struct Watch {
     node: NodeId,
     epoch: Epoch,
     read: Seq,
+    /// How far its node says that its journal goes.
+    said: Seq,
     /// Nothing where this node would not go on with it.
     after: Option<Nanos>,
     /// A sign of life of its node.
@@ -122,6 +124,7 @@ impl Watched {
         let is_its = node == watch.node && pulse.epoch >= watch.epoch;
         if is_its {
             watch.heard = watch.heard.max(now);
+            watch.said = pulse.next;
         }
         if watch.refused > 0 && pulse.epoch > watch.epoch {
             // Who has it now is perhaps one of whom it is taken.
@@ -198,6 +201,13 @@ impl Watched {
         self.lock().remove(&agent);
     }
 
+    /// Up to where it is to be read on, if its node said so of what this one follows; else to its end.
+    pub fn until(&self, agent: AgentId) -> Option<Seq> {
+        let all = self.lock();
+        let watch = all.get(&agent).filter(|watch| watch.after.is_some() && watch.failed == 0);
+        watch.map(|watch| watch.said).filter(|said| watch.is_some_and(|watch| *said > watch.read))
+    }
+
     /// How long its node must be silent; nothing where this node would not go on with it.
     pub fn after(&self, agent: AgentId) -> Option<Nanos> {
         self.lock().get(&agent).and_then(|watch| watch.after)
@@ -241,8 +251,21 @@ impl Watched {
 }
 
 const fn new(node: NodeId, epoch: Epoch, heard: Nanos) -> Watch {
-    let (read, after, busy, known, failed, refused) = (Seq(0), None, false, false, 0, 0);
-    Watch { node, epoch, read, after, heard, busy, known, failed, refused, not_before: heard, read_not_before: heard }
+    let (read, said, after, busy, known, failed, refused) = (Seq(0), Seq(0), None, false, false, 0, 0);
+    Watch {
+        node,
+        epoch,
+        read,
+        said,
+        after,
+        heard,
+        busy,
+        known,
+        failed,
+        refused,
+        not_before: heard,
+        read_not_before: heard,
+    }
 }
 
 #[cfg(test)]

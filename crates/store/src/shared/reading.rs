@@ -45,6 +45,8 @@ struct Reading<'a, D, B> {
     state: Vec<blobs::Named>,
     /// How many slots are read at once.
     at_once: usize,
+    /// Where that is enough, all before this.
+    until: Option<Seq>,
     doubt: Doubt<'a>,
 }
 
@@ -73,7 +75,7 @@ impl Log {
         agent: AgentId,
     ) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
-        if self.is_over() { Ok(()) } else { self.read_on(wing, disk, agent, u64::MAX).await }
+        if self.is_over() { Ok(()) } else { self.read_on(wing, disk, agent, (None, u64::MAX)).await }
     }
 
     /// As [`Log::refresh`], for who has the turn.
@@ -82,7 +84,7 @@ impl Log {
         wing: &Counted<'_, B>,
         disk: &D,
         agent: AgentId,
-        bytes_max: u64,
+        (until, bytes_max): (Option<Seq>, u64),
     ) -> Result<(), Error> {
         if self.is_busy() {
             return Ok(()); // whatever stands in its way is found by the append
@@ -99,6 +101,7 @@ impl Log {
             quota: Quota::new(agent, bytes_max),
             state: Vec::new(),
             at_once: 1,
+            until,
             doubt: Doubt { log: self, before, is_further: false },
         };
         let (place, at) = match known {
@@ -165,6 +168,7 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
         let mut missing = None;
         loop {
             match reader.ask() {
+                Ask::Slot(_) if self.state.is_empty() && self.is_enough(reader.kept_to().1) => return Ok(()),
                 Ask::Slot(first) => self.at_once = self.slots(reader, first).await?,
                 Ask::Bundle(run, index) => {
                     let bundle = self.bundle(run, index).await?;
@@ -222,8 +226,17 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
             let (place, at) = reader.here();
             let found = found.map(|bytes| (bytes.len(), self.judged(place, at, &bytes)));
             reader.slot(found);
+            if self.is_enough(reader.here().1) {
+                reader.enough();
+            }
         }
         Ok(at_once)
+    }
+
+    /// Whether a journal that ends here is all that is wanted.
+    fn is_enough(&self, at: &At) -> bool {
+        let end = at.as_ref().map(|(_, held)| held.chain.next);
+        self.until.is_some_and(|until| end.is_some_and(|end| end >= until))
     }
 
     /// What a slot is after this place; nothing if it does not count.

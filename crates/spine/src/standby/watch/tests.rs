@@ -226,3 +226,20 @@ fn a_full_table_forgets_whom_nobody_stands_by_for() {
     assert!(watched.hear(node(9), &stranger(9999), now.saturating_add(FORGOTTEN_AFTER)));
     assert_eq!(watched.after(agent()), Some(AFTER));
 }
+
+#[test]
+fn what_its_node_says_is_read_up_to_there() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    assert_eq!(watched.until(agent()), None, "nothing more was said");
+    assert!(watched.hear(node(1), &pulse(3, 12), now.saturating_add(ms(200))));
+    assert_eq!(watched.until(agent()), Some(Seq(12)));
+    watched.read(agent(), found(node(1), 3, 12), now.saturating_add(ms(210)));
+    assert_eq!(watched.until(agent()), None);
+    // The word of others, and of who failed, is no more than a reason to read to the end.
+    assert!(watched.hear(node(9), &pulse(4, 90), now.saturating_add(ms(400))));
+    assert_eq!(watched.until(agent()), None);
+    watched.failed(agent(), false, now.saturating_add(ms(410)));
+    assert!(watched.hear(node(1), &pulse(3, 13), now.saturating_add(ms(2000))));
+    assert_eq!(watched.until(agent()), None);
+}
