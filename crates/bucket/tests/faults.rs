@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A server, a proxy in front of it, and a bucket behind both.
 async fn rig(request_limit: Duration) -> (Liar, Faulty, Remote) {
     let server = Liar::start(Conditions::Kept, Listings::Fresh).await;
-    let proxy = Faulty::start(server.address()).await;
+    let proxy = Faulty::start(server.address());
     let options = Options { request_limit, ..options(&proxy.endpoint()) };
     let bucket = open_with(&options, "s3://agents/x", ACCESS_KEY, SECRET_KEY);
     (server, proxy, bucket)

@@ -48,12 +48,12 @@ pub struct Faulty {
 }
 
 impl Faulty {
-    /// Starts one in front of a server.
+    /// Starts one in front of a server, on the runtime that this is called on.
     ///
     /// # Panics
     ///
-    /// If there is no port on loopback.
-    pub async fn start(server: SocketAddr) -> Self {
+    /// If there is no port on loopback, or no runtime.
+    pub fn start(server: SocketAddr) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = bind(any).and_then(|socket| socket.listen(BACKLOG)).expect("a port on loopback");
         let address = listener.local_addr().expect("its address");

@@ -56,7 +56,7 @@ fn a_bucket_that_lies_is_refused_with_what_was_seen() {
 fn a_bucket_that_does_not_answer_is_no_refusal() {
     let runtime = runtime();
     let server = runtime.block_on(Liar::start(Conditions::Kept, Listings::Fresh));
-    let proxy = runtime.block_on(Faulty::start(server.address()));
+    let proxy = runtime.block_on(async { Faulty::start(server.address()) });
     let home = Home::in_bucket_at(&proxy.endpoint());
     let idle = home.wat("idle.wasm", IDLE);
     let doctor = || home.ask(&["doctor"]).rows.into_iter().find(|row| row["check"] == "bucket").expect("a check");
@@ -81,7 +81,7 @@ fn ticks(rows: &[Value]) -> Vec<u64> {
 fn whatever_breaks_on_the_way_to_the_bucket_nothing_is_lost_or_doubled() {
     let runtime = runtime();
     let server = runtime.block_on(Liar::start(Conditions::Kept, Listings::Fresh));
-    let proxy = runtime.block_on(Faulty::start(server.address()));
+    let proxy = runtime.block_on(async { Faulty::start(server.address()) });
     let home = Home::in_bucket_at(&proxy.endpoint());
     let mut actor = home.start(&["run", STRATEGY, "--name", "s", "--interval", "20ms"]);
     let mut rows = await_event(&actor, "tick");
@@ -118,7 +118,7 @@ fn whatever_breaks_on_the_way_to_the_bucket_nothing_is_lost_or_doubled() {
 fn a_standby_goes_on_though_its_way_to_the_bucket_breaks_again_and_again() {
     let runtime = runtime();
     let server = runtime.block_on(Liar::start(Conditions::Kept, Listings::Fresh));
-    let proxy = runtime.block_on(Faulty::start(server.address()));
+    let proxy = runtime.block_on(async { Faulty::start(server.address()) });
     let (here, there) = (Home::in_bucket_at(&server.endpoint()), Home::in_bucket_at(&proxy.endpoint()));
     let listen = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n";
     there.configure(&format!("[policy]\nnodes = [\"{}\"]\n{listen}", here.key()));
