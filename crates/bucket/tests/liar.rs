@@ -104,7 +104,7 @@ async fn a_listing_may_be_late_but_not_for_ever() {
 #[tokio::test]
 async fn a_server_that_cannot_be_reached_is_not_judged() {
     let server = Liar::start(Conditions::Kept, Listings::Fresh).await;
-    let proxy = Faulty::start(server.address()).await;
+    let proxy = Faulty::start(server.address());
     proxy.set(Fault::Answer(503));
     let refusal = probe(&open(&proxy.endpoint(), "p"), PLAN).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Failed { check: Check::Create, .. }), "{refusal:?}");

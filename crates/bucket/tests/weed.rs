@@ -137,7 +137,7 @@ async fn a_bucket_that_is_not_there_is_refused() {
 #[tokio::test]
 async fn a_creation_whose_answer_was_lost_is_found_again() {
     let Some(weed) = &*WEED else { return };
-    let proxy = Faulty::start(weed.address()).await;
+    let proxy = Faulty::start(weed.address());
     let bucket = open(&proxy.endpoint(), "lost");
     assert_eq!(bucket.create("before", bytes("x")).await, Ok(Created::New));
     proxy.set(Fault::LoseAnswer);

@@ -24,8 +24,11 @@ struct OfOutcome {
     outcome: &'static str,
 }
 
-/// Requests, by kind, and where each stands in a [`Snapshot`].
-const KINDS: [(&str, fn(&Snapshot) -> u64); 5] = [
+/// A label, and where what it counts stands in a [`Snapshot`].
+type Of = (&'static str, fn(&Snapshot) -> u64);
+
+/// Requests, by kind.
+const KINDS: [Of; 5] = [
     ("create", |seen| seen.requests.create),
     ("replace", |seen| seen.requests.replace),
     ("get", |seen| seen.requests.get),
@@ -34,7 +37,7 @@ const KINDS: [(&str, fn(&Snapshot) -> u64); 5] = [
 ];
 
 /// Answers that are no plain success.
-const OUTCOMES: [(&str, fn(&Snapshot) -> u64); 5] = [
+const OUTCOMES: [Of; 5] = [
     ("exists", |seen| seen.exists),
     ("unknown", |seen| seen.unknown),
     ("throttled", |seen| seen.throttled),
