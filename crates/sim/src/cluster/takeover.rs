@@ -221,6 +221,10 @@ async fn take_over(stage: &Arc<Stage>, number: usize, base: Chain, machine: &Arc
             let (told, heard) = oneshot::channel();
             let (of, on, id, order) = (stage.clone(), machine.index, agent.id, order.clone());
             machine.spawn(async move {
+                // A standby that refuses the agent may have removed what was read for the owner: each attempt begins with reading.
+                if node.store.wing().is_some() && matches!(node.store.tail(id), Ok(None)) {
+                    drop(node.store.attach(id, None, BYTES_MAX).await);
+                }
                 let taken = node.steward.take_over(id, order).await;
                 of.oracle
                     .log(|| format!("n{on} takes {} over from {} {}: {taken:?}", short(id), base.epoch, base.next));
