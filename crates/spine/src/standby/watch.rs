@@ -126,6 +126,10 @@ impl Watched {
             watch.heard = watch.heard.max(now);
             watch.said = pulse.next;
         }
+        if pulse.epoch > watch.epoch {
+            // Custody changed: what follows is read to its end.
+            watch.said = Seq(0);
+        }
         if watch.refused > 0 && pulse.epoch > watch.epoch {
             // Who has it now is perhaps one of whom it is taken.
             watch.not_before = watch.not_before.min(now.saturating_add(AGAIN_AFTER_MAX));

@@ -236,10 +236,13 @@ fn what_its_node_says_is_read_up_to_there() {
     assert_eq!(watched.until(agent()), Some(Seq(12)));
     watched.read(agent(), found(node(1), 3, 12), now.saturating_add(ms(210)));
     assert_eq!(watched.until(agent()), None);
-    // The word of others, and of who failed, is no more than a reason to read to the end.
-    assert!(watched.hear(node(9), &pulse(4, 90), now.saturating_add(ms(400))));
+    assert!(watched.hear(node(1), &pulse(4, 14), now.saturating_add(ms(300))), "a fence of its own");
     assert_eq!(watched.until(agent()), None);
-    watched.failed(agent(), false, now.saturating_add(ms(410)));
-    assert!(watched.hear(node(1), &pulse(3, 13), now.saturating_add(ms(2000))));
+    watched.read(agent(), found(node(1), 3, 12), now.saturating_add(ms(310)));
+    // The word of others, and of who failed, is no more than a reason to read to the end.
+    assert!(watched.hear(node(9), &pulse(5, 90), now.saturating_add(ms(1400))));
+    assert_eq!(watched.until(agent()), None);
+    watched.failed(agent(), false, now.saturating_add(ms(1410)));
+    assert!(watched.hear(node(1), &pulse(3, 13), now.saturating_add(ms(3000))));
     assert_eq!(watched.until(agent()), None);
 }
