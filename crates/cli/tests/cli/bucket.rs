@@ -120,11 +120,7 @@ fn a_standby_goes_on_though_its_way_to_the_bucket_breaks_again_and_again() {
     let server = runtime.block_on(Liar::start(Conditions::Kept, Listings::Fresh));
     let proxy = runtime.block_on(async { Faulty::start(server.address()) });
     let (here, there) = (Home::in_bucket_at(&server.endpoint()), Home::in_bucket_at(&proxy.endpoint()));
-    let listen = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n";
-    there.configure(&format!("[policy]\nnodes = [\"{}\"]\n{listen}", here.key()));
-    let node = there.start(&["node", "start"]);
-    let address = await_event(&node, "started").pop().map(|row| row["network"][0].clone()).expect("a row");
-    here.configure(&format!("{listen}peers = [{address}]\n"));
+    let _node = there.takes_from(&here);
     let mut actor = here.run(&[STRATEGY, "--name", "s", "--interval", "50ms", "--standby", &there.key()]);
     until("a follower", || {
         let rows = here.ask(&["node", "check"]).rows;

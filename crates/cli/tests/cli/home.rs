@@ -118,6 +118,16 @@ impl Home {
         actor
     }
 
+    /// Starts a node here that takes agents of another one, which connects to it from its next start on.
+    pub(crate) fn takes_from(&self, other: &Self) -> Actor {
+        let listen = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n";
+        self.configure(&format!("[policy]\nnodes = [\"{}\"]\n{listen}", other.key()));
+        let node = self.start(&["node", "start"]);
+        let address = await_event(&node, "started").pop().map(|row| row["network"][0].clone()).expect("a row");
+        other.configure(&format!("{listen}peers = [{address}]\n"));
+        node
+    }
+
     /// The strategy under the name `s`, after so many ticks.
     pub(crate) fn with_strategy(ticks: u32) -> Self {
         let home = Self::new();

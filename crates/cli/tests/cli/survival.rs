@@ -1,7 +1,7 @@
 //! Who goes on with a new agent, as its manifest and the command say.
 
 use crate::{
-    home::{Home, STRATEGY, await_event},
+    home::{Home, STRATEGY},
     lives::IDLE,
 };
 use igor_bucket_testing::weed;
@@ -102,11 +102,7 @@ fn await_that(what: &str, holds: impl Fn() -> bool) {
 fn an_agent_of_run_goes_on_elsewhere_when_that_is_killed() {
     let Some(weed) = weed() else { return };
     let (here, there) = (Home::in_bucket(&weed), Home::in_bucket(&weed));
-    let listen = "[network]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n";
-    there.configure(&format!("[policy]\nnodes = [\"{}\"]\n{listen}", here.key()));
-    let node = there.start(&["node", "start"]);
-    let address = await_event(&node, "started").pop().map(|row| row["network"][0].clone()).expect("a row");
-    here.configure(&format!("{listen}peers = [{address}]\n"));
+    let _node = there.takes_from(&here);
     let mut actor = here.run(&[STRATEGY, "--name", "s", "--interval", "50ms", "--standby", &there.key()]);
     await_that("a follower", || {
         let rows = here.ask(&["node", "check"]).rows;
