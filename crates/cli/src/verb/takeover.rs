@@ -142,7 +142,9 @@ fn check(
 ) -> Result<(), Failure> {
     let name = &info.name;
     if info.moved.is_none() && before.is_none() && !info.in_doubt && info.status != MOVING {
-        return Err(Failure::refused(format!("{name} lives on this node ({node}); there is nothing to take over")));
+        return Err(Failure::refused(format!(
+            "{name} is this node's already ({node}); there is nothing to take over. Where it does not run: `igor resume {name}`"
+        )));
     }
     if let Some(cause) = book.ledger().ended.filter(|cause| *cause != igor_protocol::entry::EndCause::Exhausted) {
         return Err(Failure::refused(format!("{name} has ended for good ({}); nobody goes on with it", cause.name())));

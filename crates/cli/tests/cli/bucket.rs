@@ -2,6 +2,7 @@
 
 use crate::{
     home::{Home, STRATEGY, await_event, of},
+    hosts::{Host, Owner, policy},
     lives::IDLE,
 };
 use igor_bucket_testing::{Conditions, Fault, Faulty, Liar, Listings};
@@ -141,6 +142,37 @@ fn a_standby_goes_on_though_its_way_to_the_bucket_breaks_again_and_again() {
     assert_eq!(there.get(&["verify", &agent, "--execute"])["ok"], true);
     let fences = there.ask(&["timeline", &agent]).rows;
     assert!(fences.iter().any(|row| row.to_string().contains("fence")), "its custody changed by a fence");
+}
+
+#[test]
+fn where_the_bucket_is_lost_its_owner_goes_on_from_the_disk_of_a_standby() {
+    let runtime = runtime();
+    let server = runtime.block_on(Liar::start(Conditions::Kept, Listings::Fresh));
+    let proxy = runtime.block_on(async { Faulty::start(server.address()) });
+    let (here, there) = (Home::in_bucket_at(&proxy.endpoint()), Home::in_bucket_at(&proxy.endpoint()));
+    let _node = there.takes_from(&here);
+    let mut actor = here.run(&[STRATEGY, "--name", "s", "--interval", "50ms", "--standby", &there.key()]);
+    until("a follower", || {
+        let rows = here.ask(&["node", "check"]).rows;
+        rows.last().is_some_and(|row| row["taken_by"] == json!(there.key()))
+    });
+    let agent = here.get(&["show", "s"])["agent"].as_str().expect("its id").to_owned();
+    until("what it did", || there.ask(&["show", &agent]).rows.pop().is_some_and(|row| row["tick"].as_u64() > Some(5)));
+    proxy.set(Fault::Refuse);
+    actor.kill().expect("it can be killed");
+    let left = there.get(&["show", &agent]);
+    // Nobody goes on by itself from what may not be the end.
+    assert_eq!(left["custodian"], json!(here.key()), "{left}");
+    let file = there.beside("s.igor");
+    there.get(&["export", &agent, "--out", &file]);
+    let key = here.ask(&["key"]).rows[0]["key"].as_str().expect("a key").to_owned();
+    let owner = Owner { home: here, key };
+    let elsewhere = Host::start(&policy(&[&owner.key], &[]));
+    let taken = owner.get(&elsewhere, &["takeover", &file, "--name", "s"]);
+    assert_eq!(taken["epoch"], "1.0", "{taken}");
+    let row = elsewhere.ticks_on(&left);
+    assert!(row["durable_on"].as_str().is_some_and(|on| on.contains("disk")), "{row}");
+    assert_eq!(elsewhere.home.get(&["verify", "s", "--execute"])["ok"], true);
 }
 
 /// Waits for what must come.

@@ -1,9 +1,8 @@
 //! What failovers saw, as docs/reliability.md shows it.
 
 use crate::{
-    audit::Money,
     fault::Fault,
-    field::{build, owners::Owners},
+    field::{account::Account, build},
 };
 use std::{fmt::Write as _, thread, time::Duration};
 
@@ -13,14 +12,7 @@ pub(crate) const CALM: &str = "## False failovers";
 
 /// What was seen. That nothing was lost, doubled or miscounted was checked before.
 pub(crate) struct Seen {
-    pub(crate) owners: Owners,
-    pub(crate) announced: usize,
-    pub(crate) ticks: usize,
-    pub(crate) entries: usize,
-    pub(crate) lines: u64,
-    pub(crate) questions: u64,
-    pub(crate) money: Money,
-    pub(crate) executed: u64,
+    pub(crate) account: Account,
     pub(crate) faults: Vec<(Fault, Duration)>,
     pub(crate) wrong: u32,
     pub(crate) copies: u32,
@@ -28,7 +20,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn in_words(&self, seed: u64, took: Duration) -> String {
-        let Self { owners, announced, ticks, entries, lines, questions, money, executed, faults, wrong, copies } = self;
+        let Self { account, faults, wrong, copies } = self;
         let mut text = format!(
             "
 `scripts/failover-test` has three `igor node start`, each in a network namespace of its own, and SeaweedFS as their bucket.
@@ -59,20 +51,11 @@ fault to a tick of a later epoch that another process has read from the bucket. 
 | what | seen |
 | --- | --- |
 | failovers, by the journal; without a fault | {}; {wrong} |
-| epochs, of these with two owners, or with a tick that another node announced | {}, 0, 0 |
-| ticks announced, of these lost, repeated | {announced}, 0, 0 ({ticks} in the journal of {entries} entries) |
-| messages sent, of these lost, processed twice | {}, 0, 0 ({lines} lines, {questions} questions) |
-| ledger, to the last unit | {} given = {} spent + {} left |
-| runs executed again, of these different | {executed}, 0 |
-| journals at other nodes, of these not the beginning of the last one | {copies}, 0 |
+{}| journals at other nodes, of these not the beginning of the last one | {copies}, 0 |
 | journal in the bucket, of that different | all of it, 0 |
 ",
-            owners.fences,
-            owners.epochs(),
-            lines + questions,
-            money.funded,
-            money.spent,
-            money.balance,
+            account.owners.fences,
+            account.rows(),
         );
         text
     }

@@ -5,16 +5,15 @@
 //! - What is done, and when, depends on the seed, not on a clock.
 
 use crate::{
-    NAME, NODES, audit,
-    audit::Announced,
+    NAME, NODES,
     dice::Dice,
     fault::Fault,
     field::{
+        account::Account,
         ground::{Ground, Namespaces},
         host::{Host, PATIENCE, Shown},
-        load::{Sent, question},
+        load::Sent,
         multiaddr,
-        owners::Owners,
         proxy::Proxy,
         text,
     },
@@ -170,54 +169,25 @@ impl Trial {
     pub(crate) fn audit(mut self, sent: &Sent) -> Result<Seen, String> {
         let (last, _) = self.settle()?;
         self.answered(last)?;
-        let stage = self.hosts[last].stage.clone();
-        // Once it stands still, no other node may go on with it: those stop first.
-        for node in (0..NODES).filter(|node| *node != last).chain([last]) {
-            self.hosts[node].stop()?;
+        let account = Account::close(&mut self.hosts, last, sent)?;
+        if account.owners.fences < self.faults() {
+            return Err(format!(
+                "{} failovers were seen, and the journal has {}",
+                self.faults(),
+                account.owners.fences
+            ));
         }
-        let mut told: Vec<_> = self.hosts.iter_mut().flat_map(|host| host.ear.close()).collect();
-        told.sort_by_key(|told| told.tick.tick);
-        let announced: Vec<Announced> = told.iter().map(|told| told.tick.clone()).collect();
-        let journal = audit::Journal::read(&stage, NAME)?;
-        journal.announced_are_there(&announced)?;
-        journal.stream_once(&sent.stream, sent.lines)?;
-        let questions = journal.ids_once((0..sent.questions).map(question))?;
-        let shown = stage.ask(&["show", NAME])?.last()?;
-        let money = journal.money(audit::amount(&shown["balance"])?)?;
-
-        let owners = Owners::read(&stage)?;
-        let keys: Vec<String> = self.hosts.iter().map(|host| host.key.to_string()).collect();
-        owners.announced_by_owners(&told, &keys)?;
-        if owners.fences < self.faults() {
-            return Err(format!("{} failovers were seen, and the journal has {}", self.faults(), owners.fences));
-        }
-        let verdict = stage.ask(&["verify", NAME, "--execute"])?.last()?;
-        if verdict["ok"] != true || verdict["runs"] != verdict["executed"] {
-            return Err(format!("the life does not re-execute: {verdict}"));
-        }
-        self.bucket_has(&shown)?;
+        self.bucket_has(&account.shown)?;
         let mut copies = 0;
         for host in self.hosts.iter().filter(|host| host.key != self.hosts[last].key) {
             let Ok(row) = host.stage.ask(&["show", NAME])?.last() else { continue };
             let (seq, head) = (row["seq"].as_u64().ok_or("no position")?, text(&row, "head")?);
-            if !owners.begins_with(seq, &head) {
+            if !account.owners.begins_with(seq, &head) {
                 return Err(format!("what another node has is no beginning of the journal: {row}"));
             }
             copies += 1;
         }
-        Ok(Seen {
-            owners,
-            announced: announced.len(),
-            ticks: journal.ticks(),
-            entries: journal.entries(),
-            lines: sent.lines,
-            questions,
-            money,
-            executed: verdict["executed"].as_u64().unwrap_or_default(),
-            faults: self.seen,
-            wrong: self.wrong,
-            copies,
-        })
+        Ok(Seen { account, faults: self.seen, wrong: self.wrong, copies })
     }
 
     /// Waits until every message was taken.

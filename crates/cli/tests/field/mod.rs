@@ -2,6 +2,7 @@
 //! killed.
 #![allow(dead_code)] // each test uses its part
 
+pub(crate) mod account;
 pub(crate) mod ear;
 pub(crate) mod ground;
 pub(crate) mod host;

@@ -1,8 +1,7 @@
 //! What moves under kills and cuts saw, as docs/reliability.md shows it.
 
 use crate::{
-    audit::Money,
-    field::{build, owners::Owners},
+    field::{account::Account, build},
     phase::{Blow, Phase, Phases},
 };
 use std::{fmt::Write as _, thread, time::Duration};
@@ -14,14 +13,7 @@ pub(crate) const SOAK: &str = "## A soak";
 /// What was seen. That nothing was lost, doubled or miscounted was checked before.
 pub(crate) struct Seen {
     pub(crate) attempts: u32,
-    pub(crate) owners: Owners,
-    pub(crate) announced: usize,
-    pub(crate) ticks: usize,
-    pub(crate) entries: usize,
-    pub(crate) lines: u64,
-    pub(crate) questions: u64,
-    pub(crate) money: Money,
-    pub(crate) executed: u64,
+    pub(crate) account: Account,
     pub(crate) phases: Phases,
     pub(crate) pauses: Vec<Duration>,
     pub(crate) recoveries: Vec<Duration>,
@@ -70,25 +62,16 @@ milliseconds, mostly before it can be asked, so there only its own kill must hit
 
     /// What every run of moves says.
     pub(crate) fn table(&self) -> String {
-        let Self { attempts, owners, announced, ticks, entries, lines, questions, money, executed, phases, .. } = self;
-        let (moves, returns, epochs, blows) = (owners.moves, owners.returns, owners.epochs(), phases.sum());
+        let Self { attempts, account, phases, archives, .. } = self;
+        let (moves, returns, blows) = (account.owners.moves, account.owners.returns, phases.sum());
         format!(
             "| what | seen |
 | --- | --- |
 | moves, by the journal; begun, struck | {moves}; {attempts}, {blows} |
 | declined after the handoff, and returned | {returns} |
-| epochs, of these with two owners, or with a tick that another node announced | {epochs}, 0, 0 |
-| ticks announced, of these lost, repeated | {announced}, 0, 0 ({ticks} in the journal of {entries} entries) |
-| messages sent, of these lost, processed twice | {}, 0, 0 ({lines} lines, {questions} questions) |
-| ledger, to the last unit, each bill by its host's Terms | {} given = {} spent + {} left |
-| runs executed again, of these different | {executed}, 0 |
-| journals of earlier hosts, of these not the beginning of the last one | {}, 0 |
+{}| journals of earlier hosts, of these not the beginning of the last one | {archives}, 0 |
 ",
-            lines + questions,
-            money.funded,
-            money.spent,
-            money.balance,
-            self.archives
+            account.rows()
         )
     }
 }

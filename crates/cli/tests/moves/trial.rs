@@ -6,15 +6,14 @@
 //! - What is done, and when, depends on the seed and on how long moves take here, not on a clock.
 
 use crate::{
-    NAME, NODES, audit,
-    audit::Announced,
+    NAME, NODES,
     dice::Dice,
     field::{
+        account::Account,
         ground::{Ground, Off},
         host::{Host, PATIENCE, Shown},
-        load::{Sent, question},
+        load::Sent,
         multiaddr,
-        owners::Owners,
         proxy::Proxy,
         text,
     },
@@ -383,33 +382,12 @@ impl Trial {
     pub(crate) fn audit(mut self, sent: &Sent) -> Result<Seen, String> {
         let last = self.settle()?;
         self.answered(last)?;
-        // The one that has the agent goes last, when nobody is left who could take it.
-        for node in (0..NODES).filter(|node| *node != last).chain([last]) {
-            self.hosts[node].stop()?;
-        }
-        let stage = self.hosts[last].stage.clone();
-        let mut told: Vec<_> = self.hosts.iter_mut().flat_map(|host| host.ear.close()).collect();
-        told.sort_by_key(|told| told.tick.tick);
-        let announced: Vec<Announced> = told.iter().map(|told| told.tick.clone()).collect();
-        let journal = audit::Journal::read(&stage, NAME)?;
-        journal.announced_are_there(&announced)?;
-        journal.stream_once(&sent.stream, sent.lines)?;
-        let questions = journal.ids_once((0..sent.questions).map(question))?;
-        let shown = stage.ask(&["show", NAME])?.last()?;
-        let money = journal.money(audit::amount(&shown["balance"])?)?;
-
-        let owners = Owners::read(&stage)?;
-        let keys: Vec<String> = self.hosts.iter().map(|host| host.key.to_string()).collect();
-        owners.announced_by_owners(&told, &keys)?;
-        if owners.moves < self.moved {
+        let account = Account::close(&mut self.hosts, last, sent)?;
+        if account.owners.moves < self.moved {
             return Err(format!(
                 "the agent was seen to move {} times, and its journal has {} of that",
-                self.moved, owners.moves
+                self.moved, account.owners.moves
             ));
-        }
-        let verdict = stage.ask(&["verify", NAME, "--execute"])?.last()?;
-        if verdict["ok"] != true || verdict["runs"] != verdict["executed"] {
-            return Err(format!("the life does not re-execute: {verdict}"));
         }
         let mut archives = 0;
         for host in self.hosts.iter().filter(|host| host.key != self.hosts[last].key) {
@@ -419,7 +397,7 @@ impl Trial {
             archives += 1;
             let row = host.stage.ask(&["show", NAME])?.last()?;
             let (seq, head) = (row["seq"].as_u64().ok_or("no position")?, text(&row, "head")?);
-            if row["status"] != "archived" || !owners.begins_with(seq, &head) {
+            if row["status"] != "archived" || !account.owners.begins_with(seq, &head) {
                 return Err(format!("what an earlier host kept is no beginning of the journal: {row}"));
             }
             let verdict = host.stage.ask(&["verify", NAME])?.last()?;
@@ -429,14 +407,7 @@ impl Trial {
         }
         Ok(Seen {
             attempts: self.attempts,
-            owners,
-            announced: announced.len(),
-            ticks: journal.ticks(),
-            entries: journal.entries(),
-            lines: sent.lines,
-            questions,
-            money,
-            executed: verdict["executed"].as_u64().unwrap_or_default(),
+            account,
             phases: self.phases,
             pauses: self.pauses,
             recoveries: self.recoveries,

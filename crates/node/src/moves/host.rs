@@ -60,7 +60,7 @@ impl Host for NodeHost {
 
     fn admit(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal> {
         let node = self.node().map_err(|why| Refusal::new(Reason::Store, why))?;
-        node.admit_from(from, offer)
+        node.admit_from(from, offer, &offer.genesis.body.policy)
     }
 
     async fn prepare(&self, program: Hash, manifest: &Manifest) -> Result<(), Refusal> {

@@ -481,7 +481,7 @@ impl Node {
                 given: false,
                 runtime: ledger.runtime.clone(),
             };
-            let admitted = self.admit_from(custodian, &offer);
+            let admitted = self.admit_from(custodian, &offer, book.policy());
             admitted.map_err(|refusal| Error::NotAdmitted { agent, why: refusal.to_string() })?;
         }
         self.restore(agent).await?;

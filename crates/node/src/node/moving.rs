@@ -21,6 +21,7 @@ use igor_network::{Config, Network};
 use igor_protocol::{
     AgentId, Manifest, NodeId,
     custody::Status,
+    entry::Policy,
     transfer::{FRAME_BYTES_MAX, Manner, Offer, Reason, Refusal},
 };
 use igor_sandbox::{RUNTIME_ID, WasmProgram};
@@ -267,8 +268,8 @@ impl Node {
         }
     }
 
-    /// Whether the operator takes this agent from this node, and at which price.
-    pub(crate) fn admit_from(&self, from: NodeId, offer: &Offer) -> Result<Admission, Refusal> {
+    /// Whether the operator takes this agent from this node as far as its owner's policy allows, and at which price.
+    pub(crate) fn admit_from(&self, from: NodeId, offer: &Offer, policy: &Policy) -> Result<Admission, Refusal> {
         let refuse = |reason, why: String| Err(Refusal::new(reason, why));
         if self.is_draining() {
             let why = match self.impostor() {
@@ -284,12 +285,10 @@ impl Node {
         if !self.config().policy.nodes.contains(&from) {
             return refuse(Reason::Policy, format!("policy.nodes of this node does not list {from}"));
         }
-        let body = &offer.genesis.body;
-        if !body.policy.allows(&self.terms()) {
+        if !policy.allows(&self.terms()) {
             return refuse(Reason::Price, "this node asks for more than the agent's owner allows".into());
         }
-        let named = &body.policy.custodians;
-        if !named.is_empty() && body.custodian != self.id() && !named.contains(&self.id()) {
+        if !policy.names(self.id(), offer.genesis.body.custodian) {
             return refuse(Reason::Policy, "the agent's owner does not name this node".into());
         }
         // From a checkpoint it may go on with another runtime, as after an update of a node.

@@ -46,7 +46,7 @@ pub struct Conduct {
     pub refuses: bool,
     /// No agent restores here.
     pub spoils: bool,
-    /// It goes on with agents of others.
+    /// It goes on with agents of others, and looks after its own.
     pub stands_by: bool,
     /// Its syncs take so many times as long.
     pub slow_disk: u64,

@@ -54,8 +54,9 @@ pub(super) async fn settle(stage: &Arc<Stage>) {
         stage.kernel.sleep(LOOK).await;
     }
     if rests(stage).await {
-        // Who is told to stop is silent as well.
+        // Who is told to stop is silent as well; and its node lets nothing live again that it just began to look after.
         stage.machines.iter().for_each(|machine| machine.change(|conduct| conduct.stands_by = false));
+        stage.kernel.sleep(LOOK).await;
         freeze(stage).await;
     }
 }

@@ -321,7 +321,7 @@ pub(super) fn tend(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
     }
     let (machine, node) = (machine.clone(), node.clone());
     machine.clone().spawn(async move {
-        let tended = Box::pin(try_tend(&node, agent)).await;
+        let tended = Box::pin(try_tend(&machine, &node, agent)).await;
         node.standby.tended.lock().unwrap_or_else(PoisonError::into_inner).remove(&agent);
         if let Err(error) = tended {
             judge_custody(&machine, "tending", &error);
@@ -330,10 +330,11 @@ pub(super) fn tend(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId) {
     });
 }
 
-async fn try_tend(node: &Arc<Node>, agent: AgentId) -> Result<(), CustodyError> {
+async fn try_tend(machine: &Machine, node: &Arc<Node>, agent: AgentId) -> Result<(), CustodyError> {
     // Where the bucket does not answer, it is tried again later.
     let status = within(node, Box::pin(node.steward.wake(agent))).await.transpose()?;
-    if status == Some(Status::Custodian) && book(node, agent)?.ledger().ended.is_none() {
+    let is_to_live = status == Some(Status::Custodian) && machine.conduct().stands_by;
+    if is_to_live && book(node, agent)?.ledger().ended.is_none() {
         Box::pin(node.steward.happen(agent, Event::Timer)).await?;
     }
     Ok(())

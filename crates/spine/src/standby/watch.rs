@@ -156,7 +156,8 @@ impl Watched {
     pub fn read(&self, agent: AgentId, found: Following, now: Nanos) {
         let Following { node, epoch, read, after } = found;
         self.change(agent, |watch| {
-            if watch.node != node {
+            // Who has it anew has time to say so; also one that had it before, and of whose absence nothing was heard.
+            if (watch.node, watch.epoch) != (node, epoch) {
                 watch.heard = watch.heard.max(now);
             }
             if (watch.node, watch.epoch, watch.read) == (node, epoch, read) && watch.failed == 0 {

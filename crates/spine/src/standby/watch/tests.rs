@@ -76,6 +76,17 @@ fn who_has_it_since_has_time_to_say_so() {
 }
 
 #[test]
+fn who_has_it_again_has_time_to_say_so_too() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    // It went to node 2 and came back before its journal was read on.
+    assert!(watched.hear(node(2), &pulse(4, 12), now.saturating_add(ms(750))));
+    watched.read(agent(), found(node(1), 5, 14), now.saturating_add(ms(900)));
+    assert!(watched.silent(now.saturating_add(ms(1700))).is_empty());
+    assert_eq!(watched.silent(now.saturating_add(ms(1701))), [(agent(), node(1), Epoch { term: 0, n: 5 })]);
+}
+
+#[test]
 fn what_failed_is_tried_again_later_and_longer() {
     let now = Nanos::from_secs(7);
     let watched = followed(now);
