@@ -34,6 +34,9 @@ impl<E> Error<E> {
 }
 
 /// The book of an agent whose journal ends before `end`. `read` gives the commits from the one that holds a position.
+///
+/// It begins at the last checkpoint of which the blobs are there, and is the same from any: whoever reads on from far behind
+/// has those of the last one only at the end.
 pub fn book_at_end<E, I: Iterator<Item = Result<Commit, E>>>(
     read: impl Fn(Seq) -> Result<I, E>,
     blobs: &dyn Blobs,
@@ -42,9 +45,13 @@ pub fn book_at_end<E, I: Iterator<Item = Result<Commit, E>>>(
     let empty = || Error::bad(Seq(0), Fault::Place("a journal begins with its Genesis"));
     let first = read(Seq(0))?.next().ok_or_else(empty)??;
     let before = igor_protocol::verify::begin(&first, blobs).map_err(|fault| Error::bad(Seq(0), fault))?;
-    let (mut book, from) = match last_checkpoint(&read, end)? {
-        None => (before, Seq(0)),
-        Some(last) => (begin_at(&last, &first, &before, blobs)?, last.commit.next()),
+    let mut until = end;
+    let (mut book, from) = loop {
+        let Some(last) = last_checkpoint(&read, until)? else { break (before, Seq(0)) };
+        match begin_at(&last, &first, &before, blobs) {
+            Err(Error::Bad { fault: Fault::Blob(_), .. }) => until = last.commit.start().next,
+            begun => break (begun?, last.commit.next()),
+        }
     };
     if from < end {
         for commit in read(from)? {
