@@ -140,7 +140,8 @@ async fn read_on(bucket: Remote, disk: Disk, agent: AgentId, page: &Page) -> Res
     let store = Shared::open(Arc::new(disk), Some(wing)).map_err(|e| e.to_string())?;
     let mut next = Seq(0);
     while !page.over.load(Ordering::Relaxed) {
-        store.attach(agent, None, u64::MAX).await.map_err(|e| e.to_string())?;
+        // What is there, not what comes while it is read.
+        store.attach(agent, Some(next.next()), u64::MAX).await.map_err(|e| e.to_string())?;
         let at = Instant::now();
         let tail = store.tail(agent).map_err(|e| e.to_string())?;
         let Some(tail) = tail.filter(|tail| tail.next > next) else {

@@ -387,6 +387,8 @@ impl Node {
             tokio::spawn(self.clone().heed(hosted.clone(), asked));
         }
         if self.store.kind(agent) != StoreKind::Disk {
+            // What was so in an earlier stay of it here is over.
+            self.store.leave_room(agent, false);
             self.collect_while(hosted.clone());
         }
         tracing::info!(%agent, name = hosted.name(), tick = %hosted.began().tick, resumed, "an agent runs");

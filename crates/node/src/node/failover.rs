@@ -63,13 +63,12 @@ pub(super) struct Standby {
     asks: Arc<Semaphore>,
     /// Agents that another node said something of, while the store is asked about them.
     asked: Mutex<BTreeSet<AgentId>>,
-    began: Instant,
 }
 
 impl Default for Standby {
     fn default() -> Self {
         let (watched, turns) = (Watched::default(), Semaphore::new(FOLLOWED_AT_ONCE));
-        Self { watched, turns, asks: Arc::new(Semaphore::new(1)), asked: Mutex::default(), began: Instant::now() }
+        Self { watched, turns, asks: Arc::new(Semaphore::new(1)), asked: Mutex::default() }
     }
 }
 
@@ -80,15 +79,36 @@ impl Standby {
     }
 }
 
-/// What a node said of one agent, and when.
-type Said = BTreeMap<NodeId, (Follow, Instant)>;
+/// What other nodes said of an agent that lives here.
+struct Heard {
+    since: Instant,
+    said: BTreeMap<NodeId, (Follow, Instant)>,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self { since: Instant::now(), said: BTreeMap::new() }
+    }
+}
+
+impl Heard {
+    /// Whether nodes that stand by may hear nothing of this one, so that room is to be left for them.
+    fn may_be_unheard(&self) -> bool {
+        match self.said.values().map(|(_, said)| said.elapsed()).min() {
+            Some(silent) if silent < ROOM_AFTER => false,
+            Some(silent) if silent < ROOM_FIRST => true,
+            // It may be that none of them is there at all: then this node is not to be slow for good.
+            _ => self.since.elapsed().as_secs() % ROOM_EVERY_SECONDS == ROOM_EVERY_SECONDS - 1,
+        }
+    }
+}
 
 /// What the nodes that stand by for agents here said of them last.
 #[derive(Default)]
-pub(super) struct Followers(Mutex<BTreeMap<AgentId, Said>>);
+pub(super) struct Followers(Mutex<BTreeMap<AgentId, Heard>>);
 
 impl Followers {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Said>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Heard>> {
         // No update can fail in the middle.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,21 +118,20 @@ impl Followers {
         let now = Instant::now();
         let mut all = self.lock();
         for follow in follows.into_iter().filter(|follow| asked.iter().any(|beat| beat.agent == follow.agent)) {
-            let said = all.entry(follow.agent).or_default();
+            let Some(Heard { said, .. }) = all.get_mut(&follow.agent) else { continue };
             said.retain(|_, (_, said)| now.duration_since(*said) < FOLLOWER_FORGOTTEN);
             said.insert(node, (follow, now));
         }
     }
 
-    /// For how long no node has said anything of an agent; nothing where none has for a minute or more.
-    fn silent_for(&self, agent: AgentId) -> Option<Duration> {
-        let silent = self.lock().get(&agent)?.values().map(|(_, said)| said.elapsed()).min();
-        silent.filter(|silent| *silent < FOLLOWER_FORGOTTEN)
+    /// Whether room is to be left for those that stand by for an agent here.
+    fn may_be_unheard(&self, agent: AgentId) -> bool {
+        self.lock().entry(agent).or_default().may_be_unheard()
     }
 
     /// What a node said of an agent a moment ago.
     fn of(&self, agent: AgentId, node: NodeId) -> Option<Follow> {
-        let said = self.lock().get(&agent)?.get(&node).copied();
+        let said = self.lock().get(&agent)?.said.get(&node).copied();
         said.filter(|(_, said)| said.elapsed() < FOLLOWER_RECENT).map(|(follow, _)| follow)
     }
 
@@ -210,6 +229,9 @@ impl Node {
                     node.standby.watched.begin_anew(now);
                     node.ask_store();
                 } else if node.is_carrying() && !node.is_draining() {
+                    for agent in node.standby.watched.suspect(now) {
+                        node.follow_soon(agent);
+                    }
                     for (agent, custodian, epoch) in node.standby.watched.silent(now) {
                         let me = node.clone();
                         node.look_after(agent, async move { me.succeed(agent, custodian, epoch).await });
@@ -283,13 +305,7 @@ impl Node {
 
     /// Whoever stands by and hears nothing of this node, while it writes to the bucket all the time, must be able to come between.
     fn leave_room(&self, agent: AgentId, has_standby: bool) {
-        let leaves = has_standby
-            && match self.followers.silent_for(agent) {
-                Some(silent) if silent < ROOM_AFTER => false,
-                Some(silent) if silent < ROOM_FIRST => true,
-                // It may be that none of them is there at all: then this node is not to be slow for good.
-                _ => self.standby.began.elapsed().as_secs().is_multiple_of(ROOM_EVERY_SECONDS),
-            };
+        let leaves = has_standby && self.followers.may_be_unheard(agent);
         self.store.leave_room(agent, leaves);
     }
 

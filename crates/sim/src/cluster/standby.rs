@@ -97,6 +97,10 @@ pub(super) fn begin(machine: &Arc<Machine>, node: &Arc<Node>) {
                 node.standby.watched.begin_anew(now);
                 ask_store(&on, &node);
             } else if on.conduct().stands_by {
+                for agent in node.standby.watched.suspect(now) {
+                    on.counts.add("node suspected");
+                    follow_soon(&on, &node, agent);
+                }
                 for (agent, custodian, epoch) in node.standby.watched.silent(now) {
                     on.counts.add("silence noticed");
                     let (on, node) = (on.clone(), node.clone());

@@ -25,6 +25,10 @@ const REFUSED_AFTER_MAX: Nanos = Nanos::from_secs(6 * 60 * 60);
 /// Pause after a pulse was a reason to read on, and there was nothing to read.
 const NOTHING_NEW_PAUSE: Nanos = Nanos::from_secs(1);
 
+/// Whoever is about to be silent for too long is suspected: from then on the journal is read to its end, so that little is
+/// left to read.
+const SUSPECTED_BEFORE: Nanos = Nanos::from_millis(300);
+
 /// Whoever goes on with an agent reads on first; where that takes longer, what was silence then may be none now.
 const DECIDED_WITHIN: Nanos = Nanos::from_secs(2);
 
@@ -63,7 +67,11 @@ struct Watch {
     after: Option<Nanos>,
     /// A sign of life of its node.
     heard: Nanos,
+    /// The sign of life after which nothing was heard for so long that it was read on.
+    suspected: Nanos,
     busy: bool,
+    /// Somebody looks after it since its node is silent.
+    due: bool,
     /// There is a journal of it here, and this node would go on with it as far as it knows.
     known: bool,
     /// Attempts in a row that failed, to read on or to go on with it.
@@ -79,6 +87,18 @@ struct Watch {
 impl Watch {
     fn is_silent(&self, now: Nanos) -> bool {
         self.after.is_some_and(|after| now.saturating_sub(self.heard) > after)
+    }
+
+    fn is_suspect(&self, now: Nanos) -> bool {
+        let soon = now.saturating_add(SUSPECTED_BEFORE);
+        self.suspected != self.heard && self.failed == 0 && self.is_silent(soon) && !self.is_silent(now)
+    }
+
+    /// Somebody looks after it from now on, unless somebody does.
+    fn begin(&mut self, due: bool) -> bool {
+        let begins = !std::mem::replace(&mut self.busy, true);
+        self.due = if begins { due } else { self.due };
+        begins
     }
 
     /// Whether it could not be read on, and nobody may be left to say anything that would be a reason to try again.
@@ -123,7 +143,8 @@ impl Watched {
         let watch = all.entry(pulse.agent).or_insert_with(|| new(node, pulse.epoch, now));
         let is_its = node == watch.node && pulse.epoch >= watch.epoch;
         if is_its {
-            watch.heard = watch.heard.max(now);
+            // Also where it had until later to say something, since this node has just started.
+            watch.heard = now;
             watch.said = pulse.next;
         }
         if pulse.epoch > watch.epoch {
@@ -136,7 +157,7 @@ impl Watched {
             watch.epoch = pulse.epoch;
         }
         let news = watch.failed > 0 || pulse.epoch > watch.epoch || (is_its && pulse.next > watch.read);
-        news && now >= watch.not_before.max(watch.read_not_before) && !std::mem::replace(&mut watch.busy, true)
+        news && now >= watch.not_before.max(watch.read_not_before) && watch.begin(false)
     }
 
     /// An agent of which this node has a journal, whose node has until `from` to say that it is well. Says whether to read
@@ -149,7 +170,7 @@ impl Watched {
         let watch = all.entry(agent).or_insert_with(|| new(node, epoch, from));
         watch.heard = watch.heard.max(from);
         watch.known = true;
-        !std::mem::replace(&mut watch.busy, true)
+        watch.begin(false)
     }
 
     /// Its journal was read, and this node is ready to go on with it.
@@ -162,7 +183,7 @@ impl Watched {
             }
             if (watch.node, watch.epoch, watch.read) == (node, epoch, read) && watch.failed == 0 {
                 watch.read_not_before = now.saturating_add(NOTHING_NEW_PAUSE);
-                if watch.is_silent(now) {
+                if watch.due {
                     // It was read instead of being gone on with: that is not done over and over.
                     watch.not_before = watch.read_not_before;
                 }
@@ -224,10 +245,24 @@ impl Watched {
         let due = |watch: &Watch| (watch.is_silent(now) || watch.is_unread()) && !watch.busy && now >= watch.not_before;
         let due = all.iter_mut().filter(|(_, watch)| due(watch));
         due.map(|(agent, watch)| {
-            watch.busy = true;
+            watch.begin(true);
             (*agent, watch.node, watch.epoch)
         })
         .collect()
+    }
+
+    /// Those whose node will have been silent for too long in a moment, which are read to their end from now on.
+    pub fn suspect(&self, now: Nanos) -> Vec<AgentId> {
+        let mut all = self.lock();
+        let suspects =
+            all.iter_mut().filter(|(_, watch)| watch.is_suspect(now) && !watch.busy && now >= watch.not_before);
+        suspects
+            .map(|(agent, watch)| {
+                (watch.suspected, watch.said) = (watch.heard, Seq(0));
+                watch.begin(false);
+                *agent
+            })
+            .collect()
     }
 
     /// How long its node has been silent.
@@ -256,7 +291,8 @@ impl Watched {
 }
 
 const fn new(node: NodeId, epoch: Epoch, heard: Nanos) -> Watch {
-    let (read, said, after, busy, known, failed, refused) = (Seq(0), Seq(0), None, false, false, 0, 0);
+    let (read, said, after, failed, refused) = (Seq(0), Seq(0), None, 0, 0);
+    let (busy, due, known) = (false, false, false);
     Watch {
         node,
         epoch,
@@ -264,12 +300,14 @@ const fn new(node: NodeId, epoch: Epoch, heard: Nanos) -> Watch {
         said,
         after,
         heard,
+        suspected: Nanos(0),
         busy,
+        due,
         known,
         failed,
         refused,
-        not_before: heard,
-        read_not_before: heard,
+        not_before: Nanos(0),
+        read_not_before: Nanos(0),
     }
 }
 

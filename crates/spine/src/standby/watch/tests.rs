@@ -206,6 +206,36 @@ fn those_that_were_followed_before_have_a_while() {
 }
 
 #[test]
+fn who_has_said_something_has_no_such_while() {
+    let now = Nanos::from_secs(7);
+    let watched = Watched::default();
+    assert!(watched.remember(agent(), node(1), Epoch { term: 0, n: 3 }, now.saturating_add(ms(5000))));
+    watched.read(agent(), found(node(1), 3, 10), now);
+    assert!(!watched.hear(node(1), &pulse(3, 10), now.saturating_add(ms(100))));
+    assert!(watched.silent(now.saturating_add(ms(900))).is_empty());
+    assert_eq!(watched.silent(now.saturating_add(ms(901))).len(), 1);
+}
+
+#[test]
+fn who_is_about_to_be_silent_for_too_long_is_read_to_the_end_once() {
+    let now = Nanos::from_secs(7);
+    let watched = followed(now);
+    let at = |millis| now.saturating_add(ms(millis));
+    assert!(watched.suspect(at(500)).is_empty());
+    assert_eq!(watched.suspect(at(501)), [agent()]);
+    assert!(watched.silent(at(900)).is_empty(), "that is not over");
+    watched.read(agent(), found(node(1), 3, 12), at(910));
+    assert!(watched.suspect(at(910)).is_empty(), "it is silent");
+    assert_eq!(watched.silent(at(910)).len(), 1, "nor does it put that off");
+    watched.gone_on(agent(), node(1), Epoch { term: 0, n: 3 }, at(920));
+    assert_eq!(watched.suspect(at(1421)), [agent()], "after another sign of life");
+    assert_eq!(watched.until(agent()), None);
+    watched.read(agent(), found(node(1), 3, 12), at(1430));
+    assert!(watched.suspect(at(1600)).is_empty(), "once");
+    assert_eq!(watched.silent(at(1721)).len(), 1, "also where nothing was new");
+}
+
+#[test]
 fn what_could_not_be_read_after_a_start_is_tried_again_though_nobody_is_left_to_say_anything() {
     let now = Nanos::from_secs(7);
     let epoch = Epoch { term: 0, n: 3 };
