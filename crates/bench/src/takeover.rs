@@ -4,6 +4,8 @@
 //! that stand by for each other the one that has the agent is killed, the other goes on, and the killed one is started again and
 //! follows. *Cold*: a node that has never heard of the agent is told by its owner to go on with it; it reads all of it from the
 //! bucket. The figures are those that the node says in its log: the same that operators see.
+//!
+//! Then a node with many agents is killed, and another one goes on with all of them.
 
 use crate::{
     measure::median,
@@ -26,6 +28,9 @@ use std::{
 const ROUNDS: usize = 5;
 const STATES: [(&str, usize); 3] = [("64 KiB", 64 << 10), ("16 MiB", 16 << 20), ("64 MiB", 64 << 20)];
 const NAME: &str = "ledger";
+/// Agents of one node that is killed.
+const CROWDS: [usize; 3] = [1, 64, 256];
+const CROWD_STATE: usize = 64 << 10;
 /// Between two checkpoints.
 const CHECKPOINT: Duration = Duration::from_secs(5);
 /// Longest wait for something that must come.
@@ -176,7 +181,45 @@ pub(crate) fn run(_: &crate::rig::Rig) -> anyhow::Result<()> {
             println!("{line}");
         }
     }
+    println!("\nmilliseconds since the last sign of life, {} KiB of state and a tick a second each", CROWD_STATE >> 10);
+    println!("{:<8} {:>9} {:>9} {:>9}", "agents", "median", "99%", "longest");
+    for agents in CROWDS {
+        let mut times = crowd(&binary, agents)?;
+        times.sort_by(f64::total_cmp);
+        let at = |share: usize| times.get(times.len() * share / 100).or(times.last()).copied().unwrap_or_default();
+        println!("{agents:<8} {:>9.0} {:>9.0} {:>9.0}", at(50), at(99), at(100));
+    }
     Ok(())
+}
+
+/// Kills a node that has so many agents. Gives how long it took until each of them ticked at the other one.
+fn crowd(binary: &Path, agents: usize) -> anyhow::Result<Vec<f64>> {
+    let weed = Weed::start(binary).map_err(anyhow::Error::msg)?;
+    let folder = tempfile::tempdir_in(".")?;
+    let mut ground = Ground { folder, weed, keys: Vec::new(), owner: String::new() };
+    for number in 0..2 {
+        ground.keys.push(key(&ground.home(number), "node")?);
+    }
+    ground.owner = key(&ground.home(0), "owner")?;
+    let has = ground.start(0, true, None)?;
+    let other = ground.start(1, true, Some(&has))?;
+    for agent in 0..agents {
+        deploy(&ground, &has, &format!("{NAME}-{agent}"), CROWD_STATE, "1s")?;
+    }
+    has.until("followers of all", |node| {
+        let rows = ask(&node.home, &["node", "check"])?;
+        let is_followed =
+            |row: &&Value| row["standby"][0]["behind"].as_u64().is_some_and(|behind| behind <= BEHIND_MAX);
+        Ok(rows.iter().filter(is_followed).count() == agents)
+    })?;
+    // Each has a checkpoint by then.
+    thread::sleep(2 * CHECKPOINT);
+    drop(has);
+    let mut times = Vec::new();
+    while times.len() < agents {
+        times.push(other.says(GOES_ON)?["total_ms"].as_f64().context("how long it took")?);
+    }
+    Ok(times)
 }
 
 fn measure(binary: &Path, bytes: usize) -> anyhow::Result<(Figures, Figures)> {
@@ -190,7 +233,7 @@ fn measure(binary: &Path, bytes: usize) -> anyhow::Result<(Figures, Figures)> {
     ground.owner = key(&ground.home(0), "owner")?;
     let mut has = ground.start(0, true, None)?;
     let mut other = ground.start(1, true, Some(&has))?;
-    deploy(&ground, &has, bytes)?;
+    deploy(&ground, &has, NAME, bytes, "20ms")?;
     let mut warm = Figures::new();
     for round in 0..ROUNDS {
         has.checkpointed()?;
@@ -233,20 +276,23 @@ fn apart(round: usize) {
     thread::sleep(CHECKPOINT * u32::try_from(round).unwrap_or(0) / rounds);
 }
 
-fn deploy(ground: &Ground, node: &Node, bytes: usize) -> anyhow::Result<()> {
+fn deploy(ground: &Ground, node: &Node, name: &str, bytes: usize, interval: &str) -> anyhow::Result<()> {
     let folder = ground.folder.path();
     let wasm = folder.join("ledger.wasm");
     std::fs::write(&wasm, wat::parse_str(ledger(bytes))?)?;
     let manifest = folder.join("agent.toml");
+    // A small one has room for many like it.
+    let memory = if bytes > CROWD_STATE { 256 } else { 1 };
     let text = format!(
-        "[limits]\nmemory_bytes = \"256MiB\"\nstate_bytes = \"128MiB\"\ntick_time = \"10s\"\n[tick]\ninterval = \"20ms\"\n\
+        "[limits]\nmemory_bytes = \"{memory}MiB\"\nstate_bytes = \"{}MiB\"\ntick_time = \"10s\"\n[tick]\ninterval = \"{interval}\"\n\
          [checkpoint]\ninterval = \"{}s\"\n[survival]\nstandby = {:?}\n",
+        memory.min(128),
         CHECKPOINT.as_secs(),
         &ground.keys[..2]
     );
     std::fs::write(&manifest, text)?;
     let (wasm, manifest) = (wasm.to_str().context("a path")?, manifest.to_str().context("a path")?);
-    node.ask(&["deploy", wasm, "--name", NAME, "--budget", "100000", "--manifest", manifest])?;
+    node.ask(&["deploy", wasm, "--name", name, "--budget", "100000", "--manifest", manifest])?;
     Ok(())
 }
 

@@ -134,6 +134,10 @@ impl Blobs for Local {
     fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
         self.reader.get_blob(hash, bytes_max).ok().flatten()
     }
+
+    fn lacks(&self, hash: Hash) -> bool {
+        matches!(self.reader.has_blob(hash), Ok(false))
+    }
 }
 
 impl Blobs for Source {
@@ -142,6 +146,14 @@ impl Blobs for Source {
             Self::File(file) => file.blob(hash, bytes_max),
             Self::Home(local, _) => local.blob(hash, bytes_max),
             Self::Node(client, _) => wait(client.blob(hash, bytes_max)).ok().flatten(),
+        }
+    }
+
+    fn lacks(&self, hash: Hash) -> bool {
+        match self {
+            Self::File(_) => false,
+            Self::Home(local, _) => local.lacks(hash),
+            Self::Node(client, _) => matches!(wait(client.blob(hash, 0)), Ok(None)),
         }
     }
 }

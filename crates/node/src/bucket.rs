@@ -8,7 +8,7 @@
 use crate::{Error, api::wire, home::StoreConfig, local::Locals, world::RealWorld};
 use igor_bucket::{Address, Options, Remote, probe};
 use igor_protocol::{
-    KeyPair,
+    AgentId, KeyPair,
     entry::{StoreId, StoreKind},
     slot::Nonce,
 };
@@ -17,7 +17,7 @@ use igor_store::{
     Store,
     bucket::Failure,
     disk::Disk,
-    shared::{BUNDLE_SLOTS_MIN, NotIdentified, Shared, Wing, identify, identity},
+    shared::{BUNDLE_SLOTS_MIN, NotIdentified, Shared, Wing, identify, identity, note_name},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -121,6 +121,11 @@ pub(crate) fn open(disk: Arc<Disk>, config: &StoreConfig, key: Arc<KeyPair>) -> 
     tracing::info!(address = %bucket.address(), store = %id, "journals of agents that begin here are in a bucket");
     let wing = Wing { bucket, id, key, nonce, bundle_slots_min: BUNDLE_SLOTS_MIN };
     Ok(Shared::open(disk, Some(wing))?)
+}
+
+/// Where an agent's journal is that began in this store: on the disk, where an owner went on with it from a file.
+pub fn kind(locals: &impl Locals, agent: AgentId, began: StoreKind) -> Result<StoreKind, Error> {
+    Ok(if locals.get(&note_name(agent))?.is_some() { began } else { StoreKind::Disk })
 }
 
 /// Where a journal is durable, as far as a home remembers the address of its bucket: for who looks at it without a node.

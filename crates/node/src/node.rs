@@ -23,16 +23,16 @@ use crate::{
 use carry::{Lives, Start};
 use flags::Turns;
 use igor_protocol::{
-    AgentId, Chain, Credits, Hash, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
-    entry::{GenesisBody, Order, Policy, StoreKind},
+    AgentId, Chain, Credits, KeyPair, Manifest, Nanos, NodeId, Seq, Terms,
+    entry::{Action, GenesisBody, Order, Policy, StoreKind},
     ledger::{Book, Fault},
-    verify::Blobs,
 };
 use igor_sandbox::{RUNTIME_ID, Sandbox, Stack, WasmProgram, compile::Compiler};
 use igor_spine::{
     Life, Parts,
     command::{Command, Refused},
     inspect,
+    moving::StoreBlobs,
 };
 use igor_store::{
     Store,
@@ -386,7 +386,7 @@ impl Node {
     /// The book at the end of an agent's journal, as far as that is durable. Waits for disks.
     pub fn book(&self, agent: AgentId) -> Result<Book, Error> {
         let end = self.tail(agent)?.next;
-        Ok(inspect::book_at_end(|from| self.store.read(agent, from), &StoreBlobs(&self.store), end)?)
+        Ok(inspect::book_at_end(|from| self.store.read(agent, from), &StoreBlobs(&*self.store), end)?)
     }
 
     /// Refuses what only the custodian may do with an agent, where this node is not the custodian. Waits for disks.
@@ -424,6 +424,12 @@ impl Node {
     pub async fn order(self: &Arc<Self>, agent: AgentId, order: Order) -> Result<Seq, Error> {
         if order.body.agent != agent {
             return Err(Error::Order(Fault::Order("it is for another agent")));
+        }
+        // Its Genesis may name a bucket that it was taken over from, by file, since that was lost.
+        if matches!(&order.body.action, Action::Policy(policy) if !policy.standby.nodes.is_empty())
+            && self.store.kind(agent) == StoreKind::Disk
+        {
+            return Err(Error::Order(Fault::Custody("standby nodes need a store that they share with the custodian")));
         }
         if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
             let (answer, answered) = oneshot::channel();
@@ -484,15 +490,6 @@ struct Occupied {
 impl Drop for Occupied {
     fn drop(&mut self) {
         self.node.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.what);
-    }
-}
-
-/// The blobs of a store, for verification.
-pub(crate) struct StoreBlobs<'a>(pub(crate) &'a NodeStore);
-
-impl Blobs for StoreBlobs<'_> {
-    fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
-        self.0.get_blob(hash, bytes_max).ok().flatten()
     }
 }
 

@@ -14,6 +14,11 @@ use crate::{
 pub trait Blobs {
     /// The bytes of a blob, or nothing where it is not to be had. Need not be checked against the hash.
     fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>>;
+
+    /// Whether a blob is known not to be there, which is nothing wrong; not so of one that is there and does not read.
+    fn lacks(&self, _: Hash) -> bool {
+        false
+    }
 }
 
 /// The first entry that is wrong.

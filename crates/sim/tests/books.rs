@@ -24,11 +24,17 @@ use std::collections::BTreeSet;
 struct Lacks<'a> {
     stage: &'a Stage,
     lacks: BTreeSet<Hash>,
+    /// They are there, and do not read.
+    is_damage: bool,
 }
 
 impl Blobs for Lacks<'_> {
     fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
         if self.lacks.contains(&hash) { None } else { self.stage.store.blob(hash, bytes_max) }
+    }
+
+    fn lacks(&self, hash: Hash) -> bool {
+        self.lacks.contains(&hash) && !self.is_damage
     }
 }
 
@@ -67,14 +73,17 @@ fn the_book_is_the_same_where_blobs_of_its_last_checkpoints_are_missing() {
         .collect();
     assert!(remembered.len() >= 3, "{remembered:?}");
     let end = stage.store.tail(stage.agent).expect("it reads").expect("a journal").next;
-    let book = |lacks: &[Hash]| {
-        let blobs = Lacks { stage: &stage, lacks: lacks.iter().copied().collect() };
+    let book = |lacks: &[Hash], is_damage| {
+        let blobs = Lacks { stage: &stage, lacks: lacks.iter().copied().collect(), is_damage };
         let book: Result<_, inspect::Error<Error>> =
             book_at_end(|from| stage.store.read(stage.agent, from), &blobs, end);
-        format!("{:?}", book.expect("it stands"))
+        book.map(|book| format!("{book:?}")).map_err(|error| error.to_string())
     };
-    let whole = book(&[]);
+    let whole = book(&[], false);
+    assert!(whole.is_ok(), "{whole:?}");
     for missing in 1..=remembered.len() {
-        assert!(book(&remembered[remembered.len() - missing..]) == whole, "without the last {missing}");
+        let last = &remembered[remembered.len() - missing..];
+        assert!(book(last, false) == whole, "without the last {missing}");
+        assert!(book(last, true).is_err_and(|why| why.contains("missing or damaged")), "damage is not passed over");
     }
 }

@@ -49,7 +49,7 @@ pub fn book_at_end<E, I: Iterator<Item = Result<Commit, E>>>(
     let (mut book, from) = loop {
         let Some(last) = last_checkpoint(&read, until)? else { break (before, Seq(0)) };
         match begin_at(&last, &first, &before, blobs) {
-            Err(Error::Bad { fault: Fault::Blob(_), .. }) => until = last.commit.start().next,
+            Err(Error::Bad { fault: Fault::Blob(hash), .. }) if blobs.lacks(hash) => until = last.commit.start().next,
             begun => break (begun?, last.commit.next()),
         }
     };

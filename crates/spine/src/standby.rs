@@ -6,8 +6,10 @@
 //! - Only a node that the agent's owner names goes on, and each in its place in line.
 //! - A node that was not there itself does not take that for the silence of others.
 
+mod room;
 mod watch;
 
+pub use room::Room;
 pub use watch::{Following, Pulse, Watched};
 
 use igor_protocol::{Nanos, NodeId, custody::Status, entry::Standby, ledger::Book};
@@ -16,8 +18,6 @@ use igor_protocol::{Nanos, NodeId, custody::Status, entry::Standby, ledger::Book
 pub const PULSE_EVERY: Nanos = Nanos::from_millis(200);
 /// A store that has answered nothing for so long is no reason to be well.
 pub const STORE_SILENT: Nanos = Nanos::from_millis(500);
-/// How long a node may be silent after this one has started.
-pub const SILENT_SINCE_START: Nanos = Nanos::from_secs(5);
 /// How often it is looked who is silent.
 pub const LOOK_EVERY: Nanos = Nanos::from_millis(50);
 /// How long a node may be silent where the owner does not say it.

@@ -32,6 +32,7 @@ mod reading;
 pub use counted::Requests;
 pub use identity::{NotIdentified, identify, identity};
 pub use keys::slot as slot_key;
+pub use note::name as note_name;
 
 use crate::{Commits, Error, Store, bucket::Bucket};
 use counted::Counted;

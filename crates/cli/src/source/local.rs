@@ -84,7 +84,8 @@ impl Local {
         let end = self.reader.tail(agent).map_or(Seq(0), |chain| chain.next);
         let book = inspect::book_at_end(|from| self.reader.read(agent, from), self, end)?;
         let known = custody::known(&self.reader, agent, Some(&book))?;
-        let durable_on = bucket::durable_on(&self.reader, book.genesis().store)?;
+        let store = bucket::kind(&self.reader, agent, book.genesis().store)?;
+        let durable_on = bucket::durable_on(&self.reader, store)?;
         Ok(AgentInfo { durable_on, ..AgentInfo::at_rest(&name, &book, flags.paused, self.node()?, &known) })
     }
 }

@@ -96,10 +96,10 @@ pub(crate) fn takeover(context: &Context, args: &args::Takeover) -> Result<(), F
         before: had.to_string(),
         before_answers: before.as_ref().and_then(|before| before.answers),
     };
-    context.out.say(&row, || in_words(context, &row, &place, &book))
+    context.out.say(&row, || in_words(context, &row, &place, (&info, &book)))
 }
 
-fn in_words(context: &Context, row: &Row, place: &Place, book: &Book) -> String {
+fn in_words(context: &Context, row: &Row, place: &Place, (info, book): (&AgentInfo, &Book)) -> String {
     let (name, tick) = (&row.name, book.ledger().tick.0);
     let goes_on = match place {
         Place::Node(..) => format!("{} goes on at {}", context.out.tone(Tone::Strong, name), row.custodian),
@@ -111,12 +111,19 @@ fn in_words(context: &Context, row: &Row, place: &Place, book: &Book) -> String 
         format!("{goes_on}, in epoch {}, from entry {} (tick {tick})", row.epoch, row.base_seq),
         format!("  price       {} credits a second of execution", row.price_per_second),
     ];
-    if is_shared(book) {
+    if info.is_shared() {
         let before = format!(
             "  before      {}: all that it committed is there; it stops the agent at its next append",
             row.before
         );
         return [goes_on.as_slice(), &[before]].concat().join("\n");
+    }
+    if book.genesis().store != StoreKind::Disk {
+        let before = [
+            format!("  before      {}: what it did after that entry counts nowhere any more. It will", row.before),
+            "              never hear of this: where its bucket is there again, do not start it with that".to_owned(),
+        ];
+        return [goes_on.as_slice(), &before].concat().join("\n");
     }
     let before = [
         format!("  before      {}: what it did after that entry counts nowhere any more.", row.before),
@@ -125,11 +132,6 @@ fn in_words(context: &Context, row: &Row, place: &Place, book: &Book) -> String 
         "              file, and says what is on it only: `igor show` and `igor ps --orphans` there".to_owned(),
     ];
     [goes_on.as_slice(), &before].concat().join("\n")
-}
-
-/// Whether its journal is in a bucket: then there is one, whoever goes on.
-fn is_shared(book: &Book) -> bool {
-    book.genesis().store != StoreKind::Disk
 }
 
 /// Refuses what is no takeover, or would make two of an agent that is well.
@@ -153,7 +155,7 @@ fn check(
     let newer = before.epoch > book.chain().epoch;
     let had = before.node;
     match before.answers {
-        Some(true) if had != node && !args.force && is_shared(book) => {
+        Some(true) if had != node && !args.force && info.is_shared() => {
             return Err(Failure::refused(format!(
                 "{had}, which has {name} (epoch {}), answers. Move it instead: `igor migrate {name} {node}` there, which has a \
                  shorter pause. If that node will not give it away: --force; it loses the agent, and nothing is lost",
@@ -180,7 +182,7 @@ fn check(
             )));
         }
         Some(_) => {}
-        None if is_shared(book) => {}
+        None if info.is_shared() => {}
         None => note(format!(
             "igor: this node is on no network, so nobody asked whether {had} still has {name}; if it does, there are two \
              of it until it hears of this order"

@@ -167,12 +167,15 @@ fn where_the_bucket_is_lost_its_owner_goes_on_from_the_disk_of_a_standby() {
     there.get(&["export", &agent, "--out", &file]);
     let key = here.ask(&["key"]).rows[0]["key"].as_str().expect("a key").to_owned();
     let owner = Owner { home: here, key };
-    let elsewhere = Host::start(&policy(&[&owner.key], &[]));
+    let mut elsewhere = Host::start(&policy(&[&owner.key], &[]));
     let taken = owner.get(&elsewhere, &["takeover", &file, "--name", "s"]);
     assert_eq!(taken["epoch"], "1.0", "{taken}");
     let row = elsewhere.ticks_on(&left);
-    assert!(row["durable_on"].as_str().is_some_and(|on| on.contains("disk")), "{row}");
+    assert_eq!(row["durable_on"], "this disk only", "{row}");
+    owner.fails(&elsewhere, &["standby", "add", "s", &there.key()], 3, &["a store that they share"]);
     assert_eq!(elsewhere.home.get(&["verify", "s", "--execute"])["ok"], true);
+    elsewhere.stop(PATIENCE);
+    assert_eq!(elsewhere.show()["durable_on"], "this disk only", "nor does it say otherwise without a node");
 }
 
 /// Waits for what must come.

@@ -220,6 +220,11 @@ pub struct AgentInfo {
 }
 
 impl AgentInfo {
+    /// Whether its journal is in a bucket: then there is one, whoever goes on.
+    pub fn is_shared(&self) -> bool {
+        self.durable_on != DURABLE_ON
+    }
+
     /// An agent that nobody runs, from the book at its journal's end and what else is known of its custody. `here` is
     /// the node that has the journal, where it has a key.
     pub fn at_rest(name: &str, book: &Book, paused: bool, here: Option<NodeId>, known: &Known) -> Self {

@@ -27,9 +27,7 @@ use igor_spine::{
     World,
     custody::Succession,
     inspect,
-    standby::{
-        Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, SILENT_SINCE_START, STORE_SILENT, Watched, is_anothers,
-    },
+    standby::{Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, Room, STORE_SILENT, Watched, is_anothers},
 };
 use igor_store::{Store, shared::identity};
 use std::{
@@ -37,18 +35,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How often a store is asked that is silent.
 const ASK_STORE_EVERY: Duration = Duration::from_secs(1);
 /// What a node said of an agent so long ago is what it would do.
 const FOLLOWER_RECENT: Duration = Duration::from_secs(2);
-/// After this long without a word from any standby of an agent its node leaves room for them: all the time at first,
-const ROOM_AFTER: Duration = Duration::from_millis(600);
-const ROOM_FIRST: Duration = Duration::from_secs(10);
-/// and then for one second of so many.
-const ROOM_EVERY_SECONDS: u64 = 10;
-/// And so long ago is forgotten.
+/// What it said so long ago is forgotten.
 const FOLLOWER_FORGOTTEN: Duration = Duration::from_mins(1);
 /// How often it is looked whether slots may be collected.
 const COLLECT_EVERY: Duration = Duration::from_secs(20);
@@ -58,7 +51,7 @@ const FOLLOWED_AT_ONCE: usize = 16;
 /// Agents of other nodes, and who has one of the turns in which they are read on.
 pub(super) struct Standby {
     watched: Watched,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     /// Who asks the bucket whether it is there.
     asks: Arc<Semaphore>,
     /// Agents that another node said something of, while the store is asked about them.
@@ -67,7 +60,7 @@ pub(super) struct Standby {
 
 impl Default for Standby {
     fn default() -> Self {
-        let (watched, turns) = (Watched::default(), Semaphore::new(FOLLOWED_AT_ONCE));
+        let (watched, turns) = (Watched::default(), Arc::new(Semaphore::new(FOLLOWED_AT_ONCE)));
         Self { watched, turns, asks: Arc::new(Semaphore::new(1)), asked: Mutex::default() }
     }
 }
@@ -81,25 +74,13 @@ impl Standby {
 
 /// What other nodes said of an agent that lives here.
 struct Heard {
-    since: Instant,
+    room: Room,
     said: BTreeMap<NodeId, (Follow, Instant)>,
 }
 
 impl Default for Heard {
     fn default() -> Self {
-        Self { since: Instant::now(), said: BTreeMap::new() }
-    }
-}
-
-impl Heard {
-    /// Whether nodes that stand by may hear nothing of this one, so that room is to be left for them.
-    fn may_be_unheard(&self) -> bool {
-        match self.said.values().map(|(_, said)| said.elapsed()).min() {
-            Some(silent) if silent < ROOM_AFTER => false,
-            Some(silent) if silent < ROOM_FIRST => true,
-            // It may be that none of them is there at all: then this node is not to be slow for good.
-            _ => self.since.elapsed().as_secs() % ROOM_EVERY_SECONDS == ROOM_EVERY_SECONDS - 1,
-        }
+        Self { room: Room::begin(now()), said: BTreeMap::new() }
     }
 }
 
@@ -115,18 +96,18 @@ impl Followers {
 
     /// Takes what a node says of agents that it was asked about.
     fn note(&self, node: NodeId, asked: &[Beat], follows: Vec<Follow>) {
-        let now = Instant::now();
-        let mut all = self.lock();
+        let (at, mut all) = (Instant::now(), self.lock());
         for follow in follows.into_iter().filter(|follow| asked.iter().any(|beat| beat.agent == follow.agent)) {
-            let Some(Heard { said, .. }) = all.get_mut(&follow.agent) else { continue };
-            said.retain(|_, (_, said)| now.duration_since(*said) < FOLLOWER_FORGOTTEN);
-            said.insert(node, (follow, now));
+            let Some(Heard { room, said }) = all.get_mut(&follow.agent) else { continue };
+            room.hear(now());
+            said.retain(|_, (_, said)| at.duration_since(*said) < FOLLOWER_FORGOTTEN);
+            said.insert(node, (follow, at));
         }
     }
 
     /// Whether room is to be left for those that stand by for an agent here.
-    fn may_be_unheard(&self, agent: AgentId) -> bool {
-        self.lock().entry(agent).or_default().may_be_unheard()
+    fn leaves_room(&self, agent: AgentId) -> bool {
+        self.lock().entry(agent).or_default().room.is_left(now())
     }
 
     /// What a node said of an agent a moment ago.
@@ -186,16 +167,15 @@ impl Node {
         if !book.policy().standby.nodes.contains(&self.id()) {
             return Ok(());
         }
-        let from = now().saturating_add(SILENT_SINCE_START);
-        if self.standby.watched.remember(agent, book.custodian(), book.chain().epoch, from) {
-            self.follow_soon(agent);
+        if self.standby.watched.remember(agent, book.custodian(), book.chain().epoch, now()) {
+            self.follow_soon(agent, None);
         }
         Ok(())
     }
 
-    fn follow_soon(self: &Arc<Self>, agent: AgentId) {
+    fn follow_soon(self: &Arc<Self>, agent: AgentId, turn: Option<OwnedSemaphorePermit>) {
         let me = self.clone();
-        self.look_after(agent, async move { me.follow(agent).await });
+        self.look_after(agent, async move { me.follow(agent, turn).await });
     }
 
     /// Does something about an agent that is watched, as a task of its own.
@@ -229,8 +209,10 @@ impl Node {
                     node.standby.watched.begin_anew(now);
                     node.ask_store();
                 } else if node.is_carrying() && !node.is_draining() {
-                    for agent in node.standby.watched.suspect(now) {
-                        node.follow_soon(agent);
+                    // Those for which there is no turn are gone on with no later for that.
+                    while let Ok(turn) = node.standby.turns.clone().try_acquire_owned() {
+                        let Some(agent) = node.standby.watched.suspect(now) else { break };
+                        node.follow_soon(agent, Some(turn));
                     }
                     for (agent, custodian, epoch) in node.standby.watched.silent(now) {
                         let me = node.clone();
@@ -305,7 +287,7 @@ impl Node {
 
     /// Whoever stands by and hears nothing of this node, while it writes to the bucket all the time, must be able to come between.
     fn leave_room(&self, agent: AgentId, has_standby: bool) {
-        let leaves = has_standby && self.followers.may_be_unheard(agent);
+        let leaves = has_standby && self.followers.leaves_room(agent);
         self.store.leave_room(agent, leaves);
     }
 
@@ -331,9 +313,10 @@ impl Node {
         let (now, mut follows) = (now(), Vec::new());
         for beat in beats {
             let Beat { agent, epoch, next } = *beat;
-            if self.standby.watched.hear(node, &Pulse { agent, epoch, next }, now) {
+            let turn = self.standby.turns.clone().try_acquire_owned().ok();
+            if self.standby.watched.hear(node, &Pulse { agent, epoch, next }, turn.is_none(), now) {
                 let me = self.clone();
-                self.look_after(agent, async move { me.heed_pulse(node, agent, epoch).await });
+                self.look_after(agent, async move { me.heed_pulse(node, agent, epoch, turn).await });
             }
             let after = self.standby.watched.after(agent).filter(|_| !self.is_draining());
             if let (Some(after), Ok(Some(end))) = (after, self.store.tail(agent)) {
@@ -376,7 +359,13 @@ impl Node {
     }
 
     /// Another node says that it has an agent: that is a reason to read on, unless it is this node that has it since.
-    async fn heed_pulse(self: &Arc<Self>, from: NodeId, agent: AgentId, epoch: Epoch) {
+    async fn heed_pulse(
+        self: &Arc<Self>,
+        from: NodeId,
+        agent: AgentId,
+        epoch: Epoch,
+        turn: Option<OwnedSemaphorePermit>,
+    ) {
         let node = self.clone();
         match blocking(move || Ok::<_, Error>(node.steward.corrects(from, agent, epoch)?)).await {
             Ok(true) => {
@@ -384,7 +373,7 @@ impl Node {
                 // It is told again, later and later, as long as it does not heed it.
                 self.standby.watched.failed(agent, false, now());
             }
-            Ok(false) => self.follow(agent).await,
+            Ok(false) => self.follow(agent, turn).await,
             Err(error) => {
                 tracing::warn!(%agent, %error, "it cannot be told who has an agent");
                 self.standby.watched.failed(agent, false, now());
@@ -392,13 +381,17 @@ impl Node {
         }
     }
 
-    /// Reads on, and has the agent ready to go on here, if its owner names this node.
-    async fn follow(self: &Arc<Self>, agent: AgentId) {
+    /// Reads on, and has the agent ready to go on here, if its owner names this node; in this turn, or once there is one.
+    async fn follow(self: &Arc<Self>, agent: AgentId, turn: Option<OwnedSemaphorePermit>) {
         if self.is_draining() {
             // It takes none any more, which is no refusal: what is here of it stays.
             return self.standby.watched.failed(agent, false, now());
         }
-        let Ok(turn) = self.standby.turns.acquire().await else { return };
+        let turn = match turn {
+            Some(turn) => Ok(turn),
+            None => self.standby.turns.clone().acquire_owned().await,
+        };
+        let Ok(turn) = turn else { return };
         match self.try_follow(agent).await {
             Ok(Some(found)) => self.standby.watched.read(agent, found, now()),
             Ok(None) => {
@@ -542,7 +535,7 @@ impl Node {
         // Its operator takes agents from that node, or does not any more; it may be that it was not restored since.
         let is_followed = self.standby.watched.after(agent).is_some() && self.waiting.has(agent);
         if custodian == self.id() || !self.config().policy.nodes.contains(&custodian) || !is_followed {
-            return self.follow(agent).await;
+            return self.follow(agent, None).await;
         }
         tracing::warn!(%agent, node = %custodian, %epoch, "a node is silent; this one goes on with its agent, if it is first");
         let (begun, me) = (now(), self.clone());
@@ -564,7 +557,7 @@ impl Node {
             }
             Ok(Succession::Rests) => {
                 self.stopwatches.end(agent);
-                self.follow(agent).await;
+                self.follow(agent, None).await;
             }
             Ok(Succession::GoneOn(node, epoch)) => {
                 self.stopwatches.end(agent);

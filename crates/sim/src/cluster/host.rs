@@ -331,6 +331,7 @@ impl Host for SimHost {
         let epoch = self.store.tail(agent).ok().flatten().map_or(Epoch::default(), |chain| chain.epoch);
         let guard = machine.oracle.begins(machine.index, agent, epoch);
         if machine.oracle.is_shared() {
+            self.store.leave_room(agent, false);
             standby::collect_while(&machine, agent, slot.over.subscribe());
         }
         self.machine.spawn(async move {

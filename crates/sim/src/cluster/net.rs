@@ -36,6 +36,8 @@ pub enum Incoming {
     Connected(NodeId),
     /// Agents are well at another machine.
     Pulse(NodeId, Vec<Pulse>),
+    /// Another machine would go on with agents that are here.
+    Follows(Vec<AgentId>),
 }
 
 /// The network. Clones are the same one.
@@ -110,6 +112,11 @@ impl Net {
     pub fn pulse(&self, from: usize, to: NodeId, pulses: &[Pulse]) {
         let me = self.lock().nodes[from];
         self.post(from, to, || Incoming::Pulse(me, pulses.to_vec()));
+    }
+
+    /// Answers a pulse: this machine would go on with these.
+    pub fn follows(&self, from: usize, to: NodeId, agents: Vec<AgentId>) {
+        self.post(from, to, || Incoming::Follows(agents.clone()));
     }
 
     /// A machine is gone. With `silent` nobody is told: its streams just stand still.

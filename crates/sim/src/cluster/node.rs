@@ -63,6 +63,7 @@ fn serve(machine: &Arc<Machine>, node: &Arc<Node>, incoming: Incoming) {
                 }
             }
             Incoming::Pulse(from, pulses) => standby::heard(&on, &node, from, &pulses),
+            Incoming::Follows(agents) => standby::followed(&node, &agents),
         }
     });
 }

@@ -5,6 +5,7 @@
 //!   and the store. Here are only the loops around it.
 
 use super::{
+    counts::Counts,
     host::Over,
     machine::{Machine, Node},
     net::Net,
@@ -22,15 +23,13 @@ use igor_spine::{
     custody::{Error as CustodyError, Host as _, Succession},
     inspect,
     moving::StoreBlobs,
-    standby::{
-        Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, SILENT_SINCE_START, STORE_SILENT, Watched, is_anothers,
-    },
+    standby::{Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, Room, STORE_SILENT, Watched, is_anothers},
 };
 use igor_store::{Store, shared::identity};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -49,10 +48,18 @@ const BYTES_MAX: u64 = 64 << 20;
 #[derive(Default)]
 pub struct Standby {
     watched: Watched,
+    /// Of the agents here.
+    rooms: Mutex<BTreeMap<AgentId, Room>>,
     /// Agents that are this node's and are about to live, if they should.
     tended: Mutex<BTreeSet<AgentId>>,
     /// The bucket was asked a moment ago whether it is there.
     asks: AtomicBool,
+}
+
+impl Standby {
+    fn rooms(&self) -> MutexGuard<'_, BTreeMap<AgentId, Room>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why an agent is not followed.
@@ -84,7 +91,7 @@ pub(super) fn begin(machine: &Arc<Machine>, node: &Arc<Node>) {
     machine.spawn(async move {
         loop {
             pulsing.world.sleep(PULSE_EVERY).await;
-            pulse(from.index, &from.net, &pulsing);
+            pulse(from.index, &from.net, &from.counts, &pulsing);
         }
     });
     let (on, node) = (machine.clone(), node.clone());
@@ -97,7 +104,7 @@ pub(super) fn begin(machine: &Arc<Machine>, node: &Arc<Node>) {
                 node.standby.watched.begin_anew(now);
                 ask_store(&on, &node);
             } else if on.conduct().stands_by {
-                for agent in node.standby.watched.suspect(now) {
+                while let Some(agent) = node.standby.watched.suspect(now) {
                     on.counts.add("node suspected");
                     follow_soon(&on, &node, agent);
                 }
@@ -136,12 +143,20 @@ fn ask_store(machine: &Arc<Machine>, node: &Arc<Node>) {
 }
 
 /// Tells the nodes that stand by that their agents are well.
-fn pulse(me: usize, net: &Net, node: &Node) {
+fn pulse(me: usize, net: &Net, counts: &Counts, node: &Node) {
     if is_store_silent(node) {
         return;
     }
+    let (at, mut rooms) = (node.world.monotonic(), node.standby.rooms());
     let mut pulses: BTreeMap<NodeId, Vec<Pulse>> = BTreeMap::new();
-    for now in node.host.seen() {
+    let seen = node.host.seen();
+    rooms.retain(|agent, _| seen.iter().any(|now| now.chain.agent == *agent));
+    for now in seen {
+        let agent = now.chain.agent;
+        let room = rooms.entry(agent).or_insert_with(|| Room::begin(at));
+        let is_left = room.is_left(at) && now.standby.iter().any(|to| *to != node.steward.me());
+        counts.add_many("room left", u64::from(is_left));
+        node.store.leave_room(agent, is_left);
         let pulse = Pulse { agent: now.chain.agent, epoch: now.chain.epoch, next: now.chain.next };
         for to in now.standby.into_iter().filter(|to| *to != node.steward.me()) {
             pulses.entry(to).or_default().push(pulse);
@@ -157,11 +172,27 @@ pub(super) fn heard(machine: &Arc<Machine>, node: &Arc<Node>, from: NodeId, puls
     if node.store.wing().is_none() {
         return;
     }
-    let now = node.world.monotonic();
+    let (now, mut follows) = (node.world.monotonic(), Vec::new());
     for pulse in pulses {
-        if node.standby.watched.hear(from, pulse, now) {
+        if node.standby.watched.hear(from, pulse, false, now) {
             let (machine, node, pulse) = (machine.clone(), node.clone(), *pulse);
             machine.clone().spawn(async move { heed(&machine, &node, from, pulse).await });
+        }
+        if node.standby.watched.after(pulse.agent).is_some() {
+            follows.push(pulse.agent);
+        }
+    }
+    if !follows.is_empty() {
+        machine.net.follows(machine.index, from, follows);
+    }
+}
+
+/// Another node says that it would go on with agents here.
+pub(super) fn followed(node: &Node, agents: &[AgentId]) {
+    let (now, mut rooms) = (node.world.monotonic(), node.standby.rooms());
+    for agent in agents {
+        if let Some(room) = rooms.get_mut(agent) {
+            room.hear(now);
         }
     }
 }
@@ -312,8 +343,8 @@ pub(super) fn remember(machine: &Arc<Machine>, node: &Arc<Node>, agent: AgentId)
     if !book.policy().standby.nodes.contains(&node.steward.me()) {
         return;
     }
-    let from = node.world.monotonic().saturating_add(SILENT_SINCE_START);
-    if node.standby.watched.remember(agent, book.custodian(), book.chain().epoch, from) {
+    let now = node.world.monotonic();
+    if node.standby.watched.remember(agent, book.custodian(), book.chain().epoch, now) {
         follow_soon(machine, node, agent);
     }
 }

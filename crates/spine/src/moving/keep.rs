@@ -120,6 +120,10 @@ impl<S: Store> Blobs for StoreBlobs<'_, S> {
     fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
         self.0.get_blob(hash, bytes_max).ok().flatten()
     }
+
+    fn lacks(&self, hash: Hash) -> bool {
+        matches!(self.0.has_blob(hash), Ok(false))
+    }
 }
 
 /// Those of a store, and those that came and are not in it yet.

@@ -29,3 +29,19 @@ fn a_look_that_comes_late_is_seen_once() {
     let mut at = |millis| looks.is_late(Nanos(7).saturating_add(Nanos::from_millis(millis)));
     assert!(!at(50) && !at(600) && at(1151) && !at(1200));
 }
+
+#[test]
+fn room_is_left_for_those_who_may_hear_nothing() {
+    let ms = |millis| Nanos(7).saturating_add(Nanos::from_millis(millis));
+    let mut room = Room::begin(Nanos(7));
+    // Nobody has ever said anything: perhaps nobody is there.
+    assert!(!room.is_left(ms(0)) && !room.is_left(ms(8_999)) && room.is_left(ms(9_000)) && room.is_left(ms(9_999)));
+    assert!(!room.is_left(ms(10_000)) && !room.is_left(ms(18_999)) && room.is_left(ms(19_500)));
+    room.hear(ms(19_600));
+    assert!(
+        !room.is_left(ms(19_600)) && !room.is_left(ms(20_199)) && room.is_left(ms(20_200)) && room.is_left(ms(29_599))
+    );
+    assert!(!room.is_left(ms(34_000)) && room.is_left(ms(39_000)), "and then now and then");
+    room.hear(ms(40_000));
+    assert!(!room.is_left(ms(40_100)));
+}

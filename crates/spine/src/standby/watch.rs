@@ -25,6 +25,12 @@ const REFUSED_AFTER_MAX: Nanos = Nanos::from_secs(6 * 60 * 60);
 /// Pause after a pulse was a reason to read on, and there was nothing to read.
 const NOTHING_NEW_PAUSE: Nanos = Nanos::from_secs(1);
 
+/// How long who has an agent may be silent after this node has started, or has lost or given it: the first time, and the longest.
+/// It is longer each time that this node goes on with it and had heard nothing of who had it: then it is this one that others
+/// do not hear.
+const FIRST_WORD_WITHIN: Nanos = Nanos::from_secs(5);
+const FIRST_WORD_WITHIN_MAX: Nanos = Nanos::from_secs(5 * 60);
+
 /// Whoever is about to be silent for too long is suspected: from then on the journal is read to its end, so that little is
 /// left to read.
 const SUSPECTED_BEFORE: Nanos = Nanos::from_millis(300);
@@ -67,6 +73,8 @@ struct Watch {
     after: Option<Nanos>,
     /// A sign of life of its node.
     heard: Nanos,
+    /// There was one that was a word of its node.
+    has_spoken: bool,
     /// The sign of life after which nothing was heard for so long that it was read on.
     suspected: Nanos,
     busy: bool,
@@ -106,6 +114,7 @@ impl Watch {
         self.known && self.after.is_none() && self.failed > 0
     }
 
+    /// Where it is an early look that failed, going on with it is not put off.
     fn fails(&mut self, is_refused: bool, now: Nanos) {
         let pause = if is_refused {
             Nanos(REFUSED_AFTER.0 << self.refused.min(10)).min(REFUSED_AFTER_MAX)
@@ -114,24 +123,34 @@ impl Watch {
         };
         self.failed = self.failed.saturating_add(1);
         self.refused = self.refused.saturating_add(u32::from(is_refused));
-        self.not_before = now.saturating_add(pause);
+        let puts_off = if self.due || self.after.is_none() { &mut self.not_before } else { &mut self.read_not_before };
+        *puts_off = now.saturating_add(pause);
     }
+}
+
+#[derive(Debug, Default)]
+struct All {
+    by_agent: BTreeMap<AgentId, Watch>,
+    /// How often in a row this node went on with one and had heard nothing of who had it.
+    unheard: BTreeMap<AgentId, u32>,
 }
 
 /// All of them.
 #[derive(Debug, Default)]
-pub struct Watched(Mutex<BTreeMap<AgentId, Watch>>);
+pub struct Watched(Mutex<All>);
 
 impl Watched {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Watch>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         // No update can fail in the middle.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A node says that an agent is well there. Says whether to read on; then [`Watched::read`] or another of those below
-    /// says what came of it.
-    pub fn hear(&self, node: NodeId, pulse: &Pulse, now: Nanos) -> bool {
+    /// says what came of it. Where `waits` that would wait for others: one that this node is ready to go on with is left for
+    /// the next time, so that it is not read on when it is to be gone on with.
+    pub fn hear(&self, node: NodeId, pulse: &Pulse, waits: bool, now: Nanos) -> bool {
         let mut all = self.lock();
+        let All { by_agent: all, unheard } = &mut *all;
         if all.len() >= WATCHED_MAX && !all.contains_key(&pulse.agent) {
             all.retain(|_, watch| {
                 watch.after.is_some() || watch.busy || now.saturating_sub(watch.heard) < FORGOTTEN_AFTER
@@ -144,8 +163,9 @@ impl Watched {
         let is_its = node == watch.node && pulse.epoch >= watch.epoch;
         if is_its {
             // Also where it had until later to say something, since this node has just started.
-            watch.heard = now;
+            (watch.heard, watch.has_spoken) = (now, true);
             watch.said = pulse.next;
+            unheard.remove(&pulse.agent);
         }
         if pulse.epoch > watch.epoch {
             // Custody changed: what follows is read to its end.
@@ -157,16 +177,21 @@ impl Watched {
             watch.epoch = pulse.epoch;
         }
         let news = watch.failed > 0 || pulse.epoch > watch.epoch || (is_its && pulse.next > watch.read);
+        let news = news && !(waits && watch.after.is_some());
         news && now >= watch.not_before.max(watch.read_not_before) && watch.begin(false)
     }
 
-    /// An agent of which this node has a journal, whose node has until `from` to say that it is well. Says whether to read
-    /// on, as [`Watched::hear`].
-    pub fn remember(&self, agent: AgentId, node: NodeId, epoch: Epoch, from: Nanos) -> bool {
+    /// An agent of which this node has a journal, whose node has some time to say that it is well. Says whether to read on, as
+    /// [`Watched::hear`].
+    pub fn remember(&self, agent: AgentId, node: NodeId, epoch: Epoch, now: Nanos) -> bool {
         let mut all = self.lock();
+        let All { by_agent: all, unheard } = &mut *all;
         if all.len() >= WATCHED_MAX {
             return false;
         }
+        let times = unheard.get(&agent).copied().unwrap_or_default();
+        let within = Nanos(FIRST_WORD_WITHIN.0 << times.min(10)).min(FIRST_WORD_WITHIN_MAX);
+        let from = now.saturating_add(within);
         let watch = all.entry(agent).or_insert_with(|| new(node, epoch, from));
         watch.heard = watch.heard.max(from);
         watch.known = true;
@@ -188,6 +213,7 @@ impl Watched {
                     watch.not_before = watch.read_not_before;
                 }
             }
+            watch.has_spoken &= watch.node == node;
             (watch.node, watch.epoch, watch.read, watch.after) = (node, epoch, read, Some(after));
             (watch.busy, watch.known, watch.failed, watch.refused) = (false, true, 0, 0);
         });
@@ -218,32 +244,41 @@ impl Watched {
             if (watch.node, watch.epoch) != (node, epoch) {
                 watch.not_before = now.saturating_add(AGAIN_AFTER);
             }
+            watch.has_spoken &= watch.node == node;
             (watch.node, watch.epoch, watch.heard, watch.busy) = (node, epoch, now, false);
         });
     }
 
-    /// It is this node's.
+    /// It is this node's, which has gone on with it.
     pub fn leave(&self, agent: AgentId) {
-        self.lock().remove(&agent);
+        let mut all = self.lock();
+        if let Some(watch) = all.by_agent.remove(&agent) {
+            if watch.has_spoken {
+                all.unheard.remove(&agent);
+            } else if all.unheard.len() < WATCHED_MAX || all.unheard.contains_key(&agent) {
+                let times = all.unheard.entry(agent).or_default();
+                *times = times.saturating_add(1);
+            }
+        }
     }
 
     /// Up to where it is to be read on, if its node said so of what this one follows; else to its end.
     pub fn until(&self, agent: AgentId) -> Option<Seq> {
         let all = self.lock();
-        let watch = all.get(&agent).filter(|watch| watch.after.is_some() && watch.failed == 0);
+        let watch = all.by_agent.get(&agent).filter(|watch| watch.after.is_some() && watch.failed == 0);
         watch.map(|watch| watch.said).filter(|said| watch.is_some_and(|watch| *said > watch.read))
     }
 
     /// How long its node must be silent; nothing where this node would not go on with it.
     pub fn after(&self, agent: AgentId) -> Option<Nanos> {
-        self.lock().get(&agent).and_then(|watch| watch.after)
+        self.lock().by_agent.get(&agent).and_then(|watch| watch.after)
     }
 
     /// Those whose node was silent for too long, and those that could not be read on; somebody looks after them from now on.
     pub fn silent(&self, now: Nanos) -> Vec<(AgentId, NodeId, Epoch)> {
         let mut all = self.lock();
         let due = |watch: &Watch| (watch.is_silent(now) || watch.is_unread()) && !watch.busy && now >= watch.not_before;
-        let due = all.iter_mut().filter(|(_, watch)| due(watch));
+        let due = all.by_agent.iter_mut().filter(|(_, watch)| due(watch));
         due.map(|(agent, watch)| {
             watch.begin(true);
             (*agent, watch.node, watch.epoch)
@@ -251,40 +286,36 @@ impl Watched {
         .collect()
     }
 
-    /// Those whose node will have been silent for too long in a moment, which are read to their end from now on.
-    pub fn suspect(&self, now: Nanos) -> Vec<AgentId> {
+    /// One whose node will have been silent for too long in a moment, which is read to its end from now on.
+    pub fn suspect(&self, now: Nanos) -> Option<AgentId> {
         let mut all = self.lock();
-        let suspects =
-            all.iter_mut().filter(|(_, watch)| watch.is_suspect(now) && !watch.busy && now >= watch.not_before);
-        suspects
-            .map(|(agent, watch)| {
-                (watch.suspected, watch.said) = (watch.heard, Seq(0));
-                watch.begin(false);
-                *agent
-            })
-            .collect()
+        let is_one = |watch: &Watch| watch.is_suspect(now) && !watch.busy && now >= watch.not_before;
+        let (agent, watch) = all.by_agent.iter_mut().find(|(_, watch)| is_one(watch))?;
+        (watch.suspected, watch.said) = (watch.heard, Seq(0));
+        watch.begin(false);
+        Some(*agent)
     }
 
     /// How long its node has been silent.
     pub fn silence(&self, agent: AgentId, now: Nanos) -> Option<Nanos> {
-        self.lock().get(&agent).map(|watch| now.saturating_sub(watch.heard))
+        self.lock().by_agent.get(&agent).map(|watch| now.saturating_sub(watch.heard))
     }
 
     /// Whether its node still is, for who began to go on with it then.
     pub fn is_still_silent(&self, agent: AgentId, begun: Nanos, now: Nanos) -> bool {
         let in_time = now.saturating_sub(begun) < DECIDED_WITHIN;
-        in_time && self.lock().get(&agent).is_some_and(|watch| watch.is_silent(now))
+        in_time && self.lock().by_agent.get(&agent).is_some_and(|watch| watch.is_silent(now))
     }
 
     /// Until now nobody could have been heard.
     pub fn begin_anew(&self, now: Nanos) {
-        for watch in self.lock().values_mut() {
+        for watch in self.lock().by_agent.values_mut() {
             watch.heard = watch.heard.max(now);
         }
     }
 
     fn change(&self, agent: AgentId, change: impl FnOnce(&mut Watch)) {
-        if let Some(watch) = self.lock().get_mut(&agent) {
+        if let Some(watch) = self.lock().by_agent.get_mut(&agent) {
             change(watch);
         }
     }
@@ -292,7 +323,7 @@ impl Watched {
 
 const fn new(node: NodeId, epoch: Epoch, heard: Nanos) -> Watch {
     let (read, said, after, failed, refused) = (Seq(0), Seq(0), None, 0, 0);
-    let (busy, due, known) = (false, false, false);
+    let (busy, due, known, has_spoken) = (false, false, false, false);
     Watch {
         node,
         epoch,
@@ -300,6 +331,7 @@ const fn new(node: NodeId, epoch: Epoch, heard: Nanos) -> Watch {
         said,
         after,
         heard,
+        has_spoken,
         suspected: Nanos(0),
         busy,
         due,

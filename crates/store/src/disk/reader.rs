@@ -70,6 +70,11 @@ impl Reader {
         reading::read(&self.home, &self.table, agent, from)
     }
 
+    /// Whether a blob is here.
+    pub fn has_blob(&self, hash: Hash) -> Result<bool, Error> {
+        blob::has(&self.home, hash)
+    }
+
     /// Reads a blob; see [`crate::Store::get_blob`].
     pub fn get_blob(&self, hash: Hash, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
         blob::get(&self.home, hash, bytes_max)

@@ -97,8 +97,8 @@ pub(super) async fn write<D: Store>(
     Ok(())
 }
 
-/// The name of the note of an agent.
-pub(super) fn name(agent: AgentId) -> String {
+/// The name of the local value that says how far a bucket was read, where the journal of an agent is in one.
+pub fn name(agent: AgentId) -> String {
     format!("{PREFIX}{}", &agent.0.to_string()[..32])
 }
 
