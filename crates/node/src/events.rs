@@ -5,7 +5,7 @@
 
 use crate::api::wire::Event;
 use igor_protocol::{
-    AgentId, Body, Credits, Entry, Epoch, Hash, Seq,
+    AgentId, Body, Commit, Credits, Entry, Epoch, Hash, Seq, codec,
     entry::{Action, Call, Outcome, Run},
 };
 
@@ -24,8 +24,18 @@ impl Projector {
         Self { agent, funded, spent }
     }
 
+    /// The events of the next commit, of its entries from `from` on. Nothing of what came after `epoch`: where another process
+    /// went on, it is that which tells.
+    pub fn commit(&mut self, commit: &Commit, from: Seq, epoch: Epoch) -> Result<Vec<Event>, codec::Error> {
+        let mut events = Vec::new();
+        for (seq, head, bytes) in commit.entries().filter(|(seq, ..)| *seq >= from && commit.epoch() <= epoch) {
+            events.extend(self.entry(commit.epoch(), seq, head, &Entry::decode(bytes)?));
+        }
+        Ok(events)
+    }
+
     /// The events of the next entry, which leads to `head`.
-    pub fn entry(&mut self, epoch: Epoch, seq: Seq, head: Hash, entry: &Entry) -> Vec<Event> {
+    fn entry(&mut self, epoch: Epoch, seq: Seq, head: Hash, entry: &Entry) -> Vec<Event> {
         match &entry.body {
             Body::Genesis(genesis) => {
                 self.funded = genesis.body.budget;
@@ -90,3 +100,6 @@ impl Projector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

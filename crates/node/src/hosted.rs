@@ -6,7 +6,7 @@
 
 use crate::{Error, Wishes, bucket::NodeStore, events::Projector, follow::Follower, metrics::AgentMetrics};
 use igor_protocol::{
-    AgentId, Credits, Entry, Nanos, Seq,
+    AgentId, Credits, Nanos, Seq,
     entry::{Destination, GenesisBody},
 };
 use igor_sandbox::RUNTIME_ID;
@@ -256,10 +256,8 @@ impl Events {
                 return Ok(None);
             }
             if let Some(commit) = self.follower.next().await? {
-                for (seq, head, bytes) in commit.entries().filter(|(seq, ..)| *seq >= self.from) {
-                    let entry = Entry::decode(bytes).map_err(igor_spine::Error::from)?;
-                    self.held.extend(self.projector.entry(commit.epoch(), seq, head, &entry));
-                }
+                let told = self.projector.commit(&commit, self.from, self.life.began().chain.epoch);
+                self.held.extend(told.map_err(igor_spine::Error::from)?);
             } else {
                 // Whoever drops this future asks again: nothing is taken before the last wait is over.
                 let over = self.life.over().await;
