@@ -8,7 +8,7 @@ use crate::{
 };
 use igor_network::Network;
 use igor_protocol::{
-    Seq,
+    Hash, Seq,
     custody::{Memory, Note, Status as CustodyStatus},
     entry::{Action, MessageId, OrderBody},
     ledger::Book,
