@@ -172,7 +172,7 @@ fn where_the_bucket_is_lost_its_owner_goes_on_from_the_disk_of_a_standby() {
     assert_eq!(taken["epoch"], "1.0", "{taken}");
     let row = elsewhere.ticks_on(&left);
     assert_eq!(row["durable_on"], "this disk only", "{row}");
-    owner.fails(&elsewhere, &["standby", "add", "s", &there.key()], 3, &["a store that they share"]);
+    owner.fails(&elsewhere, &["standby", "add", "s", &elsewhere.key], 3, &["a store that they share"]);
     assert_eq!(elsewhere.home.get(&["verify", "s", "--execute"])["ok"], true);
     elsewhere.stop(PATIENCE);
     assert_eq!(elsewhere.show()["durable_on"], "this disk only", "nor does it say otherwise without a node");
