@@ -62,6 +62,16 @@ pub struct Following {
     pub after: Nanos,
 }
 
+/// Whether somebody looks after an agent, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Care {
+    Nobody,
+    /// It is read on.
+    Reads,
+    /// Its node is silent.
+    GoesOn,
+}
+
 #[derive(Debug)]
 struct Watch {
     node: NodeId,
@@ -77,9 +87,7 @@ struct Watch {
     has_spoken: bool,
     /// The sign of life after which nothing was heard for so long that it was read on.
     suspected: Nanos,
-    busy: bool,
-    /// Somebody looks after it since its node is silent.
-    due: bool,
+    care: Care,
     /// There is a journal of it here, and this node would go on with it as far as it knows.
     known: bool,
     /// Attempts in a row that failed, to read on or to go on with it.
@@ -102,10 +110,14 @@ impl Watch {
         self.suspected != self.heard && self.failed == 0 && self.is_silent(soon) && !self.is_silent(now)
     }
 
+    fn is_busy(&self) -> bool {
+        self.care != Care::Nobody
+    }
+
     /// Somebody looks after it from now on, unless somebody does.
-    fn begin(&mut self, due: bool) -> bool {
-        let begins = !std::mem::replace(&mut self.busy, true);
-        self.due = if begins { due } else { self.due };
+    fn begin(&mut self, care: Care) -> bool {
+        let begins = !self.is_busy();
+        self.care = if begins { care } else { self.care };
         begins
     }
 
@@ -123,8 +135,13 @@ impl Watch {
         };
         self.failed = self.failed.saturating_add(1);
         self.refused = self.refused.saturating_add(u32::from(is_refused));
-        let puts_off = if self.due || self.after.is_none() { &mut self.not_before } else { &mut self.read_not_before };
+        let puts_off = if self.care == Care::GoesOn || self.after.is_none() {
+            &mut self.not_before
+        } else {
+            &mut self.read_not_before
+        };
         *puts_off = now.saturating_add(pause);
+        self.care = Care::Nobody;
     }
 }
 
@@ -153,7 +170,7 @@ impl Watched {
         let All { by_agent: all, unheard } = &mut *all;
         if all.len() >= WATCHED_MAX && !all.contains_key(&pulse.agent) {
             all.retain(|_, watch| {
-                watch.after.is_some() || watch.busy || now.saturating_sub(watch.heard) < FORGOTTEN_AFTER
+                watch.after.is_some() || watch.is_busy() || now.saturating_sub(watch.heard) < FORGOTTEN_AFTER
             });
             if all.len() >= WATCHED_MAX {
                 return false;
@@ -178,7 +195,7 @@ impl Watched {
         }
         let news = watch.failed > 0 || pulse.epoch > watch.epoch || (is_its && pulse.next > watch.read);
         let news = news && !(waits && watch.after.is_some());
-        news && now >= watch.not_before.max(watch.read_not_before) && watch.begin(false)
+        news && now >= watch.not_before.max(watch.read_not_before) && watch.begin(Care::Reads)
     }
 
     /// An agent of which this node has a journal, whose node has some time to say that it is well. Says whether to read on, as
@@ -195,7 +212,7 @@ impl Watched {
         let watch = all.entry(agent).or_insert_with(|| new(node, epoch, from));
         watch.heard = watch.heard.max(from);
         watch.known = true;
-        watch.begin(false)
+        watch.begin(Care::Reads)
     }
 
     /// Its journal was read, and this node is ready to go on with it.
@@ -208,21 +225,20 @@ impl Watched {
             }
             if (watch.node, watch.epoch, watch.read) == (node, epoch, read) && watch.failed == 0 {
                 watch.read_not_before = now.saturating_add(NOTHING_NEW_PAUSE);
-                if watch.due {
+                if watch.care == Care::GoesOn {
                     // It was read instead of being gone on with: that is not done over and over.
                     watch.not_before = watch.read_not_before;
                 }
             }
             watch.has_spoken &= watch.node == node;
             (watch.node, watch.epoch, watch.read, watch.after) = (node, epoch, read, Some(after));
-            (watch.busy, watch.known, watch.failed, watch.refused) = (false, true, 0, 0);
+            (watch.care, watch.known, watch.failed, watch.refused) = (Care::Nobody, true, 0, 0);
         });
     }
 
     /// Reading on, or going on with it, failed; where `is_refused`, this node would not go on with it.
     pub fn failed(&self, agent: AgentId, is_refused: bool, now: Nanos) {
         self.change(agent, |watch| {
-            watch.busy = false;
             watch.after = watch.after.filter(|_| !is_refused);
             watch.known &= !is_refused;
             watch.fails(is_refused, now);
@@ -233,7 +249,7 @@ impl Watched {
     /// pause.
     pub fn rests(&self, agent: AgentId, now: Nanos) {
         self.change(agent, |watch| {
-            (watch.busy, watch.known, watch.after) = (false, false, None);
+            (watch.known, watch.after) = (false, None);
             watch.fails(false, now);
         });
     }
@@ -245,7 +261,7 @@ impl Watched {
                 watch.not_before = now.saturating_add(AGAIN_AFTER);
             }
             watch.has_spoken &= watch.node == node;
-            (watch.node, watch.epoch, watch.heard, watch.busy) = (node, epoch, now, false);
+            (watch.node, watch.epoch, watch.heard, watch.care) = (node, epoch, now, Care::Nobody);
         });
     }
 
@@ -277,10 +293,11 @@ impl Watched {
     /// Those whose node was silent for too long, and those that could not be read on; somebody looks after them from now on.
     pub fn silent(&self, now: Nanos) -> Vec<(AgentId, NodeId, Epoch)> {
         let mut all = self.lock();
-        let due = |watch: &Watch| (watch.is_silent(now) || watch.is_unread()) && !watch.busy && now >= watch.not_before;
+        let due =
+            |watch: &Watch| (watch.is_silent(now) || watch.is_unread()) && !watch.is_busy() && now >= watch.not_before;
         let due = all.by_agent.iter_mut().filter(|(_, watch)| due(watch));
         due.map(|(agent, watch)| {
-            watch.begin(true);
+            watch.begin(Care::GoesOn);
             (*agent, watch.node, watch.epoch)
         })
         .collect()
@@ -289,10 +306,10 @@ impl Watched {
     /// One whose node will have been silent for too long in a moment, which is read to its end from now on.
     pub fn suspect(&self, now: Nanos) -> Option<AgentId> {
         let mut all = self.lock();
-        let is_one = |watch: &Watch| watch.is_suspect(now) && !watch.busy && now >= watch.not_before;
+        let is_one = |watch: &Watch| watch.is_suspect(now) && !watch.is_busy() && now >= watch.not_before;
         let (agent, watch) = all.by_agent.iter_mut().find(|(_, watch)| is_one(watch))?;
         (watch.suspected, watch.said) = (watch.heard, Seq(0));
-        watch.begin(false);
+        watch.begin(Care::Reads);
         Some(*agent)
     }
 
@@ -323,7 +340,7 @@ impl Watched {
 
 const fn new(node: NodeId, epoch: Epoch, heard: Nanos) -> Watch {
     let (read, said, after, failed, refused) = (Seq(0), Seq(0), None, 0, 0);
-    let (busy, due, known, has_spoken) = (false, false, false, false);
+    let (care, known, has_spoken) = (Care::Nobody, false, false);
     Watch {
         node,
         epoch,
@@ -333,8 +350,7 @@ const fn new(node: NodeId, epoch: Epoch, heard: Nanos) -> Watch {
         heard,
         has_spoken,
         suspected: Nanos(0),
-        busy,
-        due,
+        care,
         known,
         failed,
         refused,
