@@ -115,8 +115,8 @@ impl Net {
     }
 
     /// Answers a pulse: this machine would go on with these.
-    pub fn follows(&self, from: usize, to: NodeId, agents: Vec<AgentId>) {
-        self.post(from, to, || Incoming::Follows(agents.clone()));
+    pub fn follows(&self, from: usize, to: NodeId, agents: &[AgentId]) {
+        self.post(from, to, || Incoming::Follows(agents.to_vec()));
     }
 
     /// A machine is gone. With `silent` nobody is told: its streams just stand still.

@@ -183,7 +183,7 @@ pub(super) fn heard(machine: &Arc<Machine>, node: &Arc<Node>, from: NodeId, puls
         }
     }
     if !follows.is_empty() {
-        machine.net.follows(machine.index, from, follows);
+        machine.net.follows(machine.index, from, &follows);
     }
 }
 
