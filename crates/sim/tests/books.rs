@@ -23,18 +23,18 @@ use std::collections::BTreeSet;
 /// What a store has, but for some.
 struct Lacks<'a> {
     stage: &'a Stage,
-    lacks: BTreeSet<Hash>,
+    missing: BTreeSet<Hash>,
     /// They are there, and do not read.
     is_damage: bool,
 }
 
 impl Blobs for Lacks<'_> {
     fn blob(&self, hash: Hash, bytes_max: u64) -> Option<Vec<u8>> {
-        if self.lacks.contains(&hash) { None } else { self.stage.store.blob(hash, bytes_max) }
+        if self.missing.contains(&hash) { None } else { self.stage.store.blob(hash, bytes_max) }
     }
 
     fn lacks(&self, hash: Hash) -> bool {
-        self.lacks.contains(&hash) && !self.is_damage
+        self.missing.contains(&hash) && !self.is_damage
     }
 }
 
@@ -74,7 +74,7 @@ fn the_book_is_the_same_where_blobs_of_its_last_checkpoints_are_missing() {
     assert!(remembered.len() >= 3, "{remembered:?}");
     let end = stage.store.tail(stage.agent).expect("it reads").expect("a journal").next;
     let book = |lacks: &[Hash], is_damage| {
-        let blobs = Lacks { stage: &stage, lacks: lacks.iter().copied().collect(), is_damage };
+        let blobs = Lacks { stage: &stage, missing: lacks.iter().copied().collect(), is_damage };
         let book: Result<_, inspect::Error<Error>> =
             book_at_end(|from| stage.store.read(stage.agent, from), &blobs, end);
         book.map(|book| format!("{book:?}")).map_err(|error| error.to_string())
