@@ -4,6 +4,7 @@ use crate::{
     home::{Home, STRATEGY, await_event, of},
     hosts::{Host, Owner, policy},
     lives::IDLE,
+    stage::Actor,
 };
 use igor_bucket_testing::{Conditions, Fault, Faulty, Liar, Listings};
 use serde_json::{Value, json};
@@ -121,13 +122,7 @@ fn a_standby_goes_on_though_its_way_to_the_bucket_breaks_again_and_again() {
     let server = runtime.block_on(Liar::start(Conditions::Kept, Listings::Fresh));
     let proxy = runtime.block_on(async { Faulty::start(server.address()) });
     let (here, there) = (Home::in_bucket_at(&server.endpoint()), Home::in_bucket_at(&proxy.endpoint()));
-    let _node = there.takes_from(&here);
-    let mut actor = here.run(&[STRATEGY, "--name", "s", "--interval", "50ms", "--standby", &there.key()]);
-    until("a follower", || {
-        let rows = here.ask(&["node", "check"]).rows;
-        rows.last().is_some_and(|row| row["taken_by"] == json!(there.key()))
-    });
-    let agent = here.get(&["show", "s"])["agent"].as_str().expect("its id").to_owned();
+    let (_node, mut actor, agent) = followed(&here, &there);
     let told = ticks(&actor.kill().expect("it can be killed")).last().copied();
     // Each fault for a moment, and a moment without one, again and again.
     let mut faults = FAULTS.iter().cycle();
@@ -150,13 +145,7 @@ fn where_the_bucket_is_lost_its_owner_goes_on_from_the_disk_of_a_standby() {
     let server = runtime.block_on(Liar::start(Conditions::Kept, Listings::Fresh));
     let proxy = runtime.block_on(async { Faulty::start(server.address()) });
     let (here, there) = (Home::in_bucket_at(&proxy.endpoint()), Home::in_bucket_at(&proxy.endpoint()));
-    let _node = there.takes_from(&here);
-    let mut actor = here.run(&[STRATEGY, "--name", "s", "--interval", "50ms", "--standby", &there.key()]);
-    until("a follower", || {
-        let rows = here.ask(&["node", "check"]).rows;
-        rows.last().is_some_and(|row| row["taken_by"] == json!(there.key()))
-    });
-    let agent = here.get(&["show", "s"])["agent"].as_str().expect("its id").to_owned();
+    let (_node, mut actor, agent) = followed(&here, &there);
     until("what it did", || there.ask(&["show", &agent]).rows.pop().is_some_and(|row| row["tick"].as_u64() > Some(5)));
     proxy.set(Fault::Refuse);
     actor.kill().expect("it can be killed");
@@ -176,6 +165,18 @@ fn where_the_bucket_is_lost_its_owner_goes_on_from_the_disk_of_a_standby() {
     assert_eq!(elsewhere.home.get(&["verify", "s", "--execute"])["ok"], true);
     elsewhere.stop(PATIENCE);
     assert_eq!(elsewhere.show()["durable_on"], "this disk only", "nor does it say otherwise without a node");
+}
+
+/// A node at the second home that stands by for the agent that runs at the first one; that one, and its id.
+fn followed(here: &Home, there: &Home) -> (Actor, Actor, String) {
+    let node = there.takes_from(here);
+    let actor = here.run(&[STRATEGY, "--name", "s", "--interval", "50ms", "--standby", &there.key()]);
+    until("a follower", || {
+        let rows = here.ask(&["node", "check"]).rows;
+        rows.last().is_some_and(|row| row["taken_by"] == json!(there.key()))
+    });
+    let agent = here.get(&["show", "s"])["agent"].as_str().expect("its id").to_owned();
+    (node, actor, agent)
 }
 
 /// Waits for what must come.
