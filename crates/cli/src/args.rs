@@ -224,7 +224,7 @@ pub(crate) struct Survival {
     /// All of them are first in line
     #[arg(long)]
     pub(crate) any_order: bool,
-    /// How long its node must be silent before the first one goes on [default: 800ms]
+    /// How long its node must be silent before the first one goes on [default: 700ms]
     #[arg(long, value_name = "DURATION", value_parser = silence)]
     pub(crate) silent: Option<Nanos>,
     /// Nobody goes on with it, whatever its manifest says

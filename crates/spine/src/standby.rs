@@ -21,7 +21,7 @@ pub const STORE_SILENT: Nanos = Nanos::from_millis(500);
 /// How often it is looked who is silent.
 pub const LOOK_EVERY: Nanos = Nanos::from_millis(50);
 /// How long a node may be silent where the owner does not say it.
-const SILENT_FOR: Nanos = Nanos::from_millis(800);
+const SILENT_FOR: Nanos = Nanos::from_millis(700);
 /// How much longer each node further back in line waits.
 const LINE_STEP: Nanos = Nanos::from_millis(300);
 /// A look that comes so much too late shows that this node was not there itself.

@@ -66,7 +66,7 @@ fn in_words(row: &Row, policy: &Policy) -> String {
     }
     let order = if row.any_order { "whoever is first" } else { "in this order" };
     let after = policy.standby.silent_for.map_or_else(
-        || "once its node is silent for 800 ms".to_owned(),
+        || "once its node is silent for 700 ms".to_owned(),
         |time| format!("once its node is silent for {} ms", time.0 / 1_000_000),
     );
     let nodes: Vec<String> = row.standby.iter().map(|node| format!("  {node}")).collect();

@@ -90,7 +90,7 @@ pub struct Standby {
     /// All of them are first in line.
     #[n(1)]
     pub any_order: bool,
-    /// How long its node must have been silent before the first in line goes on. None: 800 ms.
+    /// How long its node must have been silent before the first in line goes on. None: 700 ms.
     #[n(2)]
     pub silent_for: Option<Nanos>,
 }

@@ -17,8 +17,8 @@ fn each_further_back_in_line_waits_longer() {
         silent_for(node(of), node(custodian), standby).map(|nanos| nanos.0 / 1_000_000)
     };
     let standby = line(false, None);
-    assert_eq!([1, 2, 3, 9].map(|of| ms(of, 9, &standby)), [Some(800), Some(1100), Some(1400), None]);
-    assert_eq!([1, 2, 3].map(|of| ms(of, 1, &standby)), [None, Some(800), Some(1100)], "who has it is not in line");
+    assert_eq!([1, 2, 3, 9].map(|of| ms(of, 9, &standby)), [Some(700), Some(1000), Some(1300), None]);
+    assert_eq!([1, 2, 3].map(|of| ms(of, 1, &standby)), [None, Some(700), Some(1000)], "who has it is not in line");
     let standby = line(true, Some(Nanos::from_secs(2)));
     assert_eq!([1, 2, 3].map(|of| ms(of, 2, &standby)), [Some(2000), None, Some(2000)]);
 }
