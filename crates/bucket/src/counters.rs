@@ -11,6 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Where a request is answered that was to be answered so much later than another one, that one is overtaken.
+const OVERTAKEN_BY: Duration = Duration::from_millis(250);
+/// How often who waits for a request looks whether it is.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -44,6 +49,8 @@ struct Waits {
     failed: Option<Instant>,
     /// When the last good answer came.
     answered: Option<Instant>,
+    /// When the latest of all that were answered well was to be answered at the latest.
+    latest: Option<Instant>,
 }
 
 /// A request under way. One that is dropped says nothing about the bucket: nobody waits for its answer any more.
@@ -69,6 +76,7 @@ impl Drop for Pending<'_> {
             Some(true) => {
                 waits.failed = None;
                 waits.answered = Some(Instant::now());
+                waits.latest = waits.latest.max(Some(self.turn.0));
             }
             Some(false) => {
                 waits.failed.get_or_insert(self.turn.0);
@@ -136,6 +144,15 @@ impl Counters {
         let first = waits.due.first().map(|(due, _)| *due).into_iter().chain(waits.failed).min()?;
         let since = waits.answered.map_or(first, |answered| answered.max(first));
         Some(since.elapsed()) // which is none before
+    }
+
+    /// Returns once a request that began then, with so many bytes, is overtaken.
+    pub(crate) async fn overtaken(&self, begun: Instant, bytes: u64) {
+        let by = begun + options::sending(bytes) + OVERTAKEN_BY;
+        tokio::time::sleep_until(by.into()).await;
+        while self.waits().latest.is_none_or(|latest| latest < by) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     pub(crate) fn sent(&self, kind: Kind, bytes: u64) {

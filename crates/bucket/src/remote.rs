@@ -1,7 +1,9 @@
 //! A bucket on the network.
 //!
 //! Invariants kept here:
-//! - A call makes one request for what it is asked to do; a listing may take several, each of which is counted.
+//! - A call makes one request for what it is asked to do; a listing may take several, each of which is counted. Only what
+//!   is overtaken is sent once more beside that, the same bytes, where it does no harm however late either of the two
+//!   arrives: to read, to list, and to create what is not there.
 //! - Its future ends within its limit, whatever the server does; dropping it ends the request.
 //! - A key that is not one is refused before anything is sent.
 
@@ -12,12 +14,14 @@ use crate::provider::{Client, open};
 use crate::{Address, Environment, Error, Options, Snapshot};
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
+use futures_util::future::select;
 use igor_store::bucket::{Bucket, Created, Failure, KEY_BYTES_MAX, PAGE_KEYS_MAX};
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of an answer that is not an object: 1,000 keys of 1 KiB with all that is said of each, and to spare.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
@@ -88,16 +92,16 @@ impl Remote {
         Path::parse(self.address.name(key)).map_err(|error| wrong(&error.to_string()))
     }
 
-    /// Makes requests of a call that sends or reads so many bytes, within a limit, and says what came of them.
-    async fn ask<T>(
+    /// Makes a request that sends or reads so many bytes, within a limit, and says what came of it.
+    async fn once<T>(
         &self,
         kind: Kind,
         call: &Arc<Call>,
         (limit, bytes): (Duration, u64),
-        requests: impl Future<Output = object_store::Result<T>>,
+        request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Verdict> {
         let pending = self.counters.begin(bytes);
-        let answer = tokio::time::timeout(limit, call.run(requests)).await;
+        let answer = tokio::time::timeout(limit, call.run(request)).await;
         let (server, seen) = call.seen();
         let verdict = match answer {
             Ok(Ok(done)) => {
@@ -109,6 +113,42 @@ impl Remote {
         };
         pending.answered(matches!(verdict, Verdict::Exists | Verdict::Absent));
         Err(self.with_places(&server, verdict))
+    }
+
+    /// Makes a request that sends so many bytes, and the same once more where that is overtaken: after the way was cut its
+    /// connection may hang for as long again, while the bucket answers on others. The first answer counts.
+    async fn ask<T, F: Future<Output = object_store::Result<T>>>(
+        &self,
+        kind: Kind,
+        answer_bytes_max: usize,
+        bytes: u64,
+        request: impl Fn() -> F,
+    ) -> Result<(T, Arc<Call>), Verdict> {
+        let (begun, limit) = (Instant::now(), self.options.limit(bytes));
+        let attempt = |limit| {
+            let (call, request) = (Call::new(answer_bytes_max), request());
+            self.counters.sent(kind, bytes);
+            async move { self.once(kind, &call, (limit, bytes), request).await.map(|done| (done, call)) }
+        };
+        let mut first = pin!(attempt(limit));
+        tokio::select! {
+            biased;
+            done = &mut first => return done,
+            () = self.counters.overtaken(begun, bytes) => {}
+        }
+        let again = pin!(attempt(limit.saturating_sub(begun.elapsed())));
+        let (done, other) = select(first, again).await.factor_first();
+        let done = match done {
+            Err(Verdict::Failed { failure: Failure::Unknown { .. }, .. }) => other.await,
+            done => done,
+        };
+        // It may be there by the other of the two.
+        let both =
+            || Failure::Unknown { why: "it was sent twice, and is there by one of the two, or was before".to_owned() };
+        done.map_err(|verdict| match verdict {
+            Verdict::Exists => Verdict::Failed { failure: both(), throttled: false },
+            verdict => verdict,
+        })
     }
 
     /// Where it was the machine that was asked, for credentials, a failure says where else they were looked for.
@@ -139,20 +179,27 @@ impl Remote {
         failure
     }
 
-    async fn put(&self, kind: Kind, key: &str, bytes: Bytes, mode: PutMode) -> Result<(), Verdict> {
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), Verdict> {
+        let path = self.path(key)?;
+        let (length, payload) = (bytes.len() as u64, PutPayload::from_bytes(bytes));
+        let put = || self.client.put_opts(&path, payload.clone(), PutOptions::from(PutMode::Create));
+        self.ask(Kind::Create, ANSWER_BYTES_MAX, length, put).await.map(|_| ())
+    }
+
+    async fn write(&self, key: &str, bytes: Bytes) -> Result<(), Verdict> {
         let path = self.path(key)?;
         let length = bytes.len() as u64;
-        self.counters.sent(kind, length);
-        let put = self.client.put_opts(&path, PutPayload::from_bytes(bytes), PutOptions::from(mode));
-        self.ask(kind, &Call::new(ANSWER_BYTES_MAX), (self.options.limit(length), length), put).await.map(|_| ())
+        self.counters.sent(Kind::Replace, length);
+        let put = self.client.put_opts(&path, PutPayload::from_bytes(bytes), PutOptions::from(PutMode::Overwrite));
+        let limit = (self.options.limit(length), length);
+        self.once(Kind::Replace, &Call::new(ANSWER_BYTES_MAX), limit, put).await.map(|_| ())
     }
 
     async fn read(&self, key: &str, bytes_max: u64) -> Result<Option<Bytes>, Verdict> {
         let path = self.path(key)?;
-        self.counters.sent(Kind::Get, 0);
         // What is let in may be the answer of who gives credentials, too.
-        let call = Call::new(usize::try_from(bytes_max).unwrap_or(usize::MAX).max(ANSWER_BYTES_MAX));
-        let answer = match self.ask(Kind::Get, &call, (self.options.request_limit, 0), self.client.get(&path)).await {
+        let answer_bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX).max(ANSWER_BYTES_MAX);
+        let (answer, call) = match self.ask(Kind::Get, answer_bytes_max, 0, || self.client.get(&path)).await {
             Ok(answer) => answer,
             Err(Verdict::Absent) => return Ok(None),
             Err(verdict) => return Err(verdict),
@@ -163,7 +210,7 @@ impl Remote {
             return Err(Verdict::Failed { failure, throttled: false });
         }
         let body = whole(answer.into_stream(), length);
-        let bytes = self.ask(Kind::Get, &call, (self.options.limit(length), length), body).await?;
+        let bytes = self.once(Kind::Get, &call, (self.options.limit(length), length), body).await?;
         self.counters.received(length);
         Ok(Some(bytes))
     }
@@ -178,7 +225,6 @@ impl Remote {
             return Ok(keys);
         }
         for _ in 0..LISTING_PARTS_MAX {
-            self.counters.sent(Kind::List, 0);
             let options = PaginatedListOptions {
                 offset: offset.take(),
                 max_keys: Some(PAGE_KEYS_MAX - keys.len()),
@@ -186,9 +232,8 @@ impl Remote {
                 ..PaginatedListOptions::default()
             };
             let asked = (!all.is_empty()).then_some(all.as_str());
-            let part = self.client.list_paginated(asked, options);
-            let part =
-                self.ask(Kind::List, &Call::new(ANSWER_BYTES_MAX), (self.options.request_limit, 0), part).await?;
+            let list = || self.client.list_paginated(asked, options.clone());
+            let (part, _) = self.ask(Kind::List, ANSWER_BYTES_MAX, 0, list).await?;
             let names: Vec<&str> = part.result.objects.iter().map(|object| object.location.as_ref()).collect();
             for key in names.into_iter().filter_map(|name| self.address.key(name)) {
                 if keys.last().is_some_and(|last| key <= last.as_str()) {
@@ -214,7 +259,7 @@ impl Remote {
         let path = self.path(key)?;
         self.counters.sent(Kind::Delete, 0);
         let call = Call::new(ANSWER_BYTES_MAX);
-        match self.ask(Kind::Delete, &call, (self.options.request_limit, 0), self.client.delete(&path)).await {
+        match self.once(Kind::Delete, &call, (self.options.request_limit, 0), self.client.delete(&path)).await {
             Ok(()) | Err(Verdict::Absent) => Ok(()),
             Err(verdict) => Err(verdict),
         }
@@ -223,7 +268,7 @@ impl Remote {
 
 impl Bucket for Remote {
     async fn create(&self, key: &str, bytes: Bytes) -> Result<Created, Failure> {
-        match self.put(Kind::Create, key, bytes, PutMode::Create).await {
+        match self.put(key, bytes).await {
             Ok(()) => Ok(Created::New),
             Err(Verdict::Exists) => {
                 self.counters.existed();
@@ -234,7 +279,7 @@ impl Bucket for Remote {
     }
 
     async fn replace(&self, key: &str, bytes: Bytes) -> Result<(), Failure> {
-        self.put(Kind::Replace, key, bytes, PutMode::Overwrite).await.map_err(|verdict| self.failed(verdict))
+        self.write(key, bytes).await.map_err(|verdict| self.failed(verdict))
     }
 
     async fn get(&self, key: &str, bytes_max: u64) -> Result<Option<Bytes>, Failure> {

@@ -181,3 +181,41 @@ async fn an_object_that_is_too_large_is_not_read() {
     assert_eq!(bucket.counts().bytes_down, 0);
     assert_eq!(bucket.get("big", 1 << 20).await.unwrap().unwrap().len(), 1 << 20);
 }
+
+#[tokio::test]
+async fn what_hangs_is_sent_once_more_when_others_are_answered() {
+    let (server, proxy, bucket) = rig(AMPLE).await;
+    assert_eq!(bucket.create("old", bytes("before")).await, Ok(Created::New));
+    proxy.set(Fault::Silent);
+    let began = Instant::now();
+    let hang = |of: Remote| async move {
+        tokio::join!(
+            of.get("old", 100),
+            of.list("old", ""),
+            of.create("new", bytes("new")),
+            of.create("old", bytes("other"))
+        )
+    };
+    let hanging = tokio::spawn(hang(bucket.clone()));
+    let slow = tokio::spawn({
+        let of = bucket.clone();
+        async move { (of.delete("old").await, of.replace("old", bytes("newer")).await) }
+    });
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let before = bucket.counts().requests;
+    proxy.set(Fault::None);
+    assert!(!hanging.is_finished() && before.create + before.get + before.list == 5, "{before:?}");
+    assert_eq!(bucket.get("absent", 100).await, Ok(None), "on a connection of its own");
+    let (read, listed, created, exists) = hanging.await.unwrap();
+    assert_eq!((read, listed), (Ok(Some(bytes("before"))), Ok(vec!["old".to_owned()])));
+    assert_eq!(created, Ok(Created::New));
+    assert!(unknown(exists).contains("twice"), "whose it is only its bytes say");
+    assert!(began.elapsed() < HANGS);
+    let after = bucket.counts().requests;
+    assert_eq!((after.create, after.get, after.list), (before.create + 2, before.get + 2, before.list + 1));
+    // What may do harm where it arrives late is not sent a second time.
+    assert!(!slow.is_finished());
+    assert_eq!((after.delete, after.replace), (1, 0));
+    slow.abort();
+    assert_eq!(server.keys(), ["x/new", "x/old"]);
+}

@@ -50,7 +50,7 @@ use std::{
     },
 };
 
-pub use rest::{FAULTS_MIN, MOVES_MIN, STEPS_MIN};
+pub use rest::{FAULTS_MIN, MOVES_MIN, NOTHING_LEFT, STEPS_MIN};
 
 /// Polls after which a seed counts as one that never ends.
 const STEPS_MAX: u64 = 2_000_000;

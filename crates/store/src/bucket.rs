@@ -5,7 +5,7 @@
 //!   what everything here rests on, so a bucket is probed for it before it is used.
 //! - Whoever reads after a create or a delete was answered sees what it did. Listings may be behind.
 //! - A request whose fate is not known ([`Failure::Unknown`]) may still take effect later, once, or never.
-//! - No request is repeated here: what to do about one that failed is for the caller, who knows what it was for.
+//! - No request that failed is repeated here: what to do about it is for the caller, who knows what it was for.
 
 use bytes::Bytes;
 use igor_protocol::slot::Rules;

@@ -38,7 +38,9 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How often a store is asked that is silent.
-const ASK_STORE_EVERY: Duration = Duration::from_secs(1);
+const ASK_STORE_EVERY: Duration = Duration::from_millis(300);
+/// How long one of these questions is waited for: what hangs longer hangs for good, and others were sent after it.
+const ASK_STORE_FOR: Duration = Duration::from_secs(3);
 /// What a node said of an agent so long ago is what it would do.
 const FOLLOWER_RECENT: Duration = Duration::from_secs(2);
 /// What it said so long ago is forgotten.
@@ -237,10 +239,10 @@ impl Node {
                 let asked = tokio::spawn(async move {
                     if let Some(wing) = node.store.wing() {
                         // What it says does not matter: that it answers does.
-                        drop(identity(&wing.bucket).await);
+                        drop(tokio::time::timeout(ASK_STORE_FOR, identity(&wing.bucket)).await);
                     }
                 });
-                // A question that hangs is not given up, but keeps the next one from being asked no longer than that.
+                // A question that hangs is not given up yet, but keeps the next one from being asked no longer than that.
                 let _ = tokio::time::timeout(ASK_STORE_EVERY, asked).await;
                 drop(turn);
             });

@@ -21,6 +21,8 @@ const SETTLES: Nanos = Nanos::from_secs(3);
 const LOOK: Nanos = Nanos::from_millis(400);
 /// Moves of a seed, at least.
 pub const MOVES_MIN: u64 = 5;
+/// A seed in which all agents were lost, before they began or with all machines that they were on, has none to move.
+pub const NOTHING_LEFT: &str = "no agent left to move";
 /// Faults of a seed, at least.
 pub const FAULTS_MIN: u64 = 20;
 /// Steps of a seed, at least.
@@ -38,6 +40,9 @@ pub(super) async fn settle(stage: &Arc<Stage>) {
         return;
     }
     stage.machines.iter().for_each(|machine| machine.change(|conduct| conduct.refuses = false));
+    if (0..stage.agents.len()).all(|number| is_lost(stage, number)) {
+        stage.counts.add(NOTHING_LEFT);
+    }
     loop {
         let moves = stage.counts.of("accept");
         for number in 0..stage.agents.len() {

@@ -1,7 +1,7 @@
 //! Many seeds, and what they come to together.
 
 use super::{
-    FAULTS_MIN, MOVES_MIN, Options, Outcome, STEPS_MIN,
+    FAULTS_MIN, MOVES_MIN, NOTHING_LEFT, Options, Outcome, STEPS_MIN,
     plan::{Kind, Plan, Wanted},
     run,
 };
@@ -187,7 +187,8 @@ pub fn sweep(
 /// A seed in which too little happens shows nothing.
 fn long_enough(mut outcome: Outcome, options: &Options) -> Outcome {
     let whole = options.wanted.is_all();
-    let enough = outcome.steps >= STEPS_MIN && outcome.faults >= FAULTS_MIN && outcome.moves >= MOVES_MIN;
+    let moves_min = if outcome.counts.contains_key(NOTHING_LEFT) { 0 } else { MOVES_MIN };
+    let enough = outcome.steps >= STEPS_MIN && outcome.faults >= FAULTS_MIN && outcome.moves >= moves_min;
     if whole && !enough && outcome.violation.is_none() {
         let Outcome { steps, faults, moves, .. } = outcome;
         outcome.violation = Some(format!("it is too short: {steps} steps, {faults} faults, {moves} moves"));
