@@ -5,11 +5,13 @@
 //! - A process appends only after a change of custody of its own: whoever goes on after a restart fences off what an
 //!   earlier process still has on its way.
 //! - Who is overtaken reads on and decides anew. A standby gives up when somebody else has the agent by then.
+//! - Where the answer to a change of custody came late, and it was read meanwhile that somebody else went on, no life begins.
 //! - An agent that was given away and is not taken is taken back: the slot after the handoff has one of the two.
 
 use super::{
     Error, Host, Peers, Steward,
     give::{Failed, accept_in},
+    steward::Desk,
     take::{Ended, Taken},
 };
 use crate::{
@@ -129,13 +131,23 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         let fenced = Box::pin(self.fence(agent, Some(terms), wanted)).await;
         let instead = instead.into_inner().unwrap_or_else(PoisonError::into_inner);
         match (fenced, instead) {
-            (Ok(epoch), _) => {
-                self.host.start(agent, desk.lease());
-                Ok(Succession::Taken(epoch))
+            (Ok(epoch), _) if self.start(&mut desk, agent)? => Ok(Succession::Taken(epoch)),
+            (Ok(_), _) => {
+                let held = self.book(agent)?.ok_or(Error::Unknown(agent))?.held();
+                Ok(Succession::GoneOn(held.standing.custodian, held.chain.epoch))
             }
             (Err(Error::Refused(Refusal::Known)), Some(instead)) => Ok(instead),
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// The agent lives here from now on, unless somebody else has it by what was read of its journal. Says whether it does.
+    pub(super) fn start(&self, desk: &mut Desk, agent: AgentId) -> Result<bool, Error> {
+        let starts = !self.is_shared(agent) || self.status(agent)? == Status::Custodian;
+        if starts {
+            self.host.start(agent, desk.lease());
+        }
+        Ok(starts)
     }
 
     /// A life goes on here that has no custody any more, as the store says: it ends.
@@ -179,7 +191,7 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         match Box::pin(self.fence(agent, None, still)).await {
             Ok(_) => {
                 if !desk.is_leased() && !self.freezing.has(agent) {
-                    self.host.start(agent, desk.lease());
+                    self.start(&mut desk, agent)?;
                 }
                 Ok(true)
             }

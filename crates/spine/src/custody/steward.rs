@@ -440,15 +440,15 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
                 // Its accept or its takeover is durable.
                 Action::Start if is_news => {
                     self.awake.rises(agent);
-                    self.host.start(agent, desk.lease());
+                    self.start(desk, agent)?;
                 }
                 Action::Start if shared => {
                     self.fence_own(agent).await?;
-                    self.host.start(agent, desk.lease());
+                    self.start(desk, agent)?;
                 }
                 // The host wakes it first.
                 Action::Start if !self.is_awake(agent) => self.host.unsettled(agent),
-                Action::Start => self.host.start(agent, desk.lease()),
+                Action::Start => drop(self.start(desk, agent)?),
                 // What is not in the store has no weight: nothing is kept of it here.
                 Action::Keep(phase) if shared => {
                     if actions.next_if_eq(&Action::Append).is_some() {
