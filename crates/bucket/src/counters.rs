@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Where a request is answered that was to be answered so much later than another one, that one is overtaken.
+/// Where a request is answered that was sent so much later than another one, that one is overtaken.
 const OVERTAKEN_BY: Duration = Duration::from_millis(250);
 /// How often who waits for a request looks whether it is.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ struct Waits {
     failed: Option<Instant>,
     /// When the last good answer came.
     answered: Option<Instant>,
-    /// When the latest of all that were answered well was to be answered at the latest.
+    /// When the latest of all that were answered well was sent.
     latest: Option<Instant>,
 }
 
@@ -57,6 +57,7 @@ struct Waits {
 #[derive(Debug)]
 pub(crate) struct Pending<'a> {
     counters: &'a Counters,
+    begun: Instant,
     turn: (Instant, u64),
     answered: Option<bool>,
 }
@@ -76,7 +77,7 @@ impl Drop for Pending<'_> {
             Some(true) => {
                 waits.failed = None;
                 waits.answered = Some(Instant::now());
-                waits.latest = waits.latest.max(Some(self.turn.0));
+                waits.latest = waits.latest.max(Some(self.begun));
             }
             Some(false) => {
                 waits.failed.get_or_insert(self.turn.0);
@@ -130,11 +131,11 @@ impl Counters {
 
     /// A request begins that has so many bytes, with its answer.
     pub(crate) fn begin(&self, bytes: u64) -> Pending<'_> {
-        let mut waits = self.waits();
+        let (begun, mut waits) = (Instant::now(), self.waits());
         waits.begun += 1;
-        let turn = (Instant::now() + options::sending(bytes), waits.begun);
+        let turn = (begun + options::sending(bytes), waits.begun);
         waits.due.insert(turn);
-        Pending { counters: self, turn, answered: None }
+        Pending { counters: self, begun, turn, answered: None }
     }
 
     /// How long the bucket has not answered what it should have, if that is so. What takes long to send has that time first,
@@ -146,9 +147,9 @@ impl Counters {
         Some(since.elapsed()) // which is none before
     }
 
-    /// Returns once a request that began then, with so many bytes, is overtaken.
-    pub(crate) async fn overtaken(&self, begun: Instant, bytes: u64) {
-        let by = begun + options::sending(bytes) + OVERTAKEN_BY;
+    /// Returns once a request that was sent then is overtaken.
+    pub(crate) async fn overtaken(&self, begun: Instant) {
+        let by = begun + OVERTAKEN_BY;
         tokio::time::sleep_until(by.into()).await;
         while self.waits().latest.is_none_or(|latest| latest < by) {
             tokio::time::sleep(LOOK_EVERY).await;

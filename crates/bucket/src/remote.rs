@@ -3,7 +3,7 @@
 //! Invariants kept here:
 //! - A call makes one request for what it is asked to do; a listing may take several, each of which is counted. Only what
 //!   is overtaken is sent once more beside that, the same bytes, where it does no harm however late either of the two
-//!   arrives: to read, to list, and to create what is not there.
+//!   arrives: to read, to list, and to create what is small.
 //! - Its future ends within its limit, whatever the server does; dropping it ends the request.
 //! - A key that is not one is refused before anything is sent.
 
@@ -31,6 +31,8 @@ const LISTING_PARTS_MAX: usize = 100;
 const AHEAD_BYTES_MAX: u64 = 1 << 20;
 /// Ends of the names of those servers that have buckets, where the machine itself is asked for credentials.
 const STORAGE: [&str; 3] = [".amazonaws.com", "storage.googleapis.com", ".core.windows.net"];
+/// What has more bytes is not sent twice at once: the two would have to share the way there.
+const TWICE_BYTES_MAX: u64 = 64 << 10;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -134,21 +136,20 @@ impl Remote {
         tokio::select! {
             biased;
             done = &mut first => return done,
-            () = self.counters.overtaken(begun, bytes) => {}
+            () = self.counters.overtaken(begun), if bytes <= TWICE_BYTES_MAX => {}
         }
         let again = pin!(attempt(limit.saturating_sub(begun.elapsed())));
         let (done, other) = select(first, again).await.factor_first();
-        let done = match done {
-            Err(Verdict::Failed { failure: Failure::Unknown { .. }, .. }) => other.await,
+        match done {
+            Err(Verdict::Failed { failure, throttled }) => match other.await {
+                // What one of the two was refused the other may have done.
+                Err(Verdict::Failed { failure: Failure::Refused { .. }, .. }) => {
+                    Err(Verdict::Failed { failure, throttled })
+                }
+                other => other,
+            },
             done => done,
-        };
-        // It may be there by the other of the two.
-        let both =
-            || Failure::Unknown { why: "it was sent twice, and is there by one of the two, or was before".to_owned() };
-        done.map_err(|verdict| match verdict {
-            Verdict::Exists => Verdict::Failed { failure: both(), throttled: false },
-            verdict => verdict,
-        })
+        }
     }
 
     /// Where it was the machine that was asked, for credentials, a failure says where else they were looked for.

@@ -18,6 +18,8 @@ use igor_protocol::{Nanos, NodeId, custody::Status, entry::Standby, ledger::Book
 pub const PULSE_EVERY: Nanos = Nanos::from_millis(200);
 /// A store that has answered nothing for so long is no reason to be well.
 pub const STORE_SILENT: Nanos = Nanos::from_millis(500);
+/// How often a store is asked something that is silent, so that its silence ends when it answers.
+pub const ASK_STORE_EVERY: Nanos = Nanos::from_millis(300);
 /// How often it is looked who is silent.
 pub const LOOK_EVERY: Nanos = Nanos::from_millis(50);
 /// How long a node may be silent where the owner does not say it.
@@ -25,7 +27,7 @@ const SILENT_FOR: Nanos = Nanos::from_millis(700);
 /// How much longer each node further back in line waits.
 const LINE_STEP: Nanos = Nanos::from_millis(300);
 /// A look that comes so much too late shows that this node was not there itself.
-const LOOK_LATE: Nanos = Nanos::from_millis(500);
+const LOOK_LATE: Nanos = Nanos::from_millis(400);
 
 /// How long the node that has an agent must be silent before this one goes on; nothing where the owner does not name it.
 pub fn silent_for(me: NodeId, custodian: NodeId, standby: &Standby) -> Option<Nanos> {

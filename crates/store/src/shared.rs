@@ -30,7 +30,7 @@ mod note;
 mod reading;
 
 pub use counted::Requests;
-pub use identity::{NotIdentified, identify, identity};
+pub use identity::{NotIdentified, answers, identify, identity};
 pub use keys::slot as slot_key;
 pub use note::name as note_name;
 

@@ -16,7 +16,7 @@ use crate::{
 };
 use igor_protocol::{
     AgentId, Manifest, Seq, Tick,
-    custody::Status as Custody,
+    custody::{Refusal, Status as Custody},
     entry::{GenesisBody, StoreKind},
     limits::PROGRAM_BYTES_MAX,
 };
@@ -184,6 +184,10 @@ impl Node {
         }
         match self.start_in_slot(agent, Wishes::default()).await {
             Ok(_) | Err(Error::Running { .. } | Error::Custody(custody::Error::Leased(_))) => Ok(true),
+            // Somebody else went on meanwhile.
+            Err(Error::Custody(custody::Error::Refused(Refusal::NotCustodian))) if self.steward.is_shared(agent) => {
+                Ok(false)
+            }
             Err(e) => Err(e),
         }
     }

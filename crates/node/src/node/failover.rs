@@ -27,9 +27,11 @@ use igor_spine::{
     World,
     custody::Succession,
     inspect,
-    standby::{Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, Room, STORE_SILENT, Watched, is_anothers},
+    standby::{
+        ASK_STORE_EVERY, Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, Room, STORE_SILENT, Watched, is_anothers,
+    },
 };
-use igor_store::{Store, shared::identity};
+use igor_store::{Store, shared::answers};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -37,9 +39,7 @@ use std::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How often a store is asked that is silent.
-const ASK_STORE_EVERY: Duration = Duration::from_millis(300);
-/// How long one of these questions is waited for: what hangs longer hangs for good, and others were sent after it.
+/// How long a question is waited for to a store that is silent: what hangs longer hangs for good, and others were sent after it.
 const ASK_STORE_FOR: Duration = Duration::from_secs(3);
 /// What a node said of an agent so long ago is what it would do.
 const FOLLOWER_RECENT: Duration = Duration::from_secs(2);
@@ -236,14 +236,14 @@ impl Node {
         if let Ok(turn) = self.standby.asks.clone().try_acquire_owned() {
             let node = self.clone();
             tokio::spawn(async move {
-                let asked = tokio::spawn(async move {
+                tokio::spawn(async move {
                     if let Some(wing) = node.store.wing() {
                         // What it says does not matter: that it answers does.
-                        drop(tokio::time::timeout(ASK_STORE_FOR, identity(&wing.bucket)).await);
+                        drop(tokio::time::timeout(ASK_STORE_FOR, answers(&wing.bucket)).await);
                     }
                 });
-                // A question that hangs is not given up yet, but keeps the next one from being asked no longer than that.
-                let _ = tokio::time::timeout(ASK_STORE_EVERY, asked).await;
+                // One that hangs is not given up yet, but keeps the next one from being asked no longer than that.
+                tokio::time::sleep(ASK_STORE_EVERY.to_duration()).await;
                 drop(turn);
             });
         }

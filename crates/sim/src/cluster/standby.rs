@@ -23,9 +23,11 @@ use igor_spine::{
     custody::{Error as CustodyError, Host as _, Succession},
     inspect,
     moving::StoreBlobs,
-    standby::{Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, Room, STORE_SILENT, Watched, is_anothers},
+    standby::{
+        ASK_STORE_EVERY, Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, Room, STORE_SILENT, Watched, is_anothers,
+    },
 };
-use igor_store::{Store, shared::identity};
+use igor_store::{Store, shared::answers};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -39,8 +41,6 @@ const STORE_WITHIN: Nanos = Nanos::from_secs(10);
 /// How often slots may be collected: often, so that it happens in a short life.
 const COLLECT_MIN: Nanos = Nanos::from_millis(800);
 const COLLECT_MAX: Nanos = Nanos::from_secs(5);
-/// How often a bucket is asked that is silent.
-const ASK_STORE_EVERY: Nanos = Nanos::from_secs(1);
 /// What may be taken in of a journal, in bytes.
 const BYTES_MAX: u64 = 64 << 20;
 
@@ -134,7 +134,7 @@ fn ask_store(machine: &Arc<Machine>, node: &Arc<Node>) {
         on.spawn(async move {
             if let Some(wing) = asking.store.wing() {
                 // What it says does not matter: that it answers does.
-                drop(identity(&wing.bucket).await);
+                answers(&wing.bucket).await;
             }
         });
         node.world.sleep(ASK_STORE_EVERY).await;

@@ -141,11 +141,19 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         }
     }
 
-    /// The agent lives here from now on, unless somebody else has it by what was read of its journal. Says whether it does.
+    /// Whether an agent that became this node's still is, by what was read of its journal since.
+    pub(super) fn still_has(&self, agent: AgentId) -> Result<bool, Error> {
+        Ok(!self.is_shared(agent) || self.status(agent)? == Status::Custodian)
+    }
+
+    /// The agent lives here from now on, if this node still has it. Says whether it does.
     pub(super) fn start(&self, desk: &mut Desk, agent: AgentId) -> Result<bool, Error> {
-        let starts = !self.is_shared(agent) || self.status(agent)? == Status::Custodian;
+        let starts = self.still_has(agent)?;
         if starts {
             self.host.start(agent, desk.lease());
+        } else {
+            // It is to stand by.
+            self.host.unsettled(agent);
         }
         Ok(starts)
     }

@@ -300,6 +300,9 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.store.settle().await?;
         if self.is_shared(agent) {
             self.fence_own(agent).await?;
+            if !self.still_has(agent)? {
+                return Err(Refusal::NotCustodian.into());
+            }
         }
         Ok(desk.lease())
     }

@@ -7,8 +7,9 @@
 
 use igor_protocol::Nanos;
 
-/// After this long without a word from any standby of an agent its node leaves room for them: all the time at first,
-const AFTER: Nanos = Nanos::from_millis(600);
+/// After this long without a word from any standby of an agent its node leaves room for them: all the time at first. It is
+/// looked at with each pulse, so that the third one without an answer is the first of that time, before anybody goes on.
+const AFTER: Nanos = Nanos::from_millis(450);
 /// until so long after that word,
 const FIRST: Nanos = Nanos::from_secs(10);
 /// and then, or where there never was one, in the last second of so many: it may be that none of them is there at all, and

@@ -33,7 +33,7 @@ const FIRST_WORD_WITHIN_MAX: Nanos = Nanos::from_secs(5 * 60);
 
 /// Whoever is about to be silent for too long is suspected: from then on the journal is read to its end, so that little is
 /// left to read.
-const SUSPECTED_BEFORE: Nanos = Nanos::from_millis(300);
+const SUSPECTED_BEFORE: Nanos = Nanos::from_millis(250);
 
 /// Whoever goes on with an agent reads on first; where that takes longer, what was silence then may be none now.
 const DECIDED_WITHIN: Nanos = Nanos::from_secs(2);

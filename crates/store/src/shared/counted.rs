@@ -1,4 +1,5 @@
-//! What one journal asks of its bucket. Requests cost money, so each is counted when it is sent, whatever comes of it.
+//! What one journal asks of its bucket. Requests cost money, so each is counted when it is asked for, whatever comes of it.
+//! What the bucket's client sends a second time, since others overtook it, only that counts.
 //!
 //! Invariant kept here: the modules beside this one send requests through [`Counted`] only.
 

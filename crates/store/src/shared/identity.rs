@@ -47,6 +47,11 @@ pub async fn identity<B: Bucket>(bucket: &B) -> Result<Option<StoreId>, NotIdent
     }
 }
 
+/// Asks a bucket which one it is, once. Says whether it answered at all.
+pub async fn answers<B: Bucket>(bucket: &B) -> bool {
+    bucket.get(KEY, BYTES_MAX).await.is_ok()
+}
+
 /// Gives a bucket this id, unless it has one. Returns the one that it has.
 pub async fn identify<B: Bucket>(bucket: &B, drawn: StoreId) -> Result<StoreId, NotIdentified> {
     let bytes = codec::encode(&Identity { version: VERSION, id: drawn });

@@ -227,16 +227,16 @@ fn who_is_about_to_be_silent_for_too_long_is_read_to_the_end_once() {
     let now = Nanos::from_secs(7);
     let watched = followed(now);
     let at = |millis| now.saturating_add(ms(millis));
-    assert_eq!(watched.suspect(at(500)), None);
-    assert_eq!(watched.suspect(at(501)), Some(agent()));
+    assert_eq!(watched.suspect(at(550)), None);
+    assert_eq!(watched.suspect(at(551)), Some(agent()));
     assert!(watched.silent(at(900)).is_empty(), "that is not over");
     watched.read(agent(), found(node(1), 3, 12), at(910));
     assert_eq!(watched.suspect(at(910)), None, "it is silent");
     assert_eq!(watched.silent(at(910)).len(), 1, "nor does it put that off");
     watched.gone_on(agent(), node(1), Epoch { term: 0, n: 3 }, at(920));
-    assert_eq!(watched.suspect(at(1421)), Some(agent()), "after another sign of life");
+    assert_eq!(watched.suspect(at(1471)), Some(agent()), "after another sign of life");
     assert_eq!(watched.until(agent()), None);
-    watched.read(agent(), found(node(1), 3, 12), at(1430));
+    watched.read(agent(), found(node(1), 3, 12), at(1480));
     assert_eq!(watched.suspect(at(1600)), None, "once");
     assert_eq!(watched.silent(at(1721)).len(), 1, "also where nothing was new");
 }
@@ -274,7 +274,7 @@ fn an_early_look_that_fails_puts_off_nothing() {
     let now = Nanos::from_secs(7);
     let watched = followed(now);
     let at = |millis| now.saturating_add(ms(millis));
-    assert_eq!(watched.suspect(at(501)), Some(agent()));
+    assert_eq!(watched.suspect(at(551)), Some(agent()));
     watched.failed(agent(), false, at(790));
     assert!(!watched.hear(node(9), &pulse(9, 90), false, at(799)), "it is not read on at once");
     assert_eq!(watched.silent(at(801)).len(), 1);
