@@ -6,7 +6,7 @@ use harness::{TERMS, book_of, keys, world};
 use igor_protocol::{
     AgentId, Chain, Commit, Hash, KeyPair, Manifest, NodeId, Seq, Timestamp,
     custody::{Event, Refusal as NotAllowed, Status, Tidings},
-    entry::{Action, Custody, GenesisBody, Order, OrderBody, Policy, StoreKind},
+    entry::{Action, Custody, GenesisBody, Order, OrderBody, Policy, Standby, StoreId, StoreKind},
     transfer::{Manner, Offer, Reason, Refusal},
 };
 use igor_sim::{
@@ -17,7 +17,7 @@ use igor_sim::{
 };
 use igor_spine::{
     Life, Parts,
-    custody::{Admission, Error, Failed, Host, Lease, Peers, Steward},
+    custody::{Admission, Error, Failed, Host, Lease, Peers, Steward, Succession},
     moving::{Cut, Link},
 };
 use igor_store::{Commits, Error as StoreError, Store};
@@ -30,13 +30,15 @@ use std::{
     },
 };
 
-/// A store whose next append fails when it is told so: the disk was full, say; and which reads nothing while it is told
-/// so: the disk is rotten.
+/// A store whose next append fails when it is told so: the disk was full, say; which reads nothing while it is told so: the
+/// disk is rotten; and in which somebody else goes on before the next append returns: its answer came late.
 #[derive(Default)]
 struct Flaky {
     within: MemoryStore,
     fails: AtomicBool,
     is_rotten: AtomicBool,
+    is_shared: AtomicBool,
+    is_late: AtomicBool,
 }
 
 impl Flaky {
@@ -45,6 +47,15 @@ impl Flaky {
             return Err(StoreError::Full { path: "the disk".into(), what: "a commit".into() });
         }
         Ok(())
+    }
+
+    /// A standby goes on.
+    async fn go_on(&self, agent: AgentId) {
+        let (mut book, other) = (book_of(&self.within, agent), other());
+        let record = book.held().fence(other.public(), TERMS, Timestamp(1)).expect("it is named").sign(&other);
+        let mut draft = book.draft();
+        book.push_custody(&mut draft, record).expect("it follows");
+        self.within.append(book.commit(draft).expect("a commit")).await.expect("it goes on");
     }
 }
 
@@ -55,7 +66,16 @@ impl Store for Flaky {
 
     async fn append(&self, commit: Commit) -> Result<(), StoreError> {
         self.may_fail()?;
-        self.within.append(commit).await
+        let agent = commit.agent();
+        self.within.append(commit).await?;
+        if self.is_late.swap(false, Ordering::Relaxed) {
+            self.go_on(agent).await;
+        }
+        Ok(())
+    }
+
+    fn kind(&self, _: AgentId) -> StoreKind {
+        if self.is_shared.load(Ordering::Relaxed) { SHARED } else { StoreKind::Disk }
     }
 
     async fn append_noting(&self, commit: Commit, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
@@ -203,6 +223,13 @@ impl Peers for Alone {
     }
 }
 
+const SHARED: StoreKind = StoreKind::Bucket(StoreId([1; 16]));
+
+/// Another node, which the owner names as a standby.
+fn other() -> KeyPair {
+    KeyPair::from_seed(&[9; 32])
+}
+
 struct Stage {
     world: Arc<SimWorld>,
     store: Arc<Flaky>,
@@ -214,9 +241,15 @@ struct Stage {
 impl Stage {
     /// A node that began an agent, which has no life at the moment.
     fn new() -> Self {
+        Self::of(StoreKind::Disk)
+    }
+
+    fn of(kind: StoreKind) -> Self {
         let (owner, node) = keys();
         let (world, store, host) = (world(1), Arc::new(Flaky::default()), Arc::new(Listener::default()));
+        store.is_shared.store(kind != StoreKind::Disk, Ordering::Relaxed);
         let key = Arc::new(KeyPair::from_seed(&node.seed()));
+        let nodes = if kind == StoreKind::Disk { vec![] } else { vec![other().public(), node.public()] };
         let peers = Arc::new(Alone);
         let steward = Steward::new(key.clone(), store.clone(), world.clone(), peers, host.clone());
         let manifest = Manifest::default();
@@ -231,9 +264,9 @@ impl Stage {
             terms: TERMS,
             budget: "1".parse().expect("an amount"),
             issuer: owner.public(),
-            policy: Policy::default(),
+            policy: Policy { standby: Standby { nodes, ..Standby::default() }, ..Policy::default() },
             expires: Timestamp(u64::MAX),
-            store: StoreKind::Disk,
+            store: kind,
         };
         let agent = genesis.agent_id();
         let stage = Self { world, store, host, steward, agent };
@@ -266,16 +299,25 @@ impl Stage {
     /// Time passes. Says whether the agent may live since then.
     fn lives_in_time(&self) -> bool {
         self.run(self.steward.happen(self.agent, Event::Timer)).expect("it reads");
-        !std::mem::take(&mut *self.host.started.lock().expect("one thread")).is_empty()
+        self.started() > 0
     }
 
     /// An owner's takeover, as another node carried it out.
     fn taken_over(&self) -> Custody {
-        let other = KeyPair::from_seed(&[9; 32]);
         let held = book_of(&self.store.within, self.agent).held();
-        let (base_seq, base_head) = (Seq(held.chain.next.0 - 1), held.chain.head);
-        let action = Action::Takeover { base_seq, base_head, custodian: other.public(), terms: TERMS };
-        held.take_over(&self.order(1, action), held.at).expect("it follows").sign(&other)
+        held.take_over(&self.takeover_by(&other()), held.at).expect("it follows").sign(&other())
+    }
+
+    /// An owner's order that a node takes over.
+    fn takeover_by(&self, node: &KeyPair) -> Order {
+        let chain = book_of(&self.store.within, self.agent).held().chain;
+        let (base_seq, base_head) = (Seq(chain.next.0 - 1), chain.head);
+        self.order(1, Action::Takeover { base_seq, base_head, custodian: node.public(), terms: TERMS })
+    }
+
+    /// Lives that were to begin since this was asked last.
+    fn started(&self) -> usize {
+        std::mem::take(&mut *self.host.started.lock().expect("one thread")).len()
     }
 
     fn run<T>(&self, work: impl Future<Output = T>) -> T {
@@ -314,7 +356,7 @@ impl Stage {
 #[test]
 fn what_could_not_be_written_was_not_signed_and_is_done_without_a_restart() {
     let stage = Stage::new();
-    let to = KeyPair::from_seed(&[9; 32]);
+    let to = other();
     stage.fund(1).expect("nobody else writes");
     assert_eq!((stage.status(), stage.unsettled()), (Status::Custodian, 0));
 
@@ -424,4 +466,32 @@ fn what_is_heard_and_not_taken_in_is_asked_for_again() {
     stage.store.is_rotten.store(false, Ordering::Relaxed);
     assert!(!stage.steward.is_awake(stage.agent));
     assert!(!stage.lives_in_time());
+}
+
+#[test]
+fn where_somebody_went_on_before_the_answer_came_nothing_lives() {
+    let stage = Stage::of(SHARED);
+    let late = || stage.store.is_late.store(true, Ordering::Relaxed);
+    let (node, agent) = (keys().1, stage.agent);
+    late();
+    let claim = stage.run(stage.steward.claim(agent));
+    assert!(matches!(claim, Err(Error::Refused(NotAllowed::NotCustodian))), "{claim:?}");
+    assert_eq!(stage.status(), Status::Elsewhere);
+
+    let custodian = || {
+        let held = book_of(&stage.store.within, agent).held();
+        (held.standing.custodian, held.chain.epoch)
+    };
+    let succeed = || stage.run(stage.steward.succeed(agent, custodian(), TERMS, || true)).expect("it reads");
+    late();
+    assert_eq!(succeed(), Succession::GoneOn(other().public(), custodian().1));
+    late();
+    stage.unsettled();
+    stage.run(stage.steward.take_over(agent, stage.takeover_by(&node))).expect("it was carried out");
+    assert_eq!((stage.status(), stage.started()), (Status::Elsewhere, 0));
+    assert!(stage.unsettled() > 0, "this node is to stand by");
+
+    assert!(matches!(succeed(), Succession::Taken(_)), "nobody was faster");
+    assert_eq!((stage.status(), stage.started()), (Status::Custodian, 1));
+    drop(stage.run(stage.steward.claim(agent)).expect("it is free"));
 }
