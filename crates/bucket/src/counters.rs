@@ -3,7 +3,7 @@
 use crate::options;
 use igor_store::bucket::Failure;
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -42,8 +42,9 @@ pub(crate) struct Counters {
 /// What is waited for.
 #[derive(Debug, Default)]
 struct Waits {
-    /// When each request under way is to be answered at the latest, if the bucket is well; the earliest first.
-    due: BTreeSet<(Instant, u64)>,
+    /// When each request under way is to be answered at the latest, if the bucket is well, the earliest first; and when it
+    /// was sent.
+    due: BTreeMap<(Instant, u64), Instant>,
     begun: u64,
     /// When the first request after the last good answer was not answered as it should have been.
     failed: Option<Instant>,
@@ -134,15 +135,17 @@ impl Counters {
         let (begun, mut waits) = (Instant::now(), self.waits());
         waits.begun += 1;
         let turn = (begun + options::sending(bytes), waits.begun);
-        waits.due.insert(turn);
+        waits.due.insert(turn, begun);
         Pending { counters: self, begun, turn, answered: None }
     }
 
     /// How long the bucket has not answered what it should have, if that is so. What takes long to send has that time first,
-    /// and neither hides the silence of others nor is one itself, as long as others are answered.
+    /// and does not hide the silence of others. What is overtaken hangs by itself.
     pub(crate) fn silent_for(&self) -> Option<Duration> {
         let waits = self.waits();
-        let first = waits.due.first().map(|(due, _)| *due).into_iter().chain(waits.failed).min()?;
+        let is_overtaken = |begun: Instant| waits.latest.is_some_and(|latest| latest >= begun + OVERTAKEN_BY);
+        let due = waits.due.iter().find(|(_, begun)| !is_overtaken(**begun)).map(|((due, _), _)| *due);
+        let first = due.into_iter().chain(waits.failed).min()?;
         let since = waits.answered.map_or(first, |answered| answered.max(first));
         Some(since.elapsed()) // which is none before
     }
