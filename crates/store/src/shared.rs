@@ -186,7 +186,11 @@ impl<D: Store, B: Bucket> Store for Shared<D, B> {
 
     async fn collect(&self, agent: AgentId) -> Result<(), Error> {
         match self.log(agent) {
-            Some(log) => log.collect(&self.wing_of(agent, &log)?, &*self.disk, agent).await,
+            Some(log) => match log.collect(&self.wing_of(agent, &log)?, &*self.disk, agent).await {
+                // It was removed meanwhile: what is left in the bucket is for whoever has the agent.
+                Err(Error::Unknown { .. }) => Ok(()),
+                collected => collected,
+            },
             None => Ok(()),
         }
     }
