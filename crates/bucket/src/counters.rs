@@ -54,6 +54,13 @@ struct Waits {
     latest: Option<Instant>,
 }
 
+impl Waits {
+    /// Whether one that was sent well after this moment was answered: of what was sent then only its own way can be bad.
+    fn is_overtaken(&self, begun: Instant) -> bool {
+        self.latest.is_some_and(|latest| latest >= begun + OVERTAKEN_BY)
+    }
+}
+
 /// A request under way. One that is dropped says nothing about the bucket: nobody waits for its answer any more.
 #[derive(Debug)]
 pub(crate) struct Pending<'a> {
@@ -80,10 +87,10 @@ impl Drop for Pending<'_> {
                 waits.answered = Some(Instant::now());
                 waits.latest = waits.latest.max(Some(self.begun));
             }
-            Some(false) => {
+            Some(false) if !waits.is_overtaken(self.begun) => {
                 waits.failed.get_or_insert(self.turn.0);
             }
-            None => {}
+            Some(false) | None => {}
         }
     }
 }
@@ -140,11 +147,10 @@ impl Counters {
     }
 
     /// How long the bucket has not answered what it should have, if that is so. What takes long to send has that time first,
-    /// and does not hide the silence of others. What is overtaken hangs by itself.
+    /// and does not hide the silence of others. What is overtaken hangs, or fails, by itself.
     pub(crate) fn silent_for(&self) -> Option<Duration> {
         let waits = self.waits();
-        let is_overtaken = |begun: Instant| waits.latest.is_some_and(|latest| latest >= begun + OVERTAKEN_BY);
-        let due = waits.due.iter().find(|(_, begun)| !is_overtaken(**begun)).map(|((due, _), _)| *due);
+        let due = waits.due.iter().find(|(_, begun)| !waits.is_overtaken(**begun)).map(|((due, _), _)| *due);
         let first = due.into_iter().chain(waits.failed).min()?;
         let since = waits.answered.map_or(first, |answered| answered.max(first));
         Some(since.elapsed()) // which is none before
@@ -152,9 +158,8 @@ impl Counters {
 
     /// Returns once a request that was sent then is overtaken.
     pub(crate) async fn overtaken(&self, begun: Instant) {
-        let by = begun + OVERTAKEN_BY;
-        tokio::time::sleep_until(by.into()).await;
-        while self.waits().latest.is_none_or(|latest| latest < by) {
+        tokio::time::sleep_until((begun + OVERTAKEN_BY).into()).await;
+        while !self.waits().is_overtaken(begun) {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

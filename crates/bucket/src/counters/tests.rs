@@ -49,11 +49,13 @@ fn silence_begins_with_the_last_answer() {
 #[test]
 fn what_others_overtake_is_no_silence() {
     let counters = Counters::default();
-    let _hangs = counters.begin(0);
+    let (_hangs, fails) = (counters.begin(0), counters.begin(0));
     std::thread::sleep(OVERTAKEN_BY + Duration::from_millis(1));
     assert!(counters.silent_for() > Some(OVERTAKEN_BY));
     counters.begin(0).answered(true);
     assert_eq!(counters.silent_for(), None, "it hangs by itself");
+    fails.answered(false);
+    assert_eq!(counters.silent_for(), None, "or fails");
     let _next = counters.begin(0);
     std::thread::sleep(Duration::from_millis(2));
     assert!(counters.silent_for() > Some(Duration::from_millis(1)), "nor does it hide that of others");
