@@ -70,13 +70,14 @@ impl Node {
         let _coming = self.steward.coming(agent).ok_or_else(|| Error::Starting { name: agent.to_string() })?;
         self.stopwatches.begin(agent, None);
         let taken = self.steward.take_over(agent, order).await;
-        let is_here = taken.is_ok() && self.steward.status(agent)? == Status::Custodian;
+        // It is carried out, whatever is read now: an error would say that it is not.
+        let is_here = taken.is_ok() && matches!(self.steward.status(agent), Ok(Status::Custodian));
         if !is_here {
             self.stopwatches.end(agent);
         }
         match taken {
             Ok(()) if !is_here => {
-                tracing::warn!(%agent, %epoch, "an owner's takeover: the agent became this node's, and others went on with it before it lived here");
+                tracing::warn!(%agent, %epoch, "an owner's takeover was carried out, and the agent does not live here: others have gone on with it since");
             }
             Ok(()) => tracing::warn!(%agent, %epoch, "an owner's takeover: the agent is this node's from now on"),
             Err(igor_spine::custody::Error::Refused(Refusal::Known)) => {}
