@@ -43,7 +43,7 @@ fn seeds_that_failed_once_hold() {
     ] {
         check_holds(seed, false);
     }
-    for seed in [44, 59, 217, 234, 10_060, 6_001_997, 6_002_670] {
+    for seed in [44, 59, 217, 234, 10_060, 6_001_997, 6_002_670, 6_026_675] {
         check_holds(seed, true);
     }
 }

@@ -495,3 +495,23 @@ fn where_somebody_went_on_before_the_answer_came_nothing_lives() {
     assert_eq!((stage.status(), stage.started()), (Status::Custodian, 1));
     drop(stage.run(stage.steward.claim(agent)).expect("it is free"));
 }
+
+#[test]
+fn an_order_that_stands_is_known_and_a_refused_one_leaves_no_trace() {
+    let stage = Stage::of(SHARED);
+    let order = stage.takeover_by(&keys().1);
+    let give = |stage: &Stage| stage.run(stage.steward.take_over(stage.agent, order.clone()));
+    give(&stage).expect("it was carried out");
+    // Whoever carried it out died before it could say so.
+    let stage = stage.restarted();
+    stage.unsettled();
+    let again = give(&stage);
+    assert!(matches!(again, Err(Error::Refused(NotAllowed::Known))), "{again:?}");
+    assert!(stage.unsettled() > 0, "nothing lives yet");
+
+    let next = || book_of(&stage.store.within, stage.agent).held().chain.next;
+    let before = next();
+    let refused = stage.fund(2);
+    assert!(matches!(refused, Err(Error::Order(_))), "it is for the term before: {refused:?}");
+    assert_eq!(next(), before);
+}

@@ -329,12 +329,16 @@ impl Machine<'_> {
         if custodian != self.me {
             return Err(Refusal::NotForMe);
         }
-        if let Some(signed) = &self.known.memory.signed
-            && matches!(&signed.phase, Phase::Takeover(takeover) if takeover.order == *order)
-        {
+        let is_it = |record: &Custody| matches!(&record.phase, Phase::Takeover(takeover) if takeover.order == *order);
+        if let Some(signed) = self.known.memory.signed.as_ref().filter(|signed| is_it(signed)) {
             return if self.status == Status::Unfinished { Ok(finish(signed)) } else { Err(Refusal::Known) };
         }
-        let takeover = self.known.held.as_ref().ok_or(Refusal::NoJournal)?.take_over(order, self.now)?;
+        let held = self.known.held.as_ref().ok_or(Refusal::NoJournal)?;
+        // In a shared store it may have come to stand after whoever wrote it had died.
+        if held.standing.takeover().is_some_and(is_it) {
+            return Err(Refusal::Known);
+        }
+        let takeover = held.take_over(order, self.now)?;
         self.newer(takeover.epoch())?;
         if self.known.memory.bars(takeover.epoch().term) {
             return Err(Doubt::Evidence.into());

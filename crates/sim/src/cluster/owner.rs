@@ -212,18 +212,25 @@ async fn fund(stage: &Arc<Stage>, number: usize) {
             }
         }
         if stage.oracle.is_shared() && stage.oracle.lives(agent.id).is_empty() {
-            revive(stage, &order).await;
+            revive(stage, order).await;
         }
     }
 }
 
 /// Gives an order to the node that has an agent which ended, and has no life.
-async fn revive(stage: &Arc<Stage>, order: &Order) {
+async fn revive(stage: &Arc<Stage>, mut order: Order) {
     let agent = order.body.agent;
     for machine in &stage.machines {
         let Some(node) = machine.node() else { continue };
         if !matches!(node.steward.status(agent), Ok(Status::Custodian)) {
             continue;
+        }
+        // A takeover may have begun a term in which nobody has seen the agent live.
+        let term = stage.oracle.tail(machine.index, agent).map_or(order.body.term, |tail| tail.epoch.term);
+        if term != order.body.term {
+            let owner = stage.agents.iter().find(|known| known.id == agent);
+            let Some(owner) = owner else { return };
+            order = OrderBody { term, counter: owner.next_order(), ..order.body }.sign(&owner.owner);
         }
         let (told, heard) = oneshot::channel();
         let (on, order) = (machine.clone(), order.clone());

@@ -3,7 +3,7 @@
 use super::{Coming, Host, Lease, Peers, awake::Awake, books::Books, entrance::Entrance, lease::Tenant, notes::Notes};
 use crate::{World, moving::Arrivals};
 use igor_protocol::{
-    AgentId, Body, Entry, KeyPair, Manifest, NodeId, Seq,
+    AgentId, Body, Commit, Entry, KeyPair, Manifest, NodeId, Seq,
     custody::{Action, Event, Known, Memory, Note, Refusal, Rules, Status, Tidings, may_begin, step_by},
     entry::{Custody, Genesis, GenesisBody, Order, Phase},
     ledger::{Book, Draft, Fault},
@@ -329,18 +329,27 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.keep_news(&mut desk, agent).await?;
         self.may_write(&desk, agent)?;
         self.store.settle().await?;
+        let mut sealed = self.sealed(agent, &order)?;
         if self.is_shared(agent) {
+            // What is refused is refused before: each fence stays in the journal.
             self.fence_own(agent).await?;
+            sealed = self.sealed(agent, &order)?;
         }
+        let (seq, commit) = sealed;
+        self.store.append(commit).await?;
+        Ok(seq)
+    }
+
+    /// An order at the end of what is here of a journal, under a seal, and its place.
+    fn sealed(&self, agent: AgentId, order: &Order) -> Result<(Seq, Commit), Error> {
         let mut book = self.book(agent)?.ok_or(Error::Unknown(agent))?;
         book.append_own();
         let at = self.world.wall_clock().max(book.ledger().at);
         let mut draft = book.draft();
-        let (seq, _) = book.push(&mut draft, Entry { at, body: Body::Order(order) }).map_err(Error::Order)?;
+        let entry = Entry { at, body: Body::Order(order.clone()) };
+        let (seq, _) = book.push(&mut draft, entry).map_err(Error::Order)?;
         book.push_seal(&mut draft, &self.key, at)?;
-        let commit = book.commit(draft)?;
-        self.store.append(commit).await?;
-        Ok(seq)
+        Ok((seq, book.commit(draft)?))
     }
 
     /// Whether this node may write to the journal of an agent, and nobody else does now.

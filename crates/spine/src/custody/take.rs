@@ -150,7 +150,12 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
             self.host.restore(agent).await.map_err(|refusal| Error::Host(refusal.to_string()))?;
         }
         let _admitted = Admitted { host: &*self.host, agent };
-        self.happen(agent, Event::Ordered(order)).await.map(drop)
+        let done = self.happen(agent, Event::Ordered(order)).await;
+        if matches!(done, Err(Error::Refused(StepRefusal::Known))) && self.is_shared(agent) {
+            // Whoever carried it out may have died before it could begin the life.
+            self.host.unsettled(agent);
+        }
+        done.map(drop)
     }
 
     async fn taken(&self, from: NodeId, agent: AgentId, offer: &Offer, link: &mut P::Link) -> Result<Taken, Ended> {
