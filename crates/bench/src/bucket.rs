@@ -3,13 +3,13 @@
 
 use crate::{
     measure::{median, micros, percentile},
-    rig::{Quiet, Rig, ticks},
+    rig::{Quiet, Rig, ticks, ticks_every},
 };
 use anyhow::Context;
 use bytes::Bytes;
 use igor_bucket::{Address, Options, Remote};
 use igor_protocol::{
-    AgentId, KeyPair, Seq,
+    AgentId, KeyPair, Nanos, Seq,
     entry::{StoreId, StoreKind},
     slot::Nonce,
 };
@@ -20,10 +20,16 @@ use igor_store::{
     shared::{BUNDLE_SLOTS_MIN, Shared, Wing, identify},
 };
 use igor_weed::{BUCKET, ENVIRONMENT, Weed};
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const ROUNDS: u64 = 12;
 const TICKS: u64 = 200;
+/// One append is under way at a time then, and the server has nothing else to do.
+const PACE: Nanos = Nanos::from_millis(10);
 const AGENTS: u64 = 256;
 const TICKS_OF_EACH: u64 = 40;
 const CROWD_ROUNDS: u64 = 3;
@@ -69,11 +75,19 @@ fn slot_bytes(store: &BucketStore, agent: AgentId) -> anyhow::Result<usize> {
     Ok(sizes.get(sizes.len() / 2).copied().unwrap_or(256) + SLOT_BYTES_MORE)
 }
 
-/// One conditional put after the other. Gives the microseconds of each.
-async fn puts(store: &BucketStore, prefix: &str, bytes: &Bytes, count: u64) -> anyhow::Result<Vec<f64>> {
+/// One conditional put after the other, begun no sooner than `pace` after the last. Gives the microseconds of each.
+async fn puts(
+    store: &BucketStore,
+    prefix: &str,
+    bytes: &Bytes,
+    (count, pace): (u64, Nanos),
+) -> anyhow::Result<Vec<f64>> {
     let bucket = &store.wing().context("a bucket")?.bucket;
     let mut took = Vec::new();
     for number in 0..count {
+        if let (Some(last), false) = (took.last(), pace == Nanos::ZERO) {
+            tokio::time::sleep(pace.to_duration().saturating_sub(Duration::from_secs_f64(last / 1e6))).await;
+        }
         let begun = Instant::now();
         let created = bucket.create(&format!("{prefix}/{number:020}"), bytes.clone()).await?;
         took.push(micros(begun.elapsed()));
@@ -90,10 +104,10 @@ fn one(rig: &Rig, store: &Arc<BucketStore>) -> anyhow::Result<()> {
     let bytes = Bytes::from(vec![0x5a; slot_bytes(store, agent)?]);
     let (mut ratios, mut bare, mut durable) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        let mut floor = rig.runtime.block_on(puts(store, &format!("bare/{round}"), &bytes, TICKS))?;
+        let mut floor = rig.runtime.block_on(puts(store, &format!("bare/{round}"), &bytes, (TICKS, PACE)))?;
         let quiet = Quiet::default();
         let life = rig.runtime.block_on(rig.open(store, agent))?;
-        rig.runtime.block_on(ticks(life, TICKS, quiet.clone()))?;
+        rig.runtime.block_on(ticks_every(life, TICKS, PACE, quiet.clone()))?;
         let mut appends = quiet.appends();
         let (put, tick) = (percentile(&mut floor, 50), percentile(&mut appends, 50));
         ratios.push(tick / put);
@@ -142,7 +156,9 @@ fn crowd(rig: &Rig, store: &Arc<BucketStore>) -> anyhow::Result<()> {
             let running: Vec<_> = (0..AGENTS)
                 .map(|one| {
                     let (store, bytes) = (store.clone(), bytes.clone());
-                    tokio::spawn(async move { puts(&store, &format!("crowd/{round}/{one}"), &bytes, 10).await })
+                    tokio::spawn(async move {
+                        puts(&store, &format!("crowd/{round}/{one}"), &bytes, (10, Nanos::ZERO)).await
+                    })
                 })
                 .collect();
             for one in running {

@@ -157,6 +157,16 @@ pub(crate) fn ticks<S: Store>(
     ticks_with(life, ticks, Nanos::from_secs(3600), outbox)
 }
 
+/// Lives for so many ticks, one every so often.
+pub(crate) async fn ticks_every<S: Store>(
+    life: Life<WasmProgram, S, RealWorld>,
+    ticks: u64,
+    interval: Nanos,
+    outbox: impl Outbox,
+) -> anyhow::Result<()> {
+    lives(life, (ticks, interval, Nanos::from_secs(3600)), outbox).await
+}
+
 /// As [`ticks`], with checkpoints so often.
 pub(crate) async fn ticks_with<S: Store>(
     life: Life<WasmProgram, S, RealWorld>,
@@ -164,9 +174,16 @@ pub(crate) async fn ticks_with<S: Store>(
     checkpoint_interval: Nanos,
     outbox: impl Outbox,
 ) -> anyhow::Result<()> {
+    lives(life, (ticks, Nanos::ZERO, checkpoint_interval), outbox).await
+}
+
+async fn lives<S: Store>(
+    life: Life<WasmProgram, S, RealWorld>,
+    (ticks, interval, checkpoint_interval): (u64, Nanos, Nanos),
+    outbox: impl Outbox,
+) -> anyhow::Result<()> {
     let (_commands, receiver) = mpsc::channel(1);
-    let settings =
-        Settings { interval: Nanos::ZERO, checkpoint_interval, ticks: Some(ticks), paused: false, forgive: false };
+    let settings = Settings { interval, checkpoint_interval, ticks: Some(ticks), paused: false, forgive: false };
     match life.run(settings, receiver, outbox).await? {
         Ending::Stopped => Ok(()),
         other => Err(anyhow!("the agent ended early: {other:?}")),

@@ -1,7 +1,8 @@
 //! Object storage: S3, Google Cloud Storage and Azure behind the store's [`Bucket`], and the probe of a bucket.
 //!
 //! Invariants kept here:
-//! - A call sends its request at most once. What had certainly no effect is
+//! - A call sends its request at most once, and once more where others overtake it and that does no harm ([`Remote`]).
+//!   What had certainly no effect is
 //!   [`Refused`](igor_store::bucket::Failure::Refused); whatever is unclear is
 //!   [`Unknown`](igor_store::bucket::Failure::Unknown), and its caller decides (`classify`).
 //! - No call waits for ever: each has a time limit that grows with the bytes it moves ([`Options`]).

@@ -22,6 +22,8 @@ impl<T: ObjectStore + PaginatedListStore> Client for T {}
 /// request.
 pub(crate) struct Opened {
     pub(crate) client: Arc<dyn Client>,
+    /// Where the bucket of this name is: an endpoint, or whose service; with Azure, the account too.
+    pub(crate) server: String,
     pub(crate) metadata: Option<String>,
 }
 
@@ -63,6 +65,7 @@ fn s3(address: &Address, options: &Options, environment: &Environment<'_>) -> Re
         .with_http_connector(connector);
     // Only Amazon's machines have metadata that opens Amazon's buckets.
     let amazon = endpoint.as_deref().is_none_or(|endpoint| endpoint.ends_with(".amazonaws.com"));
+    let server = endpoint.clone().unwrap_or_else(|| "s3.amazonaws.com".to_owned());
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
     }
@@ -106,7 +109,7 @@ fn s3(address: &Address, options: &Options, environment: &Environment<'_>) -> Re
         }
     };
     let client = builder.build().map_err(|error| settings(address, &error))?;
-    Ok(Opened { client: Arc::new(client), metadata })
+    Ok(Opened { client: Arc::new(client), server, metadata })
 }
 
 fn google(address: &Address, options: &Options, environment: &Environment<'_>) -> Result<Opened, Error> {
@@ -144,7 +147,8 @@ fn google(address: &Address, options: &Options, environment: &Environment<'_>) -
         builder
     };
     let client = builder.build().map_err(|error| settings(address, &error))?;
-    Ok(Opened { client: Arc::new(client), metadata })
+    let server = endpoint.unwrap_or_else(|| "storage.googleapis.com".to_owned());
+    Ok(Opened { client: Arc::new(client), server, metadata })
 }
 
 /// Variables that Azure's client takes as they are; its account is one of them.
@@ -208,6 +212,11 @@ fn azure(address: &Address, options: &Options, environment: &Environment<'_>) ->
         .with_retry(retries())
         .with_client_options(client)
         .with_http_connector(connector);
+    let server = format!(
+        "{} {}",
+        endpoint.as_deref().unwrap_or(if emulated { "emulator" } else { "blob.core.windows.net" }),
+        account.as_deref().unwrap_or_default()
+    );
     if let Some(endpoint) = endpoint {
         builder = builder.with_endpoint(endpoint);
     }
@@ -224,7 +233,7 @@ fn azure(address: &Address, options: &Options, environment: &Environment<'_>) ->
     let metadata =
         (!credentials && !emulated).then(|| format!("{}, and this machine's identity", AZURE_CREDENTIALS.join(", ")));
     let client = builder.build().map_err(|error| settings(address, &error))?;
-    Ok(Opened { client: Arc::new(client), metadata })
+    Ok(Opened { client: Arc::new(client), server, metadata })
 }
 
 fn settings(address: &Address, error: &object_store::Error) -> Error {

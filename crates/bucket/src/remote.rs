@@ -41,6 +41,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub struct Remote {
     client: Arc<dyn Client>,
     address: Address,
+    server: String,
     options: Options,
     metadata: Option<String>,
     counters: Arc<Counters>,
@@ -54,6 +55,7 @@ impl Remote {
         Ok(Self {
             client: opened.client,
             address: address.clone(),
+            server: opened.server,
             options: options.clone(),
             metadata: opened.metadata,
             counters: Arc::default(),
@@ -63,6 +65,11 @@ impl Remote {
     /// Where it is.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// At which server it is, by the options, the environment or the files of the provider's tools.
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// What was asked of it so far.

@@ -31,7 +31,7 @@ pub type NodeStore = Shared<Disk, Remote>;
 
 /// The local value that says which bucket was probed.
 const VALUE: &str = "bucket";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why a node cannot use its bucket.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +79,24 @@ impl NoBucket {
 struct Remembered {
     version: u32,
     url: String,
-    endpoint: Option<String>,
+    server: String,
     id: String,
+}
+
+impl Remembered {
+    /// What a home remembers; nothing where an older igor wrote it, which did not know the server.
+    fn read(bytes: &[u8]) -> Result<Option<Self>, String> {
+        #[derive(Deserialize)]
+        struct Header {
+            version: u32,
+        }
+        let Header { version } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        match version {
+            1 => Ok(None),
+            VERSION => serde_json::from_slice(bytes).map(Some).map_err(|e| e.to_string()),
+            _ => Err(format!("version {version}")),
+        }
+    }
 }
 
 fn remote(url: &str, config: &StoreConfig) -> Result<Remote, NoBucket> {
@@ -112,9 +128,9 @@ pub async fn look(config: &StoreConfig) -> Result<Option<(Address, Option<StoreI
 pub(crate) fn open(disk: Arc<Disk>, config: &StoreConfig, key: Arc<KeyPair>) -> Result<NodeStore, Error> {
     let Some(url) = &config.url else { return Ok(Shared::open(disk, None)?) };
     let bucket = remote(url, config)?;
-    let id = match remembered(&disk, config)? {
+    let id = match remembered(&disk, &bucket)? {
         Some(id) => id,
-        None => block_in_place(|| Handle::current().block_on(first_use(&disk, &bucket, config)))?,
+        None => block_in_place(|| Handle::current().block_on(first_use(&disk, &bucket)))?,
     };
     let mut nonce = Nonce([0; 16]);
     RealWorld.random(&mut nonce.0);
@@ -130,21 +146,18 @@ pub fn kind(locals: &impl Locals, agent: AgentId, began: StoreKind) -> Result<St
 
 /// Where a journal is durable, as far as a home remembers the address of its bucket: for who looks at it without a node.
 pub fn durable_on(locals: &impl Locals, store: StoreKind) -> Result<String, Error> {
-    let known = locals.get(VALUE)?.and_then(|bytes| serde_json::from_slice::<Remembered>(&bytes).ok());
+    let known = locals.get(VALUE)?.and_then(|bytes| Remembered::read(&bytes).ok().flatten());
     let known = known.filter(|known| matches!(store, StoreKind::Bucket(id) if id.to_string() == known.id));
     let address = known.and_then(|known| known.url.parse::<Address>().ok());
     Ok(address.map_or_else(|| wire::durable_on(store), |address| address.to_string()))
 }
 
-/// The bucket that this node has probed, if it is the one that its operator names.
-fn remembered(disk: &Disk, config: &StoreConfig) -> Result<Option<StoreId>, Error> {
+/// The bucket that this node has probed, if it is the one that its operator and the environment name.
+fn remembered(disk: &Disk, bucket: &Remote) -> Result<Option<StoreId>, Error> {
     let Some(bytes) = disk.get_local(VALUE)? else { return Ok(None) };
     let damaged = |why: String| Error::from(NoBucket::Damaged { why });
-    let known: Remembered = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-    if known.version != VERSION {
-        return Err(damaged(format!("version {}", known.version)));
-    }
-    if Some(&known.url) != config.url.as_ref() || known.endpoint != config.endpoint {
+    let Some(known) = Remembered::read(&bytes).map_err(damaged)? else { return Ok(None) };
+    if known.url != bucket.address().to_string() || known.server != bucket.server() {
         return Ok(None);
     }
     let mut id = StoreId([0; 16]);
@@ -152,7 +165,7 @@ fn remembered(disk: &Disk, config: &StoreConfig) -> Result<Option<StoreId>, Erro
     Ok(Some(id))
 }
 
-async fn first_use(disk: &Disk, bucket: &Remote, config: &StoreConfig) -> Result<StoreId, Error> {
+async fn first_use(disk: &Disk, bucket: &Remote) -> Result<StoreId, Error> {
     let address = bucket.address().to_string();
     // Whoever waits for it is to know why.
     tracing::warn!(%address, "this bucket is new here: it is probed first, which may take half a minute");
@@ -171,8 +184,8 @@ async fn first_use(disk: &Disk, bucket: &Remote, config: &StoreConfig) -> Result
         RealWorld.random(&mut drawn.0);
         identify(bucket, drawn).await.map_err(unknown)?
     };
-    let (url, endpoint) = (config.url.clone().unwrap_or_default(), config.endpoint.clone());
-    let known = Remembered { version: VERSION, url, endpoint, id: id.to_string() };
+    let (url, server) = (address.clone(), bucket.server().to_owned());
+    let known = Remembered { version: VERSION, url, server, id: id.to_string() };
     let bytes = serde_json::to_vec(&known).map_err(|e| NoBucket::Damaged { why: e.to_string() })?;
     disk.put_local(VALUE, bytes).await?;
     Ok(id)

@@ -29,6 +29,8 @@ use igor_spine::World;
 use serde::Serialize;
 use std::sync::Arc;
 
+/// Orders that are signed while a node that has the agent appends to its journal in the bucket.
+const ATTEMPTS: u32 = 8;
 /// By how much others' word may raise the counter of an order above those in the journal: far more than takeovers.
 const COUNTERS_HEARD_MAX: u64 = 1 << 20;
 
@@ -59,8 +61,8 @@ pub(crate) fn takeover(context: &Context, args: &args::Takeover) -> Result<(), F
         }
         None => args.name.clone(),
     };
-    let place = patiently(|| Place::find(context, &name))?;
-    let (info, book) = (place.info()?, place.book()?);
+    let mut place = patiently(|| Place::find(context, &name))?;
+    let (info, mut book) = (place.info()?, place.book()?);
     let agent = book.agent();
     if book.genesis().owner != owner.public() {
         return Err(Failure::refused(format!(
@@ -73,17 +75,35 @@ pub(crate) fn takeover(context: &Context, args: &args::Takeover) -> Result<(), F
     let (node, terms) = place.node()?;
     let before = place.whereabouts(agent)?;
     check(&info, &book, node, before.as_ref(), args)?;
-    let base = book.chain();
+    let mut attempts = 1;
+    let (base, epoch) = loop {
+        let base = book.chain();
+        let counter = keys.next_counter(agent, counter_above(book.ledger().order_counter, before.as_ref()));
+        let base_seq = Seq(base.next.0.saturating_sub(1));
+        let action = Action::Takeover { base_seq, base_head: base.head, custodian: node, terms };
+        let (counter, at) = (counter?, RealWorld.wall_clock());
+        let order = OrderBody { agent, term: base.epoch.term, counter, at, action }.sign(&owner);
+        match patiently(|| place.take_over(agent, &order)) {
+            Ok(epoch) => break (base, epoch),
+            Err(why) if why.code == Code::Unreachable => {
+                return Err(why.while_at("it is unknown whether the takeover was carried out; see `igor show`"));
+            }
+            // Whoever has it appended meanwhile, so that the order names another place.
+            Err(why) if info.is_shared() && attempts < ATTEMPTS => {
+                place = place.read_on(agent)?;
+                book = place.book()?;
+                if book.chain() == base {
+                    return Err(why);
+                }
+                if book.chain().epoch.term == counter {
+                    break (base, Epoch { term: counter, n: 0 }); // it was, and its answer was lost
+                }
+                attempts += 1;
+            }
+            Err(why) => return Err(why),
+        }
+    };
     let base_seq = Seq(base.next.0.saturating_sub(1));
-    let counter = keys.next_counter(agent, counter_above(book.ledger().order_counter, before.as_ref()));
-    let counter = counter.map_err(Failure::from)?;
-    let action = Action::Takeover { base_seq, base_head: base.head, custodian: node, terms };
-    let body = OrderBody { agent, term: base.epoch.term, counter, at: RealWorld.wall_clock(), action };
-    let order = body.sign(&owner);
-    let epoch = patiently(|| place.take_over(agent, &order)).map_err(|why| match why.code {
-        Code::Unreachable => why.while_at("it is unknown whether the takeover was carried out; see `igor show`"),
-        _ => why,
-    })?;
     let had = before.as_ref().map_or_else(|| book.custodian(), |before| before.node);
     let row = Row {
         agent: agent.to_string(),
@@ -226,10 +246,11 @@ impl Place {
         let id: Option<AgentId> = name.parse().ok();
         match Keeper::find(context)? {
             Keeper::Node(client) => {
-                if let Some(agent) = id {
-                    wait(client.attach(agent))?;
-                }
-                Ok(Self::Node(client.clone(), Source::at_node(client, name)?))
+                let agent = match id {
+                    Some(agent) => agent,
+                    None => wait(client.agent(name))?.agent,
+                };
+                Self::at_node(client, agent)
             }
             Keeper::Nobody(local) => {
                 let agent = id.map_or_else(|| local.resolve(name), Ok)?;
@@ -237,6 +258,23 @@ impl Place {
                 let node = context.become_node()?;
                 // It lives when a node carries it.
                 node.carry_none();
+                wait(node.attach(agent))?;
+                Ok(Self::Home(node, agent))
+            }
+        }
+    }
+
+    /// At a node, which reads its journal in the bucket to the end first.
+    fn at_node(client: Client, agent: AgentId) -> Result<Self, Failure> {
+        wait(client.attach(agent))?;
+        Ok(Self::Node(client.clone(), Source::at_node(client, &agent.to_string())?))
+    }
+
+    /// The same place, with what was appended to the journal in the bucket since.
+    fn read_on(self, agent: AgentId) -> Result<Self, Failure> {
+        match self {
+            Self::Node(client, _) => Self::at_node(client, agent),
+            Self::Home(node, agent) => {
                 wait(node.attach(agent))?;
                 Ok(Self::Home(node, agent))
             }

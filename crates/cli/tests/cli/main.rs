@@ -1,5 +1,6 @@
 //! The binary from outside: what it prints, how it exits, and that nothing is lost.
 
+mod begins;
 mod bucket;
 mod contract;
 mod control;

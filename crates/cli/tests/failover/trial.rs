@@ -187,6 +187,9 @@ impl Trial {
             }
             copies += 1;
         }
+        if copies == 0 {
+            return Err("no other node has anything of the agent: nobody stood by".to_owned());
+        }
         Ok(Seen { account, faults: self.seen, wrong: self.wrong, copies })
     }
 

@@ -55,6 +55,10 @@ impl Handler for Gate {
                 Request::Tell { body } => {
                     let tidings = Tidings::decode(&body).map_err(|_| Why::Malformed)?;
                     let (agent, metrics) = (tidings.agent, Arc::clone(node.metrics()));
+                    if node.steward().is_shared(agent) {
+                        node.hear_of_shared(agent);
+                        return Ok(Response::Told { body: Vec::new() });
+                    }
                     // A task of its own: what it leads to must not stop half-way.
                     let heard = tokio::spawn(async move { node.steward().hear(tidings).await }).await;
                     match heard {

@@ -100,6 +100,14 @@ impl Node {
             return Err(Rejected::Signature.into());
         }
         let agent = deployment.body.agent_id();
+        if deployment.body.store != StoreKind::Disk && self.store.tail(agent)?.is_none() {
+            // Whoever died while it began may have come so far that the bucket has it.
+            match self.attach(agent).await {
+                Ok(()) => drop(self.give_name(agent, &deployment.body.name).await?),
+                Err(Error::UnknownAgent { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
         // Looked at before: what begins in between is found.
         let starting = self.is_starting(&agent.to_string());
         if self.store.tail(agent)?.is_some() {
@@ -182,7 +190,7 @@ impl Node {
         self.grants(&manifest)?;
         let bytes_said = program.as_ref().map_or(0, Vec::len) as u64;
         let place = self.admission.admit_new(&manifest, bytes_said)?;
-        let _slot = self.slot().await?;
+        let slot = self.slot().await?;
         let node = self.clone();
         let (program, manifest, loaded) = blocking(move || {
             let program = node.find_program(program_hash, program)?;
@@ -198,6 +206,8 @@ impl Node {
         };
         Book::begin(genesis.clone(), manifest.clone(), RealWorld.wall_clock()).map_err(Error::Genesis)?;
         let agent = genesis.body.agent_id();
+        // A bucket that does not answer keeps nobody else from being started.
+        let _slot = Some(slot).filter(|_| genesis.body.store == StoreKind::Disk);
         // Its journal is found from Genesis on, before its life is: nobody else may take it up meanwhile.
         let _busy_agent = self.occupy(&agent.to_string())?;
         // One that was here and is elsewhere now does not begin a second time.

@@ -178,11 +178,14 @@ impl Node {
             let read = tokio::time::timeout(STORE_WITHIN, Box::pin(self.steward.wake(agent))).await;
             read.map_err(|_| Error::StoreSilent { agent })??;
         }
-        let _slot = self.slot().await?;
-        if !self.wants(agent).await? {
+        let wanted = {
+            let _slot = self.slot().await?;
+            self.wants(agent).await?
+        };
+        if !wanted {
             return Ok(false);
         }
-        match self.start_in_slot(agent, Wishes::default()).await {
+        match self.start(agent, Wishes::default()).await {
             Ok(_) | Err(Error::Running { .. } | Error::Custody(custody::Error::Leased(_))) => Ok(true),
             // Somebody else went on meanwhile.
             Err(Error::Custody(custody::Error::Refused(Refusal::NotCustodian))) if self.steward.is_shared(agent) => {
@@ -234,23 +237,25 @@ impl Node {
 
     /// Goes on with the life of an agent that is here.
     pub async fn start(self: &Arc<Self>, agent: AgentId, wishes: Wishes) -> Result<Arc<Hosted>, Error> {
-        let _slot = self.slot().await?;
-        self.start_in_slot(agent, wishes).await
-    }
-
-    async fn start_in_slot(self: &Arc<Self>, agent: AgentId, wishes: Wishes) -> Result<Arc<Hosted>, Error> {
         let _busy = self.occupy(&agent.to_string())?;
         if let Some(life) = self.life(agent).filter(|life| !life.is_over()) {
             return Err(Error::Running { name: life.name().to_owned() });
         }
         self.wake(agent).await?;
+        let slot = self.slot().await?;
         let node = self.clone();
         let prepared = blocking(move || {
             node.check_custody(agent)?;
             node.prepare(agent, wishes)
         })
         .await?;
+        // A bucket that does not answer keeps nobody else from being started.
+        let slot = Some(slot).filter(|_| !self.steward.is_shared(agent));
         let lease = self.steward.claim(agent).await?;
+        let _slot = match slot {
+            Some(slot) => slot,
+            None => self.slot().await?,
+        };
         self.open_life(agent, prepared, lease).await
     }
 

@@ -10,12 +10,12 @@
 //! - A node pulses only while the store answers it: one that is cut off from the bucket goes silent as well.
 //! - Only an agent whose owner names this node, and which its operator would take in a move, is followed.
 
+mod followers;
+
+pub(super) use followers::Followers;
+
 use super::{Node, blocking, moving::STORE_WITHIN, phases::Phase};
-use crate::{
-    Error, Hosted,
-    api::wire::{AgentCheck, StandbyCheck},
-    world::RealWorld,
-};
+use crate::{Error, Hosted, world::RealWorld};
 use igor_network::{
     Request, Response,
     message::{BEATS_MAX, Beat, Follow},
@@ -27,26 +27,22 @@ use igor_spine::{
     World,
     custody::Succession,
     inspect,
-    standby::{
-        ASK_STORE_EVERY, Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, Room, STORE_SILENT, Watched, is_anothers,
-    },
+    standby::{ASK_STORE_EVERY, Following, LOOK_EVERY, Looks, PULSE_EVERY, Pulse, STORE_SILENT, Watched, is_anothers},
 };
 use igor_store::{Store, shared::answers};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a question is waited for to a store that is silent: what hangs longer hangs for good, and others were sent after it.
 const ASK_STORE_FOR: Duration = Duration::from_secs(3);
-/// What a node said of an agent so long ago is what it would do.
-const FOLLOWER_RECENT: Duration = Duration::from_secs(2);
-/// What it said so long ago is forgotten.
-const FOLLOWER_FORGOTTEN: Duration = Duration::from_mins(1);
 /// How often it is looked whether slots may be collected.
 const COLLECT_EVERY: Duration = Duration::from_secs(20);
+/// What other nodes say of an agent is a reason to ask the store so often, at most.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Agents of other nodes that are read on at once.
 const FOLLOWED_AT_ONCE: usize = 16;
 
@@ -56,8 +52,8 @@ pub(super) struct Standby {
     turns: Arc<Semaphore>,
     /// Who asks the bucket whether it is there.
     asks: Arc<Semaphore>,
-    /// Agents that another node said something of, while the store is asked about them.
-    asked: Mutex<BTreeSet<AgentId>>,
+    /// Agents that other nodes said something of, while the store is asked about them; and whether more was said since.
+    asked: Mutex<BTreeMap<AgentId, bool>>,
 }
 
 impl Default for Standby {
@@ -68,59 +64,27 @@ impl Default for Standby {
 }
 
 impl Standby {
-    fn asked(&self) -> MutexGuard<'_, BTreeSet<AgentId>> {
+    fn asked(&self) -> MutexGuard<'_, BTreeMap<AgentId, bool>> {
         // No update can fail in the middle.
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// What other nodes said of an agent that lives here.
-struct Heard {
-    room: Room,
-    said: BTreeMap<NodeId, (Follow, Instant)>,
-}
-
-impl Default for Heard {
-    fn default() -> Self {
-        Self { room: Room::begin(now()), said: BTreeMap::new() }
-    }
-}
-
-/// What the nodes that stand by for agents here said of them last.
-#[derive(Default)]
-pub(super) struct Followers(Mutex<BTreeMap<AgentId, Heard>>);
-
-impl Followers {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgentId, Heard>> {
-        // No update can fail in the middle.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Something was said of an agent. Whether the store is to be asked now; else somebody does already, and will again.
+    fn begins_to_ask(&self, agent: AgentId) -> bool {
+        let mut asked = self.asked();
+        let begins = !asked.contains_key(&agent);
+        asked.insert(agent, !begins);
+        begins
     }
 
-    /// Takes what a node says of agents that it was asked about.
-    fn note(&self, node: NodeId, asked: &[Beat], follows: Vec<Follow>) {
-        let (at, mut all) = (Instant::now(), self.lock());
-        for follow in follows.into_iter().filter(|follow| asked.iter().any(|beat| beat.agent == follow.agent)) {
-            let Some(Heard { room, said }) = all.get_mut(&follow.agent) else { continue };
-            room.hear(now());
-            said.retain(|_, (_, said)| at.duration_since(*said) < FOLLOWER_FORGOTTEN);
-            said.insert(node, (follow, at));
+    /// The store was asked. Whether it is to be asked again, since more was said meanwhile.
+    fn asks_again(&self, agent: AgentId) -> bool {
+        let mut asked = self.asked();
+        let again = asked.insert(agent, false) == Some(true);
+        if !again {
+            asked.remove(&agent);
         }
-    }
-
-    /// Whether room is to be left for those that stand by for an agent here.
-    fn leaves_room(&self, agent: AgentId) -> bool {
-        self.lock().entry(agent).or_default().room.is_left(now())
-    }
-
-    /// What a node said of an agent a moment ago.
-    fn of(&self, agent: AgentId, node: NodeId) -> Option<Follow> {
-        let said = self.lock().get(&agent)?.said.get(&node).copied();
-        said.filter(|(_, said)| said.elapsed() < FOLLOWER_RECENT).map(|(follow, _)| follow)
-    }
-
-    /// Forgets what was said of agents that do not live here any more.
-    fn retain(&self, lives: impl Fn(AgentId) -> bool) {
-        self.lock().retain(|agent, _| lives(*agent));
+        again
     }
 }
 
@@ -328,38 +292,6 @@ impl Node {
         follows
     }
 
-    /// What would happen to the agents here if this node died now.
-    pub fn check(&self) -> Vec<AgentCheck> {
-        let lives: Vec<_> = self.lives().by_agent.values().filter(|life| !life.is_over()).cloned().collect();
-        let mut checks: Vec<_> = lives.iter().map(|life| self.check_one(life)).collect();
-        checks.sort_by(|one, other| one.name.cmp(&other.name));
-        checks
-    }
-
-    fn check_one(&self, life: &Hosted) -> AgentCheck {
-        let (agent, now) = (life.agent(), life.watch().borrow().clone());
-        let shared = self.store.kind(agent) != StoreKind::Disk;
-        let standby = now.standby.iter().filter(|node| **node != self.id()).map(|node| {
-            let follow = self.followers.of(agent, *node);
-            StandbyCheck {
-                node: *node,
-                follows: follow.is_some(),
-                behind: follow.map(|follow| now.chain.next.0.saturating_sub(follow.next.0)),
-                after_ns: follow.and_then(|follow| follow.after).map(|after| after.0),
-            }
-        });
-        let standby: Vec<_> = standby.collect();
-        let first = standby.iter().filter(|one| one.after_ns.is_some()).min_by_key(|one| one.after_ns);
-        AgentCheck {
-            agent,
-            name: life.name().to_owned(),
-            durable_on: self.durable_on(self.store.kind(agent)),
-            taken_by: first.map(|one| one.node),
-            lost: if shared { "nothing".to_owned() } else { "what no export or archive elsewhere has".to_owned() },
-            standby,
-        }
-    }
-
     /// Another node says that it has an agent: that is a reason to read on, unless it is this node that has it since.
     async fn heed_pulse(
         self: &Arc<Self>,
@@ -499,18 +431,24 @@ impl Node {
         Ok(Some(following))
     }
 
-    /// Another node said something of an agent's custody: whatever it was, the shared store has it or it is not so.
-    pub(super) fn hear_of_shared(&self, agent: AgentId) {
-        let Some(node) = self.me.upgrade().filter(|node| node.standby.asked().insert(agent)) else { return };
+    /// Another node said something of an agent's custody: whatever it was, the shared store has it or it is not so. It is asked
+    /// once for all that is said while it is, and then not before [`ASK_AGAIN_AFTER`]: strangers may say anything.
+    pub(crate) fn hear_of_shared(&self, agent: AgentId) {
+        let Some(node) = self.me.upgrade().filter(|node| node.standby.begins_to_ask(agent)) else { return };
         tokio::spawn(async move {
-            let told = match tokio::time::timeout(STORE_WITHIN, node.store.refresh(agent)).await {
-                Ok(Ok(())) => node.steward.dismiss(agent).await.map_err(Error::from),
-                Ok(Err(error)) => Err(error.into()),
-                Err(_) => Err(Error::StoreSilent { agent }),
-            };
-            node.standby.asked().remove(&agent);
-            if let Err(error) = told {
-                tracing::warn!(%agent, %error, "another node said something of an agent; the store does not tell what is so");
+            loop {
+                let told = match tokio::time::timeout(STORE_WITHIN, node.store.refresh(agent)).await {
+                    Ok(Ok(())) => node.steward.dismiss(agent).await.map_err(Error::from),
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(_) => Err(Error::StoreSilent { agent }),
+                };
+                if let Err(error) = told {
+                    tracing::warn!(%agent, %error, "another node said something of an agent; the store does not tell what is so");
+                }
+                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+                if !node.standby.asks_again(agent) {
+                    return;
+                }
             }
         });
     }
@@ -574,3 +512,6 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

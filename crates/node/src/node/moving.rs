@@ -375,7 +375,7 @@ impl Node {
     }
 
     /// The name that an agent which came has here: its own, or, where that is taken or is none, one with a part of its id.
-    async fn give_name(self: &Arc<Self>, agent: AgentId, own: &str) -> Result<String, Error> {
+    pub(super) async fn give_name(self: &Arc<Self>, agent: AgentId, own: &str) -> Result<String, Error> {
         if let Some(name) = local::names(&*self.store)?.remove(&agent) {
             return Ok(name);
         }

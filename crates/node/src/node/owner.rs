@@ -6,7 +6,7 @@
 //!   have taken the agent on; what it answers is durable.
 //! - What other nodes say of an agent that never was here is told as that, and changes nothing here.
 
-use super::{Node, blocking, phases::millis};
+use super::{Node, blocking, moving::STORE_WITHIN, phases::millis};
 use crate::{
     Error, Rejected,
     api::wire::{Absent, Elsewhere, Orphan, Released},
@@ -74,6 +74,8 @@ impl Node {
         let is_here = taken.is_ok() && matches!(self.steward.status(agent), Ok(Status::Custodian));
         if !is_here {
             self.stopwatches.end(agent);
+            // What was ready to go on was used up.
+            self.remember(agent).await;
         }
         match taken {
             Ok(()) if !is_here => {
@@ -86,11 +88,15 @@ impl Node {
         Ok(epoch)
     }
 
-    /// Reads an agent's journal from the bucket, where all its nodes are gone: its owner may have this one go on with it.
-    /// Nothing happens where it is here already.
+    /// Reads an agent's journal from the bucket, or on to its end: wherever its nodes are, its owner may have this one go on
+    /// with it. Nothing happens where it is on this disk only.
     pub async fn attach(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
         if self.store.tail(agent)?.is_some() {
-            return Ok(());
+            if !self.steward.is_shared(agent) {
+                return Ok(());
+            }
+            let read = tokio::time::timeout(STORE_WITHIN, self.store.refresh(agent)).await;
+            return Ok(read.map_err(|_| Error::StoreSilent { agent })??);
         }
         if self.store.wing().is_none() {
             return Err(Error::UnknownAgent { name: agent.to_string() });

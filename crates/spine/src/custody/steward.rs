@@ -329,13 +329,13 @@ impl<S: Store, W: World, P: Peers, H: Host> Steward<S, W, P, H> {
         self.keep_news(&mut desk, agent).await?;
         self.may_write(&desk, agent)?;
         self.store.settle().await?;
-        let mut sealed = self.sealed(agent, &order)?;
         if self.is_shared(agent) {
             // What is refused is refused before: each fence stays in the journal.
+            self.store.refresh(agent).await?;
+            self.sealed(agent, &order)?;
             self.fence_own(agent).await?;
-            sealed = self.sealed(agent, &order)?;
         }
-        let (seq, commit) = sealed;
+        let (seq, commit) = self.sealed(agent, &order)?;
         self.store.append(commit).await?;
         Ok(seq)
     }

@@ -4,6 +4,7 @@ use super::Grade;
 use crate::{source::wait, words};
 use igor_node::home::Home;
 use igor_protocol::Nanos;
+use igor_spine::standby::STORE_SILENT;
 use rustix::{
     fs::{fdatasync, statfs, statvfs},
     process::{Resource, getrlimit},
@@ -34,6 +35,8 @@ const SYNC_SLOW: Nanos = Nanos::from_millis(5);
 const SYNC_FAKE: Nanos = Nanos(2_000);
 /// Above this an answer of a bucket is slow.
 const BUCKET_SLOW: Nanos = Nanos::from_millis(200);
+/// Above this nobody can tell a node that is gone from a bucket that takes its time.
+const BUCKET_TOO_SLOW: Nanos = STORE_SILENT;
 const SPACE_LOW: u64 = 1 << 30;
 const SPACE_BAD: u64 = 64 << 20;
 const FILES_LOW: u64 = 1024;
@@ -99,10 +102,14 @@ fn bucket(path: &Path) -> Option<Finding> {
         Ok(Some((address, id, took))) => {
             let took = Nanos(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
             let new = if id.is_none() { "; new: a node probes it before its first use" } else { "" };
-            let grade = if took > BUCKET_SLOW { Grade::Warn } else { Grade::Good };
             let value = format!("{address} answers in {}{new}", words::duration(took));
-            Finding::new("bucket", grade, value, Some(took.0))
-                .advise("each tick that becomes durable waits for the bucket; use one that is nearer")
+            let grade = if took > BUCKET_SLOW { Grade::Warn } else { Grade::Good };
+            let advice = if took > BUCKET_TOO_SLOW {
+                "no standby goes on by itself with a bucket that takes longer than half a second; use one that is nearer"
+            } else {
+                "each tick that becomes durable waits for the bucket; use one that is nearer"
+            };
+            Finding::new("bucket", grade, value, Some(took.0)).advise(advice)
         }
         Err(error) => Finding::new("bucket", Grade::Bad, error.to_string(), None)
             .advise("see [store] in node.toml, and docs/guides/failover.md"),
