@@ -80,3 +80,24 @@ fn google_and_azure_open_with_what_their_tools_use() {
     std::fs::write(file.path(), "nonsense").unwrap();
     says(open("gs://agents/p", &Options::default(), &[("GOOGLE_APPLICATION_CREDENTIALS", path)]), &["gs://agents/p"]);
 }
+
+#[test]
+fn a_bucket_of_the_same_name_at_another_server_is_another_one() {
+    let server = |address: &str, options: &Options, variables: &[(&str, &str)]| {
+        open(address, options, variables).unwrap().server().to_owned()
+    };
+    let [id, secret] = KEYS;
+    let at = |endpoint| server("s3://agents", &Options::default(), &[id, secret, ("AWS_ENDPOINT_URL", endpoint)]);
+    let amazon = server("s3://agents", &Options::default(), &KEYS);
+    let (one, other) = (at("https://one.example.org"), at("https://other.example.org"));
+    assert!(amazon != one && one != other, "{amazon} {one} {other}");
+    assert_eq!(server("s3://agents", &with("https://one.example.org"), &KEYS), one, "whoever names it");
+    let account = |name| {
+        server(
+            "az://agents",
+            &Options::default(),
+            &[("AZURE_STORAGE_ACCOUNT_NAME", name), ("AZURE_STORAGE_ACCOUNT_KEY", "aWdvcg==")],
+        )
+    };
+    assert_ne!(account("one"), account("other"));
+}
