@@ -34,7 +34,7 @@ const CROWD_STATE: usize = 64 << 10;
 /// Between two checkpoints.
 const CHECKPOINT: Duration = Duration::from_secs(5);
 /// Longest wait for something that must come.
-const WITHIN: Duration = Duration::from_mins(3);
+const WITHIN: Duration = Duration::from_mins(10);
 const GLANCE: Duration = Duration::from_millis(100);
 /// A follower that is behind by no more is as near as it comes, while the agent ticks.
 const BEHIND_MAX: u64 = 20;

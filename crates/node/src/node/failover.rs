@@ -434,9 +434,12 @@ impl Node {
     /// Another node said something of an agent's custody: whatever it was, the shared store has it or it is not so. It is asked
     /// once for all that is said while it is, and then not before [`ASK_AGAIN_AFTER`]: strangers may say anything.
     pub(crate) fn hear_of_shared(&self, agent: AgentId) {
-        let Some(node) = self.me.upgrade().filter(|node| node.standby.begins_to_ask(agent)) else { return };
+        if !self.standby.begins_to_ask(agent) {
+            return;
+        }
+        let me = self.me.clone();
         tokio::spawn(async move {
-            loop {
+            while let Some(node) = me.upgrade() {
                 let told = match tokio::time::timeout(STORE_WITHIN, node.store.refresh(agent)).await {
                     Ok(Ok(())) => node.steward.dismiss(agent).await.map_err(Error::from),
                     Ok(Err(error)) => Err(error.into()),
@@ -445,8 +448,10 @@ impl Node {
                 if let Err(error) = told {
                     tracing::warn!(%agent, %error, "another node said something of an agent; the store does not tell what is so");
                 }
+                // A node that is gone asks nothing.
+                drop(node);
                 tokio::time::sleep(ASK_AGAIN_AFTER).await;
-                if !node.standby.asks_again(agent) {
+                if !me.upgrade().is_some_and(|node| node.standby.asks_again(agent)) {
                     return;
                 }
             }
