@@ -50,6 +50,7 @@ impl Domain {
     pub(crate) const RECEIPT: Self = Self(b"igor/receipt/1\0");
     pub(crate) const MESSAGE_ID: Self = Self(b"igor/message-id/1\0");
     pub(crate) const SLOT: Self = Self(b"igor/slot/1\0");
+    pub(crate) const BUNDLE: Self = Self(b"igor/bundle/1\0");
     pub(crate) const ARCHIVE: Self = Self(b"igor/archive/1\0");
 }
 

@@ -14,7 +14,7 @@ use igor_protocol::{
         Body, Checkpoint, CheckpointKind, Content, Genesis, GenesisBody, Policy, Receipt, Seal, Standby, StoreId,
         StoreKind,
     },
-    slot::{End, Nonce, Object, Position, Rule, Rules},
+    slot::{Bundle, End, Nonce, Object, Position, Rule, Rules},
 };
 use igor_sim::{
     bucket::{Faults, SimBucket},
@@ -571,6 +571,53 @@ fn what_is_known_to_be_there_takes_two_reads() {
 }
 
 /// Where what was collected is gone, nobody goes on from before it.
+/// Whoever may create objects, and is no node that had custody, hides nothing and stops nobody.
+#[test]
+fn a_bundle_of_a_stranger_counts_for_nothing() {
+    let agent = genesis().body.agent_id();
+    let bucket = SimBucket::new(1, Faults::default());
+    let disks = vec![Arc::new(MemoryStore::default()), Arc::new(MemoryStore::default())];
+    let story = Story { bucket: bucket.clone(), disks, seen: Rc::default(), agent };
+    let forge = |index: u32| {
+        let key_of = format!("agents/{}/bundles/{:020}/{index:010}", agent.0, 0);
+        let forged = Bundle::sign(agent, (Slot(0), index), Slot(1000), b"no pack", &key(1));
+        bucket.plant(&key_of, &forged.encode().into());
+    };
+    let work = async {
+        let store = story.open(0);
+        story.begin(&store).await.unwrap();
+        let reader = story.open(1);
+        forge(0);
+        reader.attach(agent, None, u64::MAX).await.unwrap();
+        for number in 0..8 {
+            let end = held(&store, agent).unwrap();
+            let next = if number == 6 {
+                store.put_blob(b"the state".to_vec()).await.unwrap();
+                checkpoint(&end, story.now(), b"the state")
+            } else {
+                seal(&end, story.now(), &key(0))
+            };
+            store.append(next).await.unwrap();
+        }
+        reader.refresh(agent).await.unwrap();
+        assert_eq!(journal(&*story.disks[1], agent).len(), 9);
+        // The collector passes it over, and so does who reads what it left.
+        store.collect(agent).await.unwrap();
+        assert_eq!(bucket.objects(&format!("agents/{}/packs/", agent.0)).len(), 1);
+        forge(2);
+        story.disks[1].remove(agent).await.unwrap();
+        let reader = story.open(1);
+        reader.attach(agent, None, u64::MAX).await.unwrap();
+        assert_eq!(journal(&*story.disks[1], agent).len(), 9);
+        // Who goes on looks whether slots were collected where it comes: only their writer could say so.
+        let end = held(&reader, agent).unwrap();
+        let fence = end.fence(key(1).public(), TERMS, story.now()).unwrap();
+        let fence = commit(&end, fence.place().unwrap().at, Body::Custody(fence.sign(&key(1))));
+        reader.append(fence).await.unwrap();
+    };
+    assert!(matches!(executor::run(&SimWorld::new(1, START), None, work, &mut []).0, Run::Done(())));
+}
+
 #[test]
 fn a_pack_that_is_gone_is_missed() {
     let agent = genesis().body.agent_id();

@@ -62,7 +62,7 @@ pub(crate) fn takeover(context: &Context, args: &args::Takeover) -> Result<(), F
         None => args.name.clone(),
     };
     let mut place = patiently(|| Place::find(context, &name))?;
-    let (info, mut book) = (place.info()?, place.book()?);
+    let (mut info, mut book) = (place.info()?, place.book()?);
     let agent = book.agent();
     if book.genesis().owner != owner.public() {
         return Err(Failure::refused(format!(
@@ -73,7 +73,7 @@ pub(crate) fn takeover(context: &Context, args: &args::Takeover) -> Result<(), F
         )));
     }
     let (node, terms) = place.node()?;
-    let before = place.whereabouts(agent)?;
+    let mut before = place.whereabouts(agent)?;
     check(&info, &book, node, before.as_ref(), args)?;
     let mut attempts = 1;
     let (base, epoch) = loop {
@@ -89,16 +89,22 @@ pub(crate) fn takeover(context: &Context, args: &args::Takeover) -> Result<(), F
                 return Err(why.while_at("it is unknown whether the takeover was carried out; see `igor show`"));
             }
             // Whoever has it appended meanwhile, so that the order names another place.
-            Err(why) if info.is_shared() && attempts < ATTEMPTS => {
-                place = place.read_on(agent)?;
-                book = place.book()?;
-                if book.chain() == base {
+            Err(why) if info.is_shared() => {
+                let Ok(further) = place.read_on(agent) else { return Err(why) };
+                place = further;
+                let now = place.book()?;
+                if now.chain().epoch.term == counter {
+                    break (base, Epoch { term: counter, n: 0 }); // it was carried out, and that could not be said
+                }
+                if now.chain() == base || attempts == ATTEMPTS {
                     return Err(why);
                 }
-                if book.chain().epoch.term == counter {
-                    break (base, Epoch { term: counter, n: 0 }); // it was, and its answer was lost
+                if now.chain().epoch != base.epoch {
+                    // Somebody else went on with it, and may be well.
+                    (info, before) = (place.info()?, place.whereabouts(agent)?);
+                    check(&info, &now, node, before.as_ref(), args)?;
                 }
-                attempts += 1;
+                (book, attempts) = (now, attempts + 1);
             }
             Err(why) => return Err(why),
         }

@@ -165,9 +165,12 @@ impl Node {
             }
             self.kept.keep(agent, start.place);
         }
-        let _slot = self.slot().await?;
-        let node = self.clone();
-        let prepared = blocking(move || node.prepare(agent, Wishes::default())).await?;
+        let prepared = {
+            let overtaken = || Error::Overtaken { agent };
+            let _slot = lease.unless_revoked(self.slot()).await.ok_or_else(overtaken)??;
+            let node = self.clone();
+            blocking(move || node.prepare(agent, Wishes::default())).await?
+        };
         self.stopwatches.lap(agent, Phase::Load);
         self.open_life(agent, prepared, lease).await.map(drop)
     }

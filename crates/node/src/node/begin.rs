@@ -100,7 +100,9 @@ impl Node {
             return Err(Rejected::Signature.into());
         }
         let agent = deployment.body.agent_id();
-        if deployment.body.store != StoreKind::Disk && self.store.tail(agent)?.is_none() {
+        let body = &deployment.body;
+        let may_be_mine = body.custodian == self.id() && self.config.policy.serves(&body.owner, &self.owner.public());
+        if may_be_mine && body.store != StoreKind::Disk && self.store.tail(agent)?.is_none() {
             // Whoever died while it began may have come so far that the bucket has it.
             match self.attach(agent).await {
                 Ok(()) => drop(self.give_name(agent, &deployment.body.name).await?),

@@ -250,12 +250,8 @@ impl Node {
         })
         .await?;
         // A bucket that does not answer keeps nobody else from being started.
-        let slot = Some(slot).filter(|_| !self.steward.is_shared(agent));
+        let _slot = Some(slot).filter(|_| !self.steward.is_shared(agent));
         let lease = self.steward.claim(agent).await?;
-        let _slot = match slot {
-            Some(slot) => slot,
-            None => self.slot().await?,
-        };
         self.open_life(agent, prepared, lease).await
     }
 

@@ -440,9 +440,9 @@ impl Node {
         let me = self.me.clone();
         tokio::spawn(async move {
             while let Some(node) = me.upgrade() {
-                let told = match tokio::time::timeout(STORE_WITHIN, node.store.refresh(agent)).await {
+                let told = match tokio::time::timeout(STORE_WITHIN, node.read_to_end(agent)).await {
                     Ok(Ok(())) => node.steward.dismiss(agent).await.map_err(Error::from),
-                    Ok(Err(error)) => Err(error.into()),
+                    Ok(Err(error)) => Err(error),
                     Err(_) => Err(Error::StoreSilent { agent }),
                 };
                 if let Err(error) = told {

@@ -95,19 +95,16 @@ impl Node {
             if !self.steward.is_shared(agent) {
                 return Ok(());
             }
-            let read = tokio::time::timeout(STORE_WITHIN, self.store.refresh(agent)).await;
-            return Ok(read.map_err(|_| Error::StoreSilent { agent })??);
+            let read = tokio::time::timeout(STORE_WITHIN, self.read_to_end(agent)).await;
+            return read.map_err(|_| Error::StoreSilent { agent })?;
         }
         if self.store.wing().is_none() {
             return Err(Error::UnknownAgent { name: agent.to_string() });
         }
         let _coming = self.steward.coming(agent).ok_or_else(|| Error::Starting { name: agent.to_string() })?;
         let begun = Instant::now();
-        let attached = self.store.attach(agent, None, self.admission.accounts().room(agent)).await;
+        self.read_to_end(agent).await?;
         let read_ms = millis(begun.elapsed());
-        let node = self.clone();
-        blocking(move || node.admission.accounts().of(agent).catch_up(&node.store)).await?;
-        attached?;
         if self.store.tail(agent)?.is_none() {
             return Err(Error::UnknownAgent { name: agent.to_string() });
         }
@@ -121,6 +118,18 @@ impl Node {
         self.close_account(agent).await?;
         self.store.remove(agent).await?;
         Err(Rejected::Owner { owner }.into())
+    }
+
+    /// Reads an agent's journal in the bucket to its end; where others append to it, as far as there is room for it here.
+    pub(super) async fn read_to_end(self: &Arc<Self>, agent: AgentId) -> Result<(), Error> {
+        if matches!(self.steward.status(agent), Ok(Status::Custodian)) {
+            return Ok(self.store.refresh(agent).await?);
+        }
+        let read = self.store.attach(agent, None, self.admission.accounts().room(agent)).await;
+        let node = self.clone();
+        // What came before it failed is counted too, so that there is less room the next time.
+        blocking(move || node.admission.accounts().of(agent).catch_up(&node.store)).await?;
+        Ok(read?)
     }
 
     /// Gives an agent to a node by file: it stands still from then on, until that node's answer is heard. Said again, it

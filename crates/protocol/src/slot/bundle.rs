@@ -4,15 +4,17 @@
 //! - A pack is nothing but the bytes of slots, each with its writer's signature: what counts of it is judged as if they
 //!   were read one by one. So what is left out of it is found missing, for each slot has the hash of the one before it, and
 //!   only who wrote a run can make slots that count in it.
+//! - A bundle is the word of who wrote its run: what anybody else puts there counts for nothing, and hides nothing.
 //! - The bundles of a run are numbered without a gap, and each is made after its pack and before the first of its slots is
 //!   deleted. So a reader who finds no bundle of the next number knows that nothing was deleted from there on: no listing
 //!   has to be believed.
 //!
-//! The bytes of a bundle: `[version, agent, run, index, next, pack, bytes]`; of a pack: `[version, [slot...]]`;
-//! deterministic CBOR both. The bundle is small, for whoever only asks whether there is more.
+//! The bytes of a bundle: `[version, agent, run, index, next, pack, bytes, signature]`; of a pack: `[version, [slot...]]`;
+//! deterministic CBOR both. The bundle is small, for whoever only asks whether there is more. Its signature is over the
+//! array of all fields before it.
 
-use crate::{AgentId, Hash, codec, units::Slot};
-use minicbor::{Decode, Encode};
+use crate::{AgentId, Hash, KeyPair, NodeId, Signature, codec, hash::Domain, units::Slot};
+use minicbor::{Decode, Decoder, Encode};
 
 const VERSION: u8 = 1;
 /// Longest bundle, in bytes.
@@ -45,6 +47,9 @@ pub struct Bundle {
     /// The length of its pack in bytes.
     #[n(6)]
     pub bytes: u64,
+    /// Of the node that wrote the run.
+    #[n(7)]
+    signature: Signature,
 }
 
 /// The slots of a bundle.
@@ -57,9 +62,18 @@ pub struct Pack {
 }
 
 impl Bundle {
-    /// The bundle of a pack.
-    pub fn new(agent: AgentId, run: Slot, index: u32, next: Slot, pack: &[u8]) -> Self {
-        Self { version: VERSION, agent, run, index, next, pack: Hash::of_blob(pack), bytes: pack.len() as u64 }
+    /// The bundle of a pack, by the node that wrote its run.
+    pub fn sign(agent: AgentId, (run, index): (Slot, u32), next: Slot, pack: &[u8], node: &KeyPair) -> Self {
+        let (bytes, pack, signature) = (pack.len() as u64, Hash::of_blob(pack), Signature([0; 64]));
+        let mut bundle = Self { version: VERSION, agent, run, index, next, pack, bytes, signature };
+        bundle.signature = node.sign(Domain::BUNDLE, &[&bundle.content()]);
+        bundle
+    }
+
+    /// All but the signature.
+    fn content(&self) -> Vec<u8> {
+        let Self { version, agent, run, index, next, pack, bytes, .. } = self;
+        codec::encode(&(version, agent, run, index, next, pack, bytes))
     }
 
     /// Its deterministic bytes.
@@ -67,12 +81,14 @@ impl Bundle {
         codec::encode(self)
     }
 
-    /// Decodes what was found under its key, if it belongs there. Nothing is believed of it before its slots are judged.
-    pub fn decode(bytes: &[u8], agent: AgentId, run: Slot, index: u32) -> Option<Self> {
+    /// Decodes what was found under its key, if it belongs there and is by the node that `wrote` the run. Its slots are judged
+    /// all the same.
+    pub fn decode(bytes: &[u8], agent: AgentId, (run, index): (Slot, u32), wrote: NodeId) -> Option<Self> {
         let bundle: Self = codec::decode("bundle of slots", bytes, BUNDLE_BYTES_MAX).ok()?;
         let Self { version, bytes, .. } = bundle;
         let belongs = (version, bundle.agent, bundle.run, bundle.index) == (VERSION, agent, run, index);
-        (belongs && bytes <= PACK_BYTES_MAX as u64).then_some(bundle)
+        let counts = belongs && bytes <= PACK_BYTES_MAX as u64;
+        (counts && wrote.verifies(Domain::BUNDLE, &[&bundle.content()], &bundle.signature)).then_some(bundle)
     }
 }
 
@@ -94,12 +110,19 @@ impl Pack {
 
     /// Decodes the pack of a bundle.
     pub fn decode(bytes: &[u8]) -> Result<Self, codec::Error> {
-        let pack: Self = codec::decode("pack of slots", bytes, PACK_BYTES_MAX)?;
-        let (count, max) = (pack.slots.len() as u64, PACK_SLOTS_MAX as u64);
-        match u64::from(pack.version) {
-            number if number != u64::from(VERSION) => Err(codec::Error::Unsupported { what: "pack version", number }),
-            _ if count > max => Err(codec::Error::TooLarge { what: "pack of slots", bytes: count, max }),
-            _ => Ok(pack),
+        const WHAT: &str = "pack of slots";
+        // How many there are is known before any is held.
+        let mut d = Decoder::new(bytes);
+        let head = (|| Ok::<_, minicbor::decode::Error>((d.array()?, d.u64()?, d.array()?)))();
+        let (_, number, count) = head.map_err(|e| codec::Error::Malformed { what: WHAT, why: e.to_string() })?;
+        if number != u64::from(VERSION) {
+            return Err(codec::Error::Unsupported { what: "pack version", number });
         }
+        // Without a length it would not be canonical.
+        let (count, max) = (count.unwrap_or(u64::MAX), PACK_SLOTS_MAX as u64);
+        if count > max {
+            return Err(codec::Error::TooLarge { what: WHAT, bytes: count, max });
+        }
+        codec::decode(WHAT, bytes, PACK_BYTES_MAX)
     }
 }

@@ -154,7 +154,7 @@ pub(super) async fn fetch<D: Store, B: Bucket>(
         Some(bytes) if bytes.is_empty() && named.bytes_max > quota.left => Err(quota.over()),
         Some(bytes) if Hash::of_blob(&bytes) == named.hash => {
             quota.spend(bytes.len() as u64)?;
-            disk.put_blob(bytes.to_vec()).await.map(|_| true)
+            disk.put_blob(bytes.into()).await.map(|_| true)
         }
         Some(_) => Err(Error::RolledBack { agent, what: format!("what {key} says that it is") }),
         None => Ok(false),

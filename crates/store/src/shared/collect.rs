@@ -26,6 +26,9 @@ use std::ops::Range;
 /// Bytes of slots that one bundle has at most, but for the last slot.
 const BYTES_MAX: usize = 4 << 20;
 
+/// How often an object that is not deleted is tried again at once: for about a minute. Whatever stays harms nobody.
+const DELETE_ATTEMPTS: u32 = 60;
+
 /// What one bundle takes.
 struct Plan {
     place: Place,
@@ -57,7 +60,7 @@ impl Log {
             let Some(Plan { place, due, harvest }) = self.look(plan).flatten() else { return Ok(()) };
             let Some(old) = gather(wing, agent, harvest.counting(&due)).await? else { return Ok(()) };
             let pack: Bytes = Pack::new(old.bytes).encode().into();
-            let bundle = Bundle::new(agent, place.end.run, place.bundles, old.next, &pack);
+            let bundle = Bundle::sign(agent, (place.end.run, place.bundles), old.next, &pack, &wing.key);
             if !put(wing, agent, &keys::pack(agent, bundle.pack), &pack).await? {
                 return Ok(()); // somebody has put something else there; nothing is deleted for it
             }
@@ -166,13 +169,13 @@ async fn put<B: Bucket>(wing: &Counted<'_, B>, agent: AgentId, key: &str, bytes:
     }
 }
 
-/// Deletes an object, for as long as that takes.
+/// Deletes an object. What a bucket does not say is asked for again, and then left to another time.
 async fn delete<B: Bucket>(wing: &Counted<'_, B>, agent: AgentId, key: &str) -> Result<(), Error> {
     let mut attempt = 0;
     loop {
         match wing.delete(key).await {
             Ok(()) => return Ok(()),
-            Err(Failure::Unknown { .. }) => {
+            Err(Failure::Unknown { .. }) if attempt < DELETE_ATTEMPTS => {
                 wing.bucket.pause(attempt).await;
                 attempt += 1;
             }

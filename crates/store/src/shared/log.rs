@@ -264,8 +264,8 @@ impl Log {
         Ok(())
     }
 
-    /// Asks for an append, in its place after all others. Gives also where that is, as far as is known.
-    fn push<B>(&self, wing: &Counted<'_, B>, commit: &Commit) -> Result<(u64, Ticket, Place), Error> {
+    /// Asks for an append, in its place after all others. Gives also where that is, as far as is known, and who wrote before.
+    fn push<B>(&self, wing: &Counted<'_, B>, commit: &Commit) -> Result<(u64, Ticket, (Place, NodeId)), Error> {
         let agent = commit.agent();
         let mut state = self.lock();
         let generation = state.generation;
@@ -293,7 +293,7 @@ impl Log {
         known.staged.follow(commit).map_err(|why| Error::NotAdmitted { agent, why })?;
         let pushed = known.writer.push(commit.clone(), changes, |at, commit| seal(wing, at, commit));
         let ticket = pushed.map_err(|_| Error::Behind { agent })?;
-        Ok((generation, ticket, known.place))
+        Ok((generation, ticket, (known.place, known.held.standing.custodian)))
     }
 
     /// Appends, and returns once that is in the bucket and on the disk.
@@ -454,14 +454,19 @@ impl Log {
     }
 }
 
-/// Whether slots were collected from this place on: then it was not the end, and what was put there is a ghost.
-async fn went_on<B: Bucket>(wing: &Counted<'_, B>, agent: AgentId, place: Place) -> Result<bool, Error> {
+/// Whether slots were collected from this place on, in the run that this node wrote: then it was not the end, and what was
+/// put there is a ghost.
+async fn went_on<B: Bucket>(
+    wing: &Counted<'_, B>,
+    agent: AgentId,
+    (place, wrote): (Place, NodeId),
+) -> Result<bool, Error> {
     let run = place.end.run;
     for index in place.bundles.. {
         let Some(found) = get(wing, agent, &keys::bundle(agent, run, index), BUNDLE_BYTES_MAX as u64).await? else {
             break;
         };
-        if Bundle::decode(&found, agent, run, index).is_some_and(|bundle| place.has_gone_on(bundle.next)) {
+        if Bundle::decode(&found, agent, (run, index), wrote).is_some_and(|bundle| place.has_gone_on(bundle.next)) {
             return Ok(true);
         }
     }

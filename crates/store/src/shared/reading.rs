@@ -137,8 +137,8 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
             return Err(Error::Damaged { path: format!("local/{}", note::name(agent)).into(), at: 0, why });
         }
         let place = note.place();
-        self.must_be_there(&place).await?;
         let (at, last) = at_end(disk, agent, tail.next)?;
+        self.must_be_there(&place).await?;
         // What an earlier reading did not come to.
         if let Some(commit) = last {
             for named in blobs::named(&commit)?.into_iter().filter(|named| named.is_state) {
@@ -156,7 +156,7 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
         let found = self.get(&keys::slot(self.agent, last), SLOT_BYTES_MAX).await?;
         // Whatever stands there otherwise: it came after that was collected.
         if found.is_some_and(|bytes| Object::hash(&bytes) == end.next.prev)
-            || place.may_be_collected(self.bundle(end.run, bundles).await?.is_some())
+            || place.may_be_collected(self.get(&keys::bundle(self.agent, end.run, bundles), 0).await?.is_some())
         {
             return Ok(());
         }
@@ -171,7 +171,7 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
                 Ask::Slot(_) if self.state.is_empty() && self.is_enough(reader.kept_to().1) => return Ok(()),
                 Ask::Slot(first) => self.at_once = self.slots(reader, first).await?,
                 Ask::Bundle(run, index) => {
-                    let bundle = self.bundle(run, index).await?;
+                    let bundle = self.bundle((run, index), reader.kept_to().1).await?;
                     if reader.bundle(bundle.map(|bundle| bundle.map(|bundle| bundle.next)))
                         && let Some(bundle) = bundle.flatten()
                     {
@@ -309,10 +309,11 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
         Ok(())
     }
 
-    /// Whether there is a bundle of this number, and what it is.
-    async fn bundle(&self, run: Slot, index: u32) -> Result<Option<Option<Bundle>>, Error> {
-        let found = self.get(&keys::bundle(self.agent, run, index), BUNDLE_BYTES_MAX).await?;
-        Ok(found.map(|bytes| Bundle::decode(&bytes, self.agent, run, index)))
+    /// Whether there is something where a bundle of this number goes, and the bundle if it is one, of who has custody here.
+    async fn bundle(&self, number: (Slot, u32), at: &At) -> Result<Option<Option<Bundle>>, Error> {
+        let found = self.get(&keys::bundle(self.agent, number.0, number.1), BUNDLE_BYTES_MAX).await?;
+        let wrote = at.as_ref().map(|(_, held)| held.standing.custodian);
+        Ok(found.map(|bytes| Bundle::decode(&bytes, self.agent, number, wrote?)))
     }
 
     async fn get(&self, key: &str, max: usize) -> Result<Option<bytes::Bytes>, Error> {
