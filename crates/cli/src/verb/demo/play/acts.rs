@@ -314,8 +314,9 @@ impl Play {
             return Err(format!("B did not hand the agent on when it was told to stop: {told:?}").into());
         }
         self.lives_at(C)?;
-        let (before, deadline) = (self.tale.next, Instant::now() + PATIENCE);
-        while self.tale.next == before && Instant::now() < deadline {
+        // What came with it is told there too: C is to have run it.
+        let (before, deadline) = (self.tale.last_tick(), Instant::now() + PATIENCE);
+        while self.tale.last_tick() == before && Instant::now() < deadline {
             self.hear(deadline)?;
         }
         self.tale.screen.words("B is told to stop: it hands the agent to C by itself. Then C is told to stop")?;
