@@ -81,6 +81,16 @@ pub enum Error {
         /// What was refused: an agent, by its id, or a blob or a value.
         what: String,
     },
+    /// The bucket has it, for everybody; the disk has no space for it. What is missing here is read once there is.
+    #[error(
+        "what was appended to the journal of {agent} stands in the bucket, and there is no room for it here: {why}"
+    )]
+    NotKept {
+        /// Whose journal.
+        agent: AgentId,
+        /// What the disk said.
+        why: Box<Self>,
+    },
     /// A sync failed, so it is not known what is durable. The process must end; the next start recovers.
     #[error("the disk failed to make a write durable ({why}); igor must stop, and recovers when it is started again")]
     Poisoned {
@@ -194,7 +204,8 @@ pub enum Error {
 impl Error {
     /// Whether the same may go well later, by itself or once something was mended that is no damage.
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Io { .. } | Self::Bucket { .. }) || self.is_overtaken()
+        matches!(self, Self::Full { .. } | Self::NotKept { .. } | Self::Io { .. } | Self::Bucket { .. })
+            || self.is_overtaken()
     }
 
     /// Whether somebody else appended meanwhile: whoever reads on may decide anew.

@@ -124,6 +124,7 @@ const fn store(error: &igor_store::Error) -> Option<(StatusCode, &'static str)> 
     use igor_store::Error as Store;
     Some(match error {
         Store::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+        Store::NotKept { .. } => (StatusCode::INSUFFICIENT_STORAGE, "not_kept"),
         Store::Corrupt { .. } | Store::Damaged { .. } | Store::RolledBack { .. } => {
             (StatusCode::INTERNAL_SERVER_ERROR, "corrupt")
         }

@@ -169,7 +169,8 @@ pub(super) fn judge(machine: &Arc<Machine>, what: &str, error: &Error) {
             machine.counts.add("overtaken");
             true
         }
-        Error::Store(Stored::Full { .. } | Stored::Poisoned { .. } | Stored::Io { .. }) | Error::NoJournal(_) => true,
+        Error::Store(Stored::Full { .. } | Stored::NotKept { .. } | Stored::Poisoned { .. } | Stored::Io { .. })
+        | Error::NoJournal(_) => true,
         _ if machine.oracle.is_rotten(machine.index) => {
             machine.counts.add("bit rot reported");
             true

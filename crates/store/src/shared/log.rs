@@ -320,7 +320,10 @@ impl Log {
             let own = known.has_custody(rules, wing.key.public());
             known.writer.changed(own);
         }
-        self.drain(disk, generation, agent).await?;
+        self.drain(disk, generation, agent).await.map_err(|why| match why {
+            Error::Full { .. } => Error::NotKept { agent, why: why.into() },
+            why => why,
+        })?;
         pending.done = true;
         Ok(())
     }

@@ -295,7 +295,27 @@ impl<D: Store, B: Bucket> Reading<'_, D, B> {
         ready: Vec<Option<(Commit, Note)>>,
     ) -> Result<(), Error> {
         self.doubt.is_further |= ready.iter().any(Option::is_some);
-        write(self.disk, &self.log.writing, ready, || reader.kept()).await
+        let mut news = Vec::with_capacity(ready.len());
+        for one in ready {
+            let is_here = match &one {
+                Some((commit, _)) => self.is_here(commit)?,
+                None => false,
+            };
+            news.push(one.filter(|_| !is_here));
+        }
+        write(self.disk, &self.log.writing, news, || reader.kept()).await
+    }
+
+    /// Whether the disk has a commit already: an earlier reading wrote it, while an append before it was on its way.
+    fn is_here(&self, commit: &Commit) -> Result<bool, Error> {
+        let Some(tail) = self.disk.tail(self.agent)?.filter(|tail| tail.next >= commit.next()) else {
+            return Ok(false);
+        };
+        if tail.next == commit.next() {
+            return Ok(tail.head == commit.head());
+        }
+        let there = self.disk.read(self.agent, commit.first())?.next().transpose()?;
+        Ok(there.is_some_and(|there| (there.next(), there.head()) == (commit.next(), commit.head())))
     }
 
     /// Brings blobs to the disk.
