@@ -225,6 +225,20 @@ impl Story {
         Ok(())
     }
 
+    /// Eight appends, the seventh of them a checkpoint: what is before that may be collected.
+    async fn append_eight(&self, store: &Shared<MemoryStore, SimBucket>) {
+        for number in 0..8 {
+            let end = held(store, self.agent).unwrap();
+            let next = if number == 6 {
+                store.put_blob(b"the state".to_vec()).await.unwrap();
+                checkpoint(&end, self.now(), b"the state")
+            } else {
+                seal(&end, self.now(), &key(0))
+            };
+            store.append(next).await.unwrap();
+        }
+    }
+
     /// Appends, several at once, until an append fails.
     async fn run(&self, store: &Shared<MemoryStore, SimBucket>, node: usize, random: &mut Random) {
         let me = key(node);
@@ -589,16 +603,7 @@ fn a_bundle_of_a_stranger_counts_for_nothing() {
         let reader = story.open(1);
         forge(0);
         reader.attach(agent, None, u64::MAX).await.unwrap();
-        for number in 0..8 {
-            let end = held(&store, agent).unwrap();
-            let next = if number == 6 {
-                store.put_blob(b"the state".to_vec()).await.unwrap();
-                checkpoint(&end, story.now(), b"the state")
-            } else {
-                seal(&end, story.now(), &key(0))
-            };
-            store.append(next).await.unwrap();
-        }
+        story.append_eight(&store).await;
         reader.refresh(agent).await.unwrap();
         assert_eq!(journal(&*story.disks[1], agent).len(), 9);
         // The collector passes it over, and so does who reads what it left.
@@ -629,16 +634,7 @@ fn a_pack_that_is_gone_is_missed() {
         story.begin(&store).await.unwrap();
         let reader = story.open(1);
         reader.attach(agent, None, u64::MAX).await.unwrap();
-        for number in 0..8 {
-            let end = held(&store, agent).unwrap();
-            let next = if number == 6 {
-                store.put_blob(b"the state".to_vec()).await.unwrap();
-                checkpoint(&end, story.now(), b"the state")
-            } else {
-                seal(&end, story.now(), &key(0))
-            };
-            store.append(next).await.unwrap();
-        }
+        story.append_eight(&store).await;
         store.collect(agent).await.unwrap();
         for (key, _) in bucket.objects(&format!("agents/{}/packs/", agent.0)) {
             bucket.lose(&key);
@@ -660,16 +656,7 @@ fn a_new_reader_sees_what_was_collected_of_the_first_run() {
     let work = async {
         let store = story.open(0);
         story.begin(&store).await.unwrap();
-        for number in 0..8 {
-            let end = held(&store, agent).unwrap();
-            let next = if number == 6 {
-                store.put_blob(b"the state".to_vec()).await.unwrap();
-                checkpoint(&end, story.now(), b"the state")
-            } else {
-                seal(&end, story.now(), &key(0))
-            };
-            store.append(next).await.unwrap();
-        }
+        story.append_eight(&store).await;
         store.collect(agent).await.unwrap();
         story.open(1).attach(agent, None, u64::MAX).await.unwrap();
     };
@@ -783,16 +770,7 @@ fn what_a_journal_costs_is_counted() {
         story.begin(&store).await.unwrap();
         let begun = store.requests(agent).unwrap();
         assert_eq!(begun, Requests { creates: 3, ..Requests::default() }, "its program, its manifest, its first slot");
-        for number in 0..8 {
-            let end = held(&store, agent).unwrap();
-            let next = if number == 6 {
-                store.put_blob(b"the state".to_vec()).await.unwrap();
-                checkpoint(&end, story.now(), b"the state")
-            } else {
-                seal(&end, story.now(), &key(0))
-            };
-            store.append(next).await.unwrap();
-        }
+        story.append_eight(&store).await;
         let appended = store.requests(agent).unwrap();
         assert_eq!(appended.since(begun), Requests { creates: 9, ..Requests::default() }, "eight slots and a state");
         store.collect(agent).await.unwrap();
